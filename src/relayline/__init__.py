@@ -1,0 +1,71 @@
+"""Handoff orchestration: agents decide who takes the conversation next, one journal keeps all of it."""
+
+from relayline.agent import Agent, ChatClient, ChatRequest, ReplyInfo, ToolSpec
+from relayline.builders import HandoffBuilder
+from relayline.errors import (
+    BuildError,
+    ConditionError,
+    DamagedJournal,
+    MissingExtra,
+    ModelError,
+    RelaylineError,
+    RequestNotOpen,
+    SequenceConflict,
+    SessionNotFound,
+    StoreError,
+    UsageError,
+    WorldError,
+)
+from relayline.events import HandoffSent
+from relayline.journal.store import InMemoryCheckpointStorage
+from relayline.messages import Message, Text, ToolCall, ToolResult
+from relayline.runtime.requests import (
+    AgentResponse,
+    FunctionApprovalRequestContent,
+    HandoffAgentUserRequest,
+    InterruptedCallRequest,
+)
+from relayline.runtime.run import Run
+from relayline.runtime.stream import RunResult, WorkflowEvent, WorkflowRunState
+from relayline.tools import Tool, ToolContext, tool
+from relayline.workflow import SessionView, Workflow
+
+__all__ = [
+    "Agent",
+    "AgentResponse",
+    "BuildError",
+    "ChatClient",
+    "ChatRequest",
+    "ConditionError",
+    "DamagedJournal",
+    "FunctionApprovalRequestContent",
+    "HandoffAgentUserRequest",
+    "HandoffBuilder",
+    "HandoffSent",
+    "InMemoryCheckpointStorage",
+    "InterruptedCallRequest",
+    "Message",
+    "MissingExtra",
+    "ModelError",
+    "RelaylineError",
+    "ReplyInfo",
+    "RequestNotOpen",
+    "Run",
+    "RunResult",
+    "SequenceConflict",
+    "SessionNotFound",
+    "SessionView",
+    "StoreError",
+    "Text",
+    "Tool",
+    "ToolCall",
+    "ToolContext",
+    "ToolResult",
+    "ToolSpec",
+    "UsageError",
+    "Workflow",
+    "WorkflowEvent",
+    "WorkflowRunState",
+    "WorldError",
+    "tool",
+]

@@ -1,0 +1,114 @@
+"""Agents, and the one method a model has to offer to be one's voice."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+from relayline.messages import JSON, Message, ToolCall
+from relayline.tools import Tool, as_tool
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A tool as a model is shown it. ``parameters`` is a JSON Schema (draft 2020-12) of type object.
+
+    ``target`` names the agent a handoff tool leads to and is empty for ordinary tools; ``examples`` are messages the
+    target is good at. Most models need neither: the description says it.
+    """
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
+    target: str = ""
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """All that a model is given for one reply.
+
+    ``messages``: oldest first; every tool call in it is followed at once by one tool message holding all its results, and
+    the last message is never an assistant's. ``tools``: the agent's own in their declared order, then its handoffs in
+    theirs.
+    """
+
+    agent: "Agent"
+    messages: Sequence[Message]
+    tools: Sequence[ToolSpec] = ()
+
+    @property
+    def instructions(self) -> str:
+        """The system prompt: the agent's instructions, then what it knows."""
+        knowledge = "\n".join(f"- {line}" for line in self.agent.knowledge)
+        return "\n\n".join(
+            part for part in (self.agent.instructions, knowledge and f"What you know:\n{knowledge}") if part
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyInfo:
+    """What a client knows about its reply beside the words. Yield it at any time; several are merged, later ones win.
+
+    ``input_tokens`` counts cached tokens too. ``metadata`` is kept beside the message and never sent to a model.
+    """
+
+    model: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    metadata: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
+
+
+Chunk: TypeAlias = str | ToolCall | ReplyInfo
+"""One piece of a reply: words as they come, a tool call once it is complete, or facts about the reply."""
+
+
+class ChatClient(Protocol):
+    """A model. Implement `stream`; subclass to get `as_agent` as well."""
+
+    def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
+        """Answer with words, tool calls or both, piece by piece (an async generator is the easy way).
+
+        The ids of tool calls only need to differ within one reply. Any exception ends the attempt: the run fails with a
+        `ModelError` that names the agent, and can be retried. Cancellation arrives as usual and must not be swallowed.
+        """
+        ...
+
+    def as_agent(
+        self,
+        name: str,
+        instructions: str = "",
+        description: str = "",
+        tools: "Sequence[Tool | Callable[..., Any]]" = (),
+        knowledge: Sequence[str] = (),
+        examples: Sequence[str] = (),
+    ) -> "Agent":
+        """An agent that speaks through this client."""
+        return Agent(name, instructions, description, tools, self, knowledge, examples)
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """Who can hold the conversation: a name, what it is told, what it can do.
+
+    An agent is a value. It is never cloned or changed by the teams it sits in, so one agent may sit in many.
+
+    ``description`` is for the others: it is what a colleague's model reads when choosing whom to hand over to.
+    ``instructions`` are for its own model. ``knowledge``: sentences the agent may rely on and quote; they join the
+    instructions. ``examples``: messages this agent is the right one for. ``tools``: functions or `Tool` values, kept in
+    order. ``client`` may be left out where the one who runs the team brings it (``workflow.with_client``,
+    ``relayline chat --model``).
+    """
+
+    name: str
+    instructions: str = ""
+    description: str = ""
+    tools: "Sequence[Tool | Callable[..., Any]]" = ()
+    client: ChatClient | None = None
+    knowledge: Sequence[str] = ()
+    examples: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        # Frozen all the way down: a list the caller goes on appending to must not change the agent.
+        object.__setattr__(self, "tools", tuple(as_tool(each) for each in self.tools))
+        object.__setattr__(self, "knowledge", tuple(self.knowledge))
+        object.__setattr__(self, "examples", tuple(self.examples))

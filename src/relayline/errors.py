@@ -1,0 +1,75 @@
+"""Everything relayline raises on purpose.
+
+::
+
+    RelaylineError
+    ├── UsageError                the call was wrong; nothing was changed
+    │   ├── BuildError            the team cannot be built as declared
+    │   ├── SessionNotFound       no such session in this store
+    │   └── RequestNotOpen        an answer to a request that is unknown, answered or withdrawn
+    └── WorldError                the call was right, the world was not; a retry is possible
+        ├── ModelError            a chat client failed
+        ├── ConditionError        a termination condition failed
+        └── StoreError            the journal could not be read or written
+            ├── SequenceConflict  somebody else wrote to this session first
+            └── DamagedJournal    the journal holds something this version cannot read
+    MissingExtra                  an optional part is not installed (also an ImportError)
+
+No exception of a library beneath us escapes except as ``__cause__``. Anything else you see is a bug: please report it.
+"""
+
+
+class RelaylineError(Exception):
+    """The root. Catch it to catch everything relayline raises on purpose."""
+
+
+class UsageError(RelaylineError, ValueError):
+    """The call was wrong: the message names the thing, what was allowed and what to do. Nothing was changed."""
+
+
+class BuildError(UsageError):
+    """The team cannot be built as declared. ``problems``: every one found, in declaration order."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class SessionNotFound(UsageError):
+    """There is no session of that id in this store, and the call did not bring a message to start one."""
+
+
+class RequestNotOpen(UsageError):
+    """An answer came for a request that is not waiting for one: unknown, answered already, or withdrawn."""
+
+
+class WorldError(RelaylineError):
+    """Something outside failed. The session stands at its last committed fact; run it again to retry."""
+
+
+class ModelError(WorldError):
+    """A chat client raised. ``agent`` is the one it spoke for."""
+
+    def __init__(self, message: str, agent: str = "") -> None:
+        super().__init__(message)
+        self.agent = agent
+
+
+class ConditionError(WorldError):
+    """A termination condition raised instead of answering."""
+
+
+class StoreError(WorldError):
+    """The journal could not be read or written. What was shown before is on record; nothing after it is."""
+
+
+class SequenceConflict(StoreError):
+    """Somebody else appended to this session first. Nothing was written; run again to continue from what they wrote."""
+
+
+class DamagedJournal(StoreError):
+    """The journal holds something this version of relayline cannot read. Nothing was changed."""
+
+
+class MissingExtra(RelaylineError, ImportError):
+    """An optional part was used without its extra; the message has the line to type."""

@@ -1,0 +1,177 @@
+"""Facts: what happened in a session, in the past tense, each one line of its journal.
+
+Facts are a public, durable format: every release reads the facts of every earlier one. A field may be added with a
+default that means "as before"; nothing is ever renamed, removed or given another meaning. Fields at their default are
+left out of the journal, so a default is a part of the format as well.
+
+Ids are local to the session (turn 3 is ``3``, its second model call ``t3-s2``, the first tool call of that reply
+``t3-s2-c0``, the fourth request ``r4``): a fork of a session needs no rewriting.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+from relayline.messages import Message, ToolCall, ToolResult
+
+Ask: TypeAlias = Literal["user_input", "approval", "outcome"]
+"""``user_input``: an agent waits for the user. ``approval``: a tool waits for permission. ``outcome``: a tool was
+interrupted, must not simply be run again, and a person is asked what became of it."""
+
+Settled: TypeAlias = Literal["replied", "terminated", "approved", "refused", "told", "rerun", "withdrawn"]
+"""How a request ended. ``told``: a person said what the interrupted tool did. ``rerun``: a person said to run it again.
+``withdrawn``: the user went on without answering."""
+
+Ending: TypeAlias = Literal["terminal", "terminated", "condition"]
+"""Why a conversation is finished: a terminal agent was done, a person ended it, or its termination condition held."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStarted:
+    """Always the first fact. ``fingerprint`` changes when the team's agents or edges do."""
+
+    workflow: str
+    fingerprint: str
+    type: Literal["session_started"] = "session_started"
+
+
+@dataclass(frozen=True, slots=True)
+class UserSpoke:
+    """The user said something, unasked or in answer to a request."""
+
+    message: Message
+    type: Literal["user_spoke"] = "user_spoke"
+
+
+@dataclass(frozen=True, slots=True)
+class TurnStarted:
+    """``agent`` has the conversation now. Turns count from 1."""
+
+    turn: int
+    agent: str
+    type: Literal["turn_started"] = "turn_started"
+
+
+@dataclass(frozen=True, slots=True)
+class Replied:
+    """A model answered, with words, calls or both."""
+
+    turn: int
+    message: Message
+    model: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    type: Literal["replied"] = "replied"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolStarted:
+    """A tool may run from here on: the intent, on record before the effect. ``call`` holds the arguments it runs with."""
+
+    turn: int
+    call: ToolCall
+    type: Literal["tool_started"] = "tool_started"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolReturned:
+    """A call got its one and only result."""
+
+    turn: int
+    result: ToolResult
+    type: Literal["tool_returned"] = "tool_returned"
+
+
+@dataclass(frozen=True, slots=True)
+class HandoffSent:
+    """The conversation went from one agent to another along a declared edge."""
+
+    turn: int
+    source: str
+    target: str
+    reason: str = ""
+    type: Literal["handoff_sent"] = "handoff_sent"
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEnded:
+    """``agent`` gave the conversation up: finished, handed over, or interrupted."""
+
+    turn: int
+    agent: str
+    type: Literal["turn_ended"] = "turn_ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A person is asked. ``call`` is the tool call in question, if there is one."""
+
+    request: str
+    ask: Ask
+    turn: int
+    agent: str
+    call: ToolCall | None = None
+    type: Literal["asked"] = "asked"
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A request ended. ``note`` is the reason a person gave, or what they say the tool did."""
+
+    request: str
+    settled: Settled
+    note: str = ""
+    type: Literal["answered"] = "answered"
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An effect could not be had; the session rests until it is retried or the user says something else."""
+
+    effect: str
+    agent: str
+    error: str
+    message: str
+    type: Literal["failed"] = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """What failed is wanted again."""
+
+    effect: str
+    type: Literal["retried"] = "retried"
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The conversation reached an end. A later message takes it up again."""
+
+    reason: Ending
+    type: Literal["finished"] = "finished"
+
+
+Fact: TypeAlias = (
+    SessionStarted
+    | UserSpoke
+    | TurnStarted
+    | Replied
+    | ToolStarted
+    | ToolReturned
+    | HandoffSent
+    | TurnEnded
+    | Asked
+    | Answered
+    | Failed
+    | Retried
+    | Finished
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A fact in its journal. ``seq`` counts from 1 without gaps; ``at`` is when the store took it, in UTC."""
+
+    seq: int
+    at: datetime
+    fact: Fact

@@ -1,0 +1,1 @@
+"""Where facts are kept: the store protocol, the codec and the stores."""

@@ -1,0 +1,1 @@
+"""The conversation machine. The README beside this file states its one rule."""

@@ -1,0 +1,341 @@
+"""Every rule about what may happen in a conversation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, assert_never
+
+from relayline.errors import RequestNotOpen, UsageError
+from relayline.events import (
+    Answered,
+    Ask,
+    Asked,
+    Fact,
+    Failed,
+    Finished,
+    HandoffSent,
+    Replied,
+    Retried,
+    SessionStarted,
+    Settled,
+    ToolReturned,
+    ToolStarted,
+    TurnEnded,
+    TurnStarted,
+    UserSpoke,
+)
+from relayline.machine.effects import Effect, effects, model_call
+from relayline.machine.inputs import (
+    Answer,
+    Approval,
+    EffectFailed,
+    Input,
+    Judged,
+    ModelReplied,
+    OutcomeTold,
+    Resumed,
+    Terminate,
+    ToolDone,
+    UserSaid,
+    Words,
+)
+from relayline.machine.patterns import AskUser, Pattern, Route, Speak, Stop
+from relayline.machine.state import OpenCall, State, Turn, evolve
+from relayline.machine.topology import PREFIX, ToolPolicy
+from relayline.messages import Message, Outcome, Text, ToolCall, ToolResult
+
+WITHDRAWN = "Not run: it was waiting for a person's decision, and the user went on with another message."
+INTERRUPTED = "Interrupted. It is not known whether this took effect; find out before doing it again."
+
+
+class Decision(NamedTuple):
+    """One atomic batch of facts, oldest first, and the state they lead to."""
+
+    facts: list[Fact]
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The rules of one team. Holds no session: everything it says follows from its arguments.
+
+    ``policies``: per agent, its own tools by name. ``condition``: whether there is a termination condition to ask.
+    """
+
+    name: str
+    pattern: Pattern
+    policies: Mapping[str, Mapping[str, ToolPolicy]] = field(default_factory=dict[str, Mapping[str, ToolPolicy]])
+    fingerprint: str = ""
+    condition: bool = False
+
+    def decide(self, state: State, given: Input) -> Decision:
+        """What ``given`` means. No facts: it came too late to mean anything.
+
+        Raises:
+            RequestNotOpen: an answer to a request that is not waiting for one.
+            UsageError: an answer of a kind the request does not take.
+        """
+        draft = _Draft(self, state)
+        match given:
+            case UserSaid():
+                draft.user_said(given.message)
+            case Answer():
+                draft.answer(given)
+            case ModelReplied():
+                draft.model_replied(given)
+            case ToolDone():
+                draft.tool_done(given)
+            case Judged():
+                if state.due and self._wanted(state, given.effect):
+                    draft.route(stop=given.stop)
+            case EffectFailed():
+                draft.effect_failed(given)
+            case Resumed():
+                draft.resumed()
+            case _:
+                assert_never(given)
+        return Decision(draft.facts, draft.state)
+
+    def effects(self, state: State) -> list[Effect]:
+        """What should be in flight now."""
+        return effects(state)
+
+    def _wanted(self, state: State, effect: str) -> bool:
+        return any(each.id == effect for each in effects(state))
+
+
+class _Draft:
+    """A batch being written: every fact is folded at once, so that the next rule sees what the last one did."""
+
+    def __init__(self, machine: Machine, state: State) -> None:
+        self.machine = machine
+        self.state = state
+        self.facts: list[Fact] = []
+
+    def add(self, fact: Fact) -> None:
+        self.facts.append(fact)
+        self.state = evolve(self.state, fact)
+
+    # -- people
+
+    def user_said(self, message: Message) -> None:
+        if not self.state.seq:
+            self.add(SessionStarted(self.machine.name, self.machine.fingerprint))
+        self.clear("replied")
+        self.add(UserSpoke(message))
+        self.next_speaker()
+
+    def clear(self, answered: Settled) -> None:
+        """Leave nothing open: agents' questions count as ``answered``, everything else as withdrawn or interrupted."""
+        for request in list(self.state.requests.values()):
+            self.add(Answered(request.request, answered if request.ask == "user_input" else "withdrawn"))
+        for turn in list(self.state.open.values()):
+            for each in turn.calls:
+                if each.result is None:
+                    self.result(turn.number, each.call, *_left_open(each))
+            self.add(TurnEnded(turn.number, turn.agent))
+
+    def answer(self, given: Answer) -> None:
+        asked = self.state.requests.get(given.request)
+        if asked is None:
+            waiting = ", ".join(repr(each) for each in self.state.requests) or "none"
+            raise RequestNotOpen(
+                f"request {given.request!r} is not waiting for an answer; waiting in this session: {waiting}"
+            )
+        match asked.ask, given.response:
+            case "user_input", Words(messages):
+                self.add(Answered(asked.request, "replied"))
+                for message in messages:
+                    self.add(UserSpoke(message))
+                self.next_speaker()
+            case _, Terminate():
+                self.clear("terminated")
+                self.add(Finished("terminated"))
+            case "approval", Approval():
+                self.approval(asked, given.response)
+            case "outcome", OutcomeTold(result):
+                self.outcome(asked, result)
+            case _:
+                kinds = {"user_input": "words", "approval": "an approval", "outcome": "an outcome"}
+                raise UsageError(
+                    f"request {asked.request!r} wants {kinds[asked.ask]}, got {type(given.response).__name__}; "
+                    "use the create_response() of the request"
+                )
+
+    def approval(self, asked: Asked, response: Approval) -> None:
+        assert asked.call is not None
+        if response.approved:
+            self.add(Answered(asked.request, "approved", response.reason))
+            edited = asked.call.arguments if response.arguments is None else response.arguments
+            self.add(ToolStarted(asked.turn, replace(asked.call, arguments=edited)))
+            return
+        self.add(Answered(asked.request, "refused", response.reason))
+        why = f" Reason: {response.reason}" if response.reason else ""
+        self.result(asked.turn, asked.call, f"Not run: a person refused it.{why}", "refused")
+        self.settle(asked.turn)
+
+    def outcome(self, asked: Asked, result: str | None) -> None:
+        assert asked.call is not None
+        if result is None:
+            self.add(Answered(asked.request, "rerun"))
+            self.add(ToolStarted(asked.turn, asked.call))
+            return
+        self.add(Answered(asked.request, "told", result))
+        self.result(asked.turn, asked.call, result, "done")
+        self.settle(asked.turn)
+
+    # -- models and tools
+
+    def model_replied(self, given: ModelReplied) -> None:
+        turn = self.caller(given.effect)
+        if turn is None:
+            return
+        calls = [part for part in given.parts if isinstance(part, ToolCall)]
+        named = iter([replace(call, id=f"{given.effect}-c{number}") for number, call in enumerate(calls)])
+        parts = tuple(part if isinstance(part, Text) else next(named) for part in given.parts)
+        message = Message("assistant", parts, turn.agent, given.metadata)
+        self.add(Replied(turn.number, message, given.model, given.input_tokens, given.output_tokens))
+        if not calls:
+            self.end(turn)
+            return
+        refusals = {**given.problems, **_repeated(calls)}
+        for number, call in enumerate(message.tool_calls):
+            self.begin_call(turn, call, refusals.get(number))
+        self.settle(turn.number)
+
+    def begin_call(self, turn: Turn, call: ToolCall, problem: str | None) -> None:
+        policies = self.machine.policies.get(turn.agent, {})
+        exits = self.machine.pattern.exits(turn.agent)
+        if call.name not in policies and call.name not in exits:
+            problem = _no_such_tool(turn.agent, call.name, list(policies), list(exits))
+        elif call.name in exits and problem is None:
+            problem = _unreadable(call)
+        if problem is not None:
+            self.result(turn.number, call, problem, "error")
+        elif call.name in exits:
+            return  # parked until the calls beside it are settled
+        elif policies[call.name].approval:
+            self.ask(turn, "approval", call)
+        else:
+            self.add(ToolStarted(turn.number, call))
+
+    def tool_done(self, given: ToolDone) -> None:
+        for turn in self.state.open.values():
+            for each in turn.calls:
+                if each.call.id == given.effect and each.stage == "started" and each.result is None:
+                    self.result(turn.number, each.call, given.content, given.outcome)
+                    self.settle(turn.number)
+                    return
+
+    def effect_failed(self, given: EffectFailed) -> None:
+        wanted = next((each for each in effects(self.state) if each.id == given.effect), None)
+        if wanted is None:
+            return
+        self.tool_done(ToolDone(given.effect, given.message, "error"))
+        if not self.facts:  # it was no tool
+            turn = self.caller(given.effect)
+            self.add(Failed(given.effect, turn.agent if turn else "", given.error, given.message))
+
+    def resumed(self) -> None:
+        if self.state.failure:
+            self.add(Retried(self.state.failure.effect))
+        for turn in list(self.state.open.values()):
+            policies = self.machine.policies.get(turn.agent, {})
+            for each in turn.calls:
+                safe = policies.get(each.call.name, ToolPolicy()).repeatable
+                if each.stage == "started" and each.result is None and not safe:
+                    self.ask(turn, "outcome", each.call)
+
+    # -- turns
+
+    def caller(self, effect: str) -> Turn | None:
+        """The turn that waits for this model call, if one does."""
+        return next((turn for turn in self.state.open.values() if not turn.calls and model_call(turn) == effect), None)
+
+    def ask(self, turn: Turn, ask: Ask, call: ToolCall | None = None) -> None:
+        self.add(Asked(f"r{self.state.asked + 1}", ask, turn.number, turn.agent, call))
+
+    def result(self, turn: int, call: ToolCall, content: str, outcome: Outcome) -> None:
+        self.add(ToolReturned(turn, ToolResult(call.id, call.name, content, outcome)))
+
+    def settle(self, number: int) -> None:
+        """If only handoffs are left of a reply's calls, take the first in call order and say so to the others."""
+        turn = self.state.open[number]
+        left = [each for each in turn.calls if each.result is None]
+        if not left or any(each.stage != "parked" for each in left):
+            return
+        first = left[0].call
+        edge = self.machine.pattern.exits(turn.agent).get(first.name)
+        if edge is None:  # it was declared when the model called it; the team has changed since
+            self.result(number, first, f"Not taken: {first.name!r} is no longer declared.", "error")
+            return self.settle(number)
+        self.result(number, first, f"Transferred to {edge.target}.", "transferred")
+        for each in left[1:]:
+            self.result(number, each.call, f"Not taken: the conversation went to {edge.target}.", "not_taken")
+        reason = first.parse_arguments().get("reason")
+        self.add(TurnEnded(number, turn.agent))
+        self.add(HandoffSent(number, edge.source, edge.target, reason if isinstance(reason, str) else ""))
+        self.add(TurnStarted(self.state.turns + 1, edge.target))
+
+    def end(self, turn: Turn) -> None:
+        self.add(TurnEnded(turn.number, turn.agent))
+        self.next_speaker()
+
+    def next_speaker(self) -> None:
+        """Ask the pattern, unless a termination condition is to be asked before it."""
+        if not self.machine.condition:
+            self.route(stop=False)
+
+    def route(self, *, stop: bool) -> None:
+        due = self.state.due
+        assert due is not None
+        pattern = self.machine.pattern
+        route: Route
+        if stop:
+            route = Stop("condition")
+        else:
+            route = pattern.after(self.state, due.turn) if due.turn else pattern.begin(self.state)
+        match route:
+            case Speak(agent):
+                self.add(TurnStarted(self.state.turns + 1, agent))
+            case AskUser(agent):
+                self.ask(Turn(self.state.turns, agent), "user_input")
+            case Stop(reason):
+                self.add(Finished(reason))
+            case _:
+                assert_never(route)
+
+
+def _left_open(each: OpenCall) -> tuple[str, Outcome]:
+    match each.stage:
+        case "asked":
+            return WITHDRAWN, "withdrawn"
+        case "started":
+            return INTERRUPTED, "unknown"
+        case "parked":
+            return "Not taken: the conversation went on before it could happen.", "not_taken"
+        case _:
+            assert_never(each.stage)
+
+
+def _unreadable(call: ToolCall) -> str | None:
+    try:
+        call.parse_arguments()
+    except ValueError as error:
+        return f"Not taken: {error}."
+    return None
+
+
+def _repeated(calls: list[ToolCall]) -> dict[int, str]:
+    seen: set[str] = set()
+    problems: dict[int, str] = {}
+    for number, call in enumerate(calls):
+        if call.id and call.id in seen:
+            problems[number] = f"Not run: this response already holds a call with the id {call.id!r}."
+        seen.add(call.id)
+    return problems
+
+
+def _no_such_tool(agent: str, name: str, tools: list[str], exits: list[str]) -> str:
+    if name.startswith(PREFIX):
+        return f"Not taken: no handoff {name!r} from {agent!r}; declared: {', '.join(exits) or 'none'}."
+    return f"Not run: {agent!r} has no tool {name!r}; it has: {', '.join([*tools, *exits]) or 'none'}."

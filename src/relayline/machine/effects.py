@@ -1,0 +1,60 @@
+"""What the machine wants of the world."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from relayline.machine.state import State, Turn
+from relayline.messages import ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class CallModel:
+    """Get ``agent``'s next reply. ``id`` is the same on every replay."""
+
+    id: str
+    turn: int
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunTool:
+    """Run one tool call. ``id`` is the call's own, and with the session's the idempotency key."""
+
+    id: str
+    turn: int
+    agent: str
+    call: ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Ask the termination condition whether the conversation is over."""
+
+    id: str
+
+
+Effect: TypeAlias = CallModel | RunTool | Judge
+
+
+def effects(state: State) -> list[Effect]:
+    """What should be in flight now, in a fixed order. Empty exactly when the session waits, is finished or failed."""
+    if state.failure or state.finished:
+        return []
+    wanted: list[Effect] = []
+    for turn in state.open.values():
+        if turn.calls:
+            wanted.extend(
+                RunTool(each.call.id, turn.number, turn.agent, each.call)
+                for each in turn.calls
+                if each.stage == "started" and each.result is None
+            )
+        else:
+            wanted.append(CallModel(model_call(turn), turn.number, turn.agent))
+    if state.due:
+        wanted.append(Judge(f"judge-{state.seq}"))
+    return wanted
+
+
+def model_call(turn: Turn) -> str:
+    """The id of the turn's next model call."""
+    return f"t{turn.number}-s{turn.step + 1}"

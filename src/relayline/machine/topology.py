@@ -1,0 +1,57 @@
+"""Who may hand over to whom, and what the tool for it is called."""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+PREFIX = "handoff_to_"
+LONGEST = 64  # the shortest limit any provider sets for a tool name
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A permission to hand over. ``description``: what the source's model is told the target is for."""
+
+    source: str
+    target: str
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolPolicy:
+    """What the machine knows of a tool: whether a person must approve a call, whether it may be run again unasked."""
+
+    approval: bool = False
+    repeatable: bool = False
+
+
+def mesh(agents: Sequence[str]) -> tuple[Edge, ...]:
+    """Everyone may hand over to everyone else."""
+    return tuple(Edge(source, target) for source in agents for target in agents if source != target)
+
+
+def tool_names(agents: Sequence[str]) -> Mapping[str, str]:
+    """The handoff tool's name for each agent, acceptable to every provider and unique in the team.
+
+    A name that is plain already is kept. Where letters had to go, were too many or stand for two agents, a hash of the
+    whole name tells them apart; it depends on the name alone, so it stays when the team changes.
+    """
+    slugs = {agent: _slug(agent) for agent in agents}
+    taken = list(slugs.values())
+    return {
+        agent: PREFIX + (slug if slug == agent or (slug and taken.count(slug) == 1) else _hashed(agent, slug))
+        for agent, slug in slugs.items()
+    }
+
+
+def _slug(name: str) -> str:
+    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-zA-Z0-9_-]+", "_", ascii_name).strip("_")[: LONGEST - len(PREFIX)]
+
+
+def _hashed(name: str, slug: str) -> str:
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    room = LONGEST - len(PREFIX) - len(digest) - 1
+    return f"{slug[:room]}_{digest}" if slug else digest

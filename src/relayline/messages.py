@@ -1,0 +1,104 @@
+"""Messages and their parts: provider-neutral, frozen, and made of JSON-able values only.
+
+A message is what somebody said. The transcript is a sequence of them; a provider's own shapes never get in here.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+
+if TYPE_CHECKING:
+    JSON: TypeAlias = None | bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"]
+else:
+    JSON = object  # the codec reads annotations at run time and cannot follow a recursive one
+
+Role: TypeAlias = Literal["user", "assistant", "tool"]
+
+Outcome: TypeAlias = Literal["done", "error", "refused", "withdrawn", "transferred", "not_taken", "unknown"]
+"""What became of a tool call.
+
+``done``: it ran and returned. ``error``: it ran and raised, or could not be run as asked. ``refused``: a person said no.
+``withdrawn``: it was waiting for a person and the user went on without it; it never ran. ``transferred``: a handoff that
+happened. ``not_taken``: a handoff that did not. ``unknown``: it was started, and nobody can say whether it took effect.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Words."""
+
+    text: str
+    kind: Literal["text"] = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A model asks for a tool, or for a handoff.
+
+    ``arguments`` is the JSON text as the model wrote it: kept byte for byte, because a model is shown its own calls again
+    and because what it wrote may not be JSON at all. In a journal ``id`` is ours, derived from the position in the
+    conversation; the provider's own id is only used to notice that a response holds the same call twice.
+    """
+
+    id: str
+    name: str
+    arguments: str = "{}"
+    kind: Literal["tool_call"] = "tool_call"
+
+    def parse_arguments(self) -> Mapping[str, JSON]:
+        """The arguments as a mapping.
+
+        Raises:
+            ValueError: if the model wrote something other than a JSON object.
+        """
+        parsed: object = json.loads(self.arguments or "{}")
+        if not isinstance(parsed, dict):
+            raise ValueError(f"arguments of {self.name!r} are {self.arguments!r}; a JSON object was expected")
+        return cast("dict[str, JSON]", parsed)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What came of one call, told honestly: ``content`` is for the model, ``outcome`` for everybody else."""
+
+    call_id: str
+    name: str
+    content: str
+    outcome: Outcome = "done"
+    kind: Literal["tool_result"] = "tool_result"
+
+
+Part: TypeAlias = Text | ToolCall | ToolResult
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of the conversation.
+
+    ``author_name`` is the agent that spoke, or the name the user goes by. ``metadata`` is for people and programs
+    (a score, a source); it is kept in the journal and never sent to a model.
+    """
+
+    role: Role
+    parts: tuple[Part, ...] = ()
+    author_name: str = ""
+    metadata: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
+
+    @property
+    def text(self) -> str:
+        """The words of the message, its text parts joined as they stand."""
+        return "".join(part.text for part in self.parts if isinstance(part, Text))
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        return tuple(part for part in self.parts if isinstance(part, ToolCall))
+
+    @property
+    def tool_results(self) -> tuple[ToolResult, ...]:
+        return tuple(part for part in self.parts if isinstance(part, ToolResult))
+
+
+def user(text: str, author_name: str = "") -> Message:
+    """A user's message of plain text."""
+    return Message("user", (Text(text),), author_name)

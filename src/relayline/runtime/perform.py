@@ -1,0 +1,156 @@
+"""From an effect to what came of it: call the model, run the tool, ask the condition."""
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias, assert_never
+
+from relayline.agent import Agent, ChatRequest, ReplyInfo, ToolSpec
+from relayline.errors import BuildError
+from relayline.machine.effects import CallModel, Effect, Judge, RunTool
+from relayline.machine.inputs import EffectFailed, Input, Judged, ModelReplied, ToolDone
+from relayline.messages import JSON, Message, Text, ToolCall
+from relayline.runtime.session import Session
+from relayline.tools import Tool, ToolContext
+
+Condition: TypeAlias = Callable[[Sequence[Message]], bool | Awaitable[bool]]
+"""A termination condition: is this conversation, oldest message first, over?"""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What an effect may know and reach. ``emit`` streams the next words of an agent; None if nobody listens."""
+
+    session: Session
+    emit: Callable[[str, str], Awaitable[None]] | None = None
+
+
+Perform: TypeAlias = Callable[[Effect, Context], Awaitable[Input]]
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """An agent in a team: itself, its tools by name, and all that its model is offered, ready made."""
+
+    agent: Agent
+    tools: Mapping[str, Tool]
+    specs: tuple[ToolSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Performer:
+    """The plain `Perform` of a team."""
+
+    seats: Mapping[str, Seat]
+    condition: Condition | None = None
+
+    async def __call__(self, effect: Effect, context: Context) -> Input:
+        match effect:
+            case CallModel():
+                return await self._call_model(effect, context)
+            case RunTool():
+                return await self._run_tool(effect, context)
+            case Judge():
+                return await self._judge(effect, context)
+            case _:
+                assert_never(effect)
+
+    async def _call_model(self, effect: CallModel, context: Context) -> Input:
+        try:
+            seat = self._seat(effect.agent)
+            return await reply(seat, effect.id, context)
+        except Exception as error:
+            return EffectFailed(effect.id, type(error).__name__, str(error), error)
+
+    def _seat(self, agent: str) -> Seat:
+        if agent not in self.seats:
+            raise BuildError(f"the conversation is with {agent!r}, who is not in this team: {', '.join(self.seats)}")
+        return self.seats[agent]
+
+    async def _run_tool(self, effect: RunTool, context: Context) -> Input:
+        session = context.session
+        try:
+            tool = self._seat(effect.agent).tools[effect.call.name]
+            key = f"{session.id}/{effect.id}"
+            given = ToolContext(session.id, effect.agent, effect.id, key, session.state.transcript)
+            return ToolDone(effect.id, clean(await tool.call(effect.call.arguments, given)))
+        except Exception as error:
+            return ToolDone(effect.id, clean(f"{type(error).__name__}: {error}"), "error")
+
+    async def _judge(self, effect: Judge, context: Context) -> Input:
+        if self.condition is None:
+            return Judged(effect.id, stop=False)
+        try:
+            verdict = self.condition(context.session.state.transcript)
+            return Judged(effect.id, bool(await verdict if inspect.isawaitable(verdict) else verdict))
+        except Exception as error:
+            return EffectFailed(effect.id, type(error).__name__, f"the termination condition failed: {error}", error)
+
+
+@dataclass(slots=True)
+class _Reply:
+    parts: list[Text | ToolCall] = field(default_factory=list[Text | ToolCall])
+    words: list[str] = field(default_factory=list[str])
+    model: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    metadata: dict[str, JSON] = field(default_factory=dict[str, JSON])
+
+    def call(self, call: ToolCall) -> None:
+        self.close()
+        self.parts.append(call)
+
+    def inform(self, info: ReplyInfo) -> None:
+        self.model = info.model or self.model
+        self.input_tokens = info.input_tokens or self.input_tokens
+        self.output_tokens = info.output_tokens or self.output_tokens
+        self.metadata.update(info.metadata)
+
+    def close(self) -> None:
+        """Text arrives in pieces and is kept as one part per stretch."""
+        if self.words:
+            self.parts.append(Text(clean("".join(self.words))))
+            self.words.clear()
+
+
+async def reply(seat: Seat, effect: str, context: Context) -> ModelReplied:
+    """One reply of the seat's model, its calls checked against the tools."""
+    client = seat.agent.client
+    if client is None:
+        raise BuildError(
+            f"agent {seat.agent.name!r} has no model: give it one with Agent(client=...) or the team with workflow.with_client(...)"
+        )
+    name = seat.agent.name
+    request = ChatRequest(seat.agent, context.session.view(name), seat.specs)
+    whole = _Reply()
+    emit = context.emit
+    async for chunk in client.stream(request):
+        if isinstance(chunk, str):
+            whole.words.append(chunk)
+            if emit is not None and chunk:
+                await emit(name, chunk)
+        elif isinstance(chunk, ToolCall):
+            whole.call(chunk)
+        else:
+            whole.inform(chunk)
+    whole.close()
+    calls = [part for part in whole.parts if isinstance(part, ToolCall)]
+    problems = {number: problem for number, call in enumerate(calls) if (problem := _problem(seat, call))}
+    return ModelReplied(
+        effect, tuple(whole.parts), problems, whole.model, whole.input_tokens, whole.output_tokens, whole.metadata
+    )
+
+
+def _problem(seat: Seat, call: ToolCall) -> str | None:
+    """What is wrong with a call, before a person is asked to approve it."""
+    tool = seat.tools.get(call.name)
+    return None if tool is None else tool.problem(call.arguments)
+
+
+def clean(text: str) -> str:
+    """Valid Unicode: what a model or a tool produced must be keepable."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
+    return text

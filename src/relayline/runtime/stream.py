@@ -1,0 +1,185 @@
+"""What a caller sees of a run: numbered facts, and unnumbered signals around them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal, TypeAlias, assert_never
+
+from relayline.events import (
+    Answered,
+    Asked,
+    Entry,
+    Failed,
+    Finished,
+    HandoffSent,
+    Replied,
+    Retried,
+    SessionStarted,
+    ToolReturned,
+    ToolStarted,
+    TurnEnded,
+    TurnStarted,
+    UserSpoke,
+)
+from relayline.machine.state import State
+from relayline.messages import Message
+from relayline.runtime.requests import request_data
+
+EventType: TypeAlias = Literal[
+    "started",
+    "status",
+    "session_started",
+    "executor_invoked",
+    "executor_completed",
+    "executor_failed",
+    "message",
+    "message_delta",
+    "tool_call",
+    "tool_result",
+    "handoff_sent",
+    "request_info",
+    "request_answered",
+    "retried",
+    "output",
+    "warning",
+    "failed",
+]
+
+
+class WorkflowRunState(StrEnum):
+    """Where a session stands."""
+
+    IN_PROGRESS = "IN_PROGRESS"
+    IDLE = "IDLE"
+    IDLE_WITH_PENDING_REQUESTS = "IDLE_WITH_PENDING_REQUESTS"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowEvent:
+    """Something happened.
+
+    ``seq`` numbers what is in the journal; signals (``started``, ``status``, ``message_delta``, ``failed``) have none,
+    nor has a ``request_info`` that is shown again on resume. ``executor_id`` is the agent concerned. ``data`` by type:
+
+    =====================  ==========================================================================
+    message                the `Message`; its ``role`` says whose
+    message_delta          `str`, the next words of ``executor_id``
+    tool_call              the `ToolCall` as it runs
+    tool_result            the `ToolResult`
+    handoff_sent           `HandoffSent`: ``source``, ``target``, ``reason``
+    request_info           `HandoffAgentUserRequest`, `FunctionApprovalRequestContent` or
+                           `InterruptedCallRequest`; answer it under ``request_id``
+    request_answered       `Answered`: ``settled``, ``note``
+    output                 the whole conversation, a list of `Message`
+    status                 `WorkflowRunState`
+    executor_failed        `Failed`: ``error``, ``message``
+    failed                 the exception the run ends with
+    others                 the fact itself, or None
+    =====================  ==========================================================================
+    """
+
+    type: EventType
+    session_id: str
+    data: Any = None
+    executor_id: str = ""
+    request_id: str = ""
+    seq: int | None = None
+    at: datetime | None = None
+
+    @property
+    def source_executor_id(self) -> str:
+        """The agent that asks, under the name the pattern's users know."""
+        return self.executor_id
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a run came to.
+
+    ``messages``: what was said in this run, tool traffic included. ``conversation``: the whole of it. ``requests``: the
+    ``request_info`` events that wait for a person now.
+    """
+
+    session_id: str
+    state: WorkflowRunState
+    messages: Sequence[Message]
+    conversation: Sequence[Message]
+    requests: Sequence[WorkflowEvent]
+
+    @property
+    def text(self) -> str:
+        """What the agents said in this run."""
+        return "\n".join(message.text for message in self.messages if message.role == "assistant" and message.text)
+
+
+class Narrator:
+    """Tells a session's facts as events."""
+
+    def __init__(self, session_id: str, state: State) -> None:
+        self._session_id = session_id
+        self._agents = {number: turn.agent for number, turn in state.open.items()}
+
+    def tell(self, entry: Entry, state: State) -> WorkflowEvent:
+        """The event of ``entry``; ``state`` is the one its batch led to."""
+        kind, data, agent, request = self._read(entry, state)
+        return WorkflowEvent(kind, self._session_id, data, agent, request, entry.seq, entry.at)
+
+    def _read(self, entry: Entry, state: State) -> tuple[EventType, Any, str, str]:
+        match entry.fact:
+            case UserSpoke(message):
+                return "message", message, "", ""
+            case Replied(_, message):
+                return "message", message, message.author_name, ""
+            case ToolStarted(turn, call):
+                return "tool_call", call, self._agents[turn], ""
+            case ToolReturned(turn, result):
+                return "tool_result", result, self._agents[turn], ""
+            case TurnStarted(turn, agent) as fact:
+                self._agents[turn] = agent
+                return "executor_invoked", fact, agent, ""
+            case TurnEnded(turn, agent) as fact:
+                self._agents.pop(turn)
+                return "executor_completed", fact, agent, ""
+            case HandoffSent(_, source) as fact:
+                return "handoff_sent", fact, source, ""
+            case Asked(request, _, _, agent) as fact:
+                return "request_info", request_data(fact, state), agent, request_id(self._session_id, request)
+            case Answered(request) as fact:
+                return "request_answered", fact, "", request_id(self._session_id, request)
+            case Failed(_, agent) as fact:
+                return "executor_failed", fact, agent, ""
+            case Finished():
+                return "output", list(state.transcript), "", ""
+            case Retried() as fact:
+                return "retried", fact, "", ""
+            case SessionStarted() as fact:
+                return "session_started", fact, "", ""
+            case _:
+                assert_never(entry.fact)
+
+
+def request_id(session_id: str, local: str) -> str:
+    """A request's id to the world: unique everywhere, and it names its session."""
+    return f"{session_id}/{local}"
+
+
+def pending(session_id: str, state: State) -> list[WorkflowEvent]:
+    """What waits for a person, as events, oldest first."""
+    return [
+        WorkflowEvent(
+            "request_info", session_id, request_data(asked, state), asked.agent, request_id(session_id, local)
+        )
+        for local, asked in state.requests.items()
+    ]
+
+
+def run_state(state: State) -> WorkflowRunState:
+    """Where a session stands when nothing of it is in flight."""
+    if state.failure:
+        return WorkflowRunState.FAILED
+    if state.requests:
+        return WorkflowRunState.IDLE_WITH_PENDING_REQUESTS
+    return WorkflowRunState.IN_PROGRESS if state.open or state.due else WorkflowRunState.IDLE

@@ -1,0 +1,256 @@
+"""A team at work: immutable, and good for any number of sessions at once."""
+
+import asyncio
+import uuid
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+from weakref import WeakValueDictionary
+
+from relayline.agent import Agent, ChatClient
+from relayline.errors import ConditionError, ModelError, RequestNotOpen, SessionNotFound, UsageError, WorldError
+from relayline.events import Entry
+from relayline.journal.store import InMemoryCheckpointStorage, Store
+from relayline.machine.decide import Machine
+from relayline.machine.inputs import Answer, Approval, Input, Resumed, UserSaid
+from relayline.machine.patterns import Pattern
+from relayline.machine.state import State
+from relayline.messages import Message
+from relayline.runtime.driver import drive
+from relayline.runtime.perform import Context, Perform, Performer, Seat
+from relayline.runtime.requests import as_response, user_message
+from relayline.runtime.run import Emit, Run
+from relayline.runtime.session import Session
+from relayline.runtime.stream import (
+    Narrator,
+    RunResult,
+    WorkflowEvent,
+    WorkflowRunState,
+    pending,
+    request_id,
+    run_state,
+)
+
+SESSIONS_KEPT = 64
+"""How many idle sessions a workflow keeps folded; any other is folded again from its journal."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionView:
+    """A session as it stands in its journal. ``active_agent``: who had the conversation last, or has it now."""
+
+    session_id: str
+    state: WorkflowRunState
+    active_agent: str
+    conversation: Sequence[Message]
+    requests: Sequence[WorkflowEvent]
+    seq: int
+
+
+class Sessions:
+    """The sessions of one store that this process has at hand: one run at a time for each, the others queue."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._idle: OrderedDict[str, Session] = OrderedDict()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def hold(self, session_id: str, machine: Machine) -> AsyncIterator[Session]:
+        """The session, caught up with its journal and nobody else's in this process meanwhile."""
+        lock = self._locks.setdefault(session_id, asyncio.Lock())
+        async with lock:
+            session = self._idle.pop(session_id, None) or Session(session_id, machine, self.store)
+            await session.refresh()
+            yield session
+            # Not in a finally: what was cut off half-way is folded anew the next time.
+            self._idle[session_id] = session
+            if len(self._idle) > SESSIONS_KEPT:
+                self._idle.popitem(last=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow:
+    """A team, its rules and its store. Made by a builder's ``build()``.
+
+    It holds no conversation: run as many sessions on it at once as you like, from as many tasks of one event loop.
+    """
+
+    name: str
+    agents: tuple[Agent, ...]
+    pattern: Pattern
+    machine: Machine
+    performer: Performer
+    store: Store
+    _sessions: Sessions = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_sessions", Sessions(self.store))
+
+    def run(
+        self,
+        message: str | Message | None = None,
+        *,
+        session_id: str | None = None,
+        responses: Mapping[str, Any] | None = None,
+        stream: bool = False,
+    ) -> Run:
+        """Say something, answer what was asked, or resume.
+
+        - ``run("...")`` starts a conversation under a new id (``run.session_id``); with ``session_id`` it continues that
+          one, or starts it. A message answers an agent's open question. It also withdraws pending approvals (those calls
+          do not run) and interrupts a turn that was cut off.
+        - ``run(responses={request_id: answer})`` answers requests and finds their session by itself.
+        - ``run(session_id=...)`` resumes: it shows again what is pending, retries what failed, and goes on with what a
+          crash cut off.
+
+        ``stream``: also give ``message_delta`` events. Everything else is the same with and without.
+
+        Raises:
+            UsageError: at once, if the call makes no sense; nothing was changed.
+            SessionNotFound, RequestNotOpen, ModelError, ConditionError, StoreError: from the `Run`.
+        """
+        said = None if message is None else user_message(message)
+        if said is not None and responses:
+            raise UsageError(
+                "give a message or responses, not both: a message withdraws what the responses would answer"
+            )
+        if responses is not None:
+            session_id = _session_of(responses, session_id)
+        if said is None and session_id is None:
+            raise UsageError("nothing to do: give a message, responses, or the session_id to resume")
+        given = session_id if session_id is not None else f"session-{uuid.uuid4().hex[:12]}"
+        if not given or not given.isprintable():
+            raise UsageError(f"a session id is a printable, non-empty string; got {given!r}")
+
+        async def work(emit: Emit) -> RunResult:
+            async with self._sessions.hold(given, self.machine) as session:
+                return await self._work(session, said, responses or {}, stream, emit)
+
+        return Run(given, work)
+
+    async def session(self, session_id: str) -> SessionView:
+        """Look at a session without touching it.
+
+        Raises:
+            SessionNotFound: if the store has none of that id.
+        """
+        session = Session(session_id, self.machine, self.store)
+        await session.refresh()
+        state = session.state
+        if not state.seq:
+            raise await self._not_found(session_id)
+        return SessionView(
+            session_id, run_state(state), state.speaker, state.transcript, pending(session_id, state), state.seq
+        )
+
+    def with_client(self, client: ChatClient, *, override: bool = False) -> "Workflow":
+        """The same team, speaking through ``client``: the agents that have none of their own, or all of them."""
+        agents = tuple(
+            replace(agent, client=client) if override or agent.client is None else agent for agent in self.agents
+        )
+        seats = {agent.name: replace(self.performer.seats[agent.name], agent=agent) for agent in agents}
+        return replace(self, agents=agents, performer=replace(self.performer, seats=seats))
+
+    def with_store(self, store: Store) -> "Workflow":
+        """The same team on another store."""
+        return replace(self, store=store)
+
+    async def _work(
+        self, session: Session, said: Message | None, responses: Mapping[str, Any], stream: bool, emit: Emit
+    ) -> RunResult:
+        if not session.state.seq and said is None:
+            raise await self._not_found(session.id)
+        inputs: list[Input] = [UserSaid(said)] if said else [Resumed(), *self._answers(session, responses)]
+        before = len(session.state.transcript)
+
+        async def signal(kind: Any, data: object = None, agent: str = "") -> None:
+            await emit(WorkflowEvent(kind, session.id, data, agent))
+
+        async def delta(agent: str, words: str) -> None:
+            await emit(WorkflowEvent("message_delta", session.id, words, agent))
+
+        narrator = Narrator(session.id, session.state)
+
+        async def show(entries: Sequence[Entry]) -> None:
+            for entry in entries:
+                await emit(narrator.tell(entry, session.state))
+
+        await signal("started")
+        await signal("status", WorkflowRunState.IN_PROGRESS)
+        if said is None and not responses:
+            for event in pending(session.id, session.state):
+                await emit(event)
+        perform: Perform = self.performer
+        try:
+            cause = await drive(session, inputs, perform, Context(session, delta if stream else None), show)
+        except WorldError as error:
+            await signal("failed", error)
+            await signal("status", WorkflowRunState.FAILED)
+            raise
+        state = session.state
+        if state.failure:
+            error = _failure(state, cause)
+            await signal("failed", error, state.failure.agent)
+            await signal("status", WorkflowRunState.FAILED)
+            raise error from cause
+        await signal("status", run_state(state))
+        return RunResult(
+            session.id, run_state(state), state.transcript.since(before), state.transcript, pending(session.id, state)
+        )
+
+    def _answers(self, session: Session, responses: Mapping[str, Any]) -> list[Answer]:
+        answers: list[Answer] = []
+        for request, value in responses.items():
+            local = request.rpartition("/")[2]
+            asked = session.state.requests.get(local)
+            if asked is None:
+                waiting = ", ".join(request_id(session.id, each) for each in session.state.requests) or "none"
+                raise RequestNotOpen(
+                    f"request {request!r} is not waiting for an answer (never asked, already answered, or withdrawn); "
+                    f"waiting in session {session.id!r}: {waiting}"
+                )
+            response = as_response(asked, value)
+            if isinstance(response, Approval) and response.arguments is not None and asked.call is not None:
+                tool = self.performer.seats[asked.agent].tools[asked.call.name]
+                problem = tool.problem(response.arguments)
+                if problem:
+                    raise UsageError(f"the edited arguments do not fit; the request stays open. {problem}")
+            answers.append(Answer(local, response))
+        return answers
+
+    async def _not_found(self, session_id: str) -> SessionNotFound:
+        known = [each.session_id for each in await self.store.sessions()][-5:]
+        return SessionNotFound(
+            f"no session {session_id!r} in this store; latest: {', '.join(map(repr, known)) or 'none'}. "
+            "Give a message as well to start it."
+        )
+
+
+def _session_of(responses: Mapping[str, Any], session_id: str | None) -> str:
+    sessions = {request.rpartition("/")[0] for request in responses} | (
+        {session_id} if session_id is not None else set()
+    )
+    if len(sessions) != 1 or "" in sessions:
+        raise UsageError(
+            f"responses are given by request id, as in event.request_id, all of one session; got {', '.join(map(repr, responses)) or 'none'}"
+            + (f" for session {session_id!r}" if session_id is not None else "")
+        )
+    return sessions.pop()
+
+
+def _failure(state: State, cause: Exception | None) -> WorldError:
+    failure = state.failure
+    assert failure is not None
+    if not failure.agent:
+        return ConditionError(failure.message)
+    return ModelError(
+        f"{failure.agent}'s model failed: {failure.error}: {failure.message}. "
+        "Nothing is lost; run the session again to retry.",
+        failure.agent,
+    )
+
+
+__all__ = ["Seat", "SessionView", "Workflow"]
