@@ -27,9 +27,9 @@ class ToolSpec:
 class ChatRequest:
     """All that a model is given for one reply.
 
-    ``messages``: oldest first; every tool call in it is followed at once by one tool message holding all its results, and
-    the last message is never an assistant's. ``tools``: the agent's own in their declared order, then its handoffs in
-    theirs.
+    ``messages``: oldest first; every message with tool calls is followed at once by one tool message that holds all
+    their results, and the last message is never an assistant's. ``tools``: the agent's own in their declared order,
+    then its handoffs in theirs.
     """
 
     agent: "Agent"

@@ -114,7 +114,7 @@ class HandoffBuilder:
     def _agents(self, problems: list[str]) -> tuple[Agent, ...]:
         agents: list[Agent] = []
         for each in self._participants:
-            if not isinstance(each, Agent):
+            if not isinstance(each, Agent):  # pyright: ignore[reportUnnecessaryIsInstance] -- not everybody checks types
                 problems.append(f"participants must be agents; got {each!r}")
             elif not each.name.strip():
                 problems.append("an agent has no name; names are how agents and people tell each other apart")

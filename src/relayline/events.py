@@ -15,12 +15,18 @@ from typing import Literal, TypeAlias
 from relayline.messages import Message, ToolCall, ToolResult
 
 Ask: TypeAlias = Literal["user_input", "approval", "outcome"]
-"""``user_input``: an agent waits for the user. ``approval``: a tool waits for permission. ``outcome``: a tool was
-interrupted, must not simply be run again, and a person is asked what became of it."""
+"""What a person is asked for.
+
+``user_input``: an agent waits for the user. ``approval``: a tool waits for permission. ``outcome``: a tool was
+interrupted, must not simply be run again, and a person is asked what became of it.
+"""
 
 Settled: TypeAlias = Literal["replied", "terminated", "approved", "refused", "told", "rerun", "withdrawn"]
-"""How a request ended. ``told``: a person said what the interrupted tool did. ``rerun``: a person said to run it again.
-``withdrawn``: the user went on without answering."""
+"""How a request ended.
+
+``told``: a person said what the interrupted tool did. ``rerun``: a person said to run it again.
+``withdrawn``: the user went on without answering.
+"""
 
 Ending: TypeAlias = Literal["terminal", "terminated", "condition"]
 """Why a conversation is finished: a terminal agent was done, a person ended it, or its termination condition held."""
@@ -66,7 +72,10 @@ class Replied:
 
 @dataclass(frozen=True, slots=True)
 class ToolStarted:
-    """A tool may run from here on: the intent, on record before the effect. ``call`` holds the arguments it runs with."""
+    """A tool may run from here on: the intent, on record before the effect.
+
+    ``call`` holds the arguments it runs with, which a person may have edited.
+    """
 
     turn: int
     call: ToolCall

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 if TYPE_CHECKING:
-    JSON: TypeAlias = None | bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"]
+    JSON: TypeAlias = bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"] | None
 else:
     JSON = object  # the codec reads annotations at run time and cannot follow a recursive one
 
@@ -18,8 +18,8 @@ Role: TypeAlias = Literal["user", "assistant", "tool"]
 Outcome: TypeAlias = Literal["done", "error", "refused", "withdrawn", "transferred", "not_taken", "unknown"]
 """What became of a tool call.
 
-``done``: it ran and returned. ``error``: it ran and raised, or could not be run as asked. ``refused``: a person said no.
-``withdrawn``: it was waiting for a person and the user went on without it; it never ran. ``transferred``: a handoff that
+``done``: it ran and returned. ``error``: it ran and raised, or could not be run as asked. ``refused``: a person said
+no. ``withdrawn``: it never ran, because the user went on while it waited for a person. ``transferred``: a handoff that
 happened. ``not_taken``: a handoff that did not. ``unknown``: it was started, and nobody can say whether it took effect.
 """
 
@@ -36,9 +36,9 @@ class Text:
 class ToolCall:
     """A model asks for a tool, or for a handoff.
 
-    ``arguments`` is the JSON text as the model wrote it: kept byte for byte, because a model is shown its own calls again
-    and because what it wrote may not be JSON at all. In a journal ``id`` is ours, derived from the position in the
-    conversation; the provider's own id is only used to notice that a response holds the same call twice.
+    ``arguments`` is the JSON text as the model wrote it: kept byte for byte, because a model is shown its own calls
+    again and because what it wrote may not be JSON at all. In a journal ``id`` is ours, derived from the position in
+    the conversation; a provider's own id only serves to notice that a response holds the same call twice.
     """
 
     id: str

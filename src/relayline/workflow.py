@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,19 +11,19 @@ from weakref import WeakValueDictionary
 
 from relayline.agent import Agent, ChatClient
 from relayline.errors import ConditionError, ModelError, RequestNotOpen, SessionNotFound, UsageError, WorldError
-from relayline.events import Entry
-from relayline.journal.store import InMemoryCheckpointStorage, Store
+from relayline.journal.store import Store
 from relayline.machine.decide import Machine
 from relayline.machine.inputs import Answer, Approval, Input, Resumed, UserSaid
 from relayline.machine.patterns import Pattern
 from relayline.machine.state import State
 from relayline.messages import Message
 from relayline.runtime.driver import drive
-from relayline.runtime.perform import Context, Perform, Performer, Seat
+from relayline.runtime.perform import Context, Performer
 from relayline.runtime.requests import as_response, user_message
-from relayline.runtime.run import Emit, Run
+from relayline.runtime.run import Run
 from relayline.runtime.session import Session
 from relayline.runtime.stream import (
+    Emit,
     Narrator,
     RunResult,
     WorkflowEvent,
@@ -58,7 +58,7 @@ class Sessions:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
-    async def hold(self, session_id: str, machine: Machine) -> AsyncIterator[Session]:
+    async def hold(self, session_id: str, machine: Machine) -> AsyncGenerator[Session]:
         """The session, caught up with its journal and nobody else's in this process meanwhile."""
         lock = self._locks.setdefault(session_id, asyncio.Lock())
         async with lock:
@@ -99,9 +99,9 @@ class Workflow:
     ) -> Run:
         """Say something, answer what was asked, or resume.
 
-        - ``run("...")`` starts a conversation under a new id (``run.session_id``); with ``session_id`` it continues that
-          one, or starts it. A message answers an agent's open question. It also withdraws pending approvals (those calls
-          do not run) and interrupts a turn that was cut off.
+        - ``run("...")`` starts a conversation under a new id (``run.session_id``); with ``session_id`` it continues
+        that   one, or starts it. A message answers an agent's open question. It also withdraws pending approvals
+        (those   calls do not run) and interrupts a turn that was cut off.
         - ``run(responses={request_id: answer})`` answers requests and finds their session by itself.
         - ``run(session_id=...)`` resumes: it shows again what is pending, retries what failed, and goes on with what a
           crash cut off.
@@ -165,41 +165,23 @@ class Workflow:
             raise await self._not_found(session.id)
         inputs: list[Input] = [UserSaid(said)] if said else [Resumed(), *self._answers(session, responses)]
         before = len(session.state.transcript)
-
-        async def signal(kind: Any, data: object = None, agent: str = "") -> None:
-            await emit(WorkflowEvent(kind, session.id, data, agent))
-
-        async def delta(agent: str, words: str) -> None:
-            await emit(WorkflowEvent("message_delta", session.id, words, agent))
-
-        narrator = Narrator(session.id, session.state)
-
-        async def show(entries: Sequence[Entry]) -> None:
-            for entry in entries:
-                await emit(narrator.tell(entry, session.state))
-
-        await signal("started")
-        await signal("status", WorkflowRunState.IN_PROGRESS)
+        narrator = Narrator(session, emit)
+        await narrator.signal("started")
+        await narrator.signal("status", WorkflowRunState.IN_PROGRESS)
         if said is None and not responses:
-            for event in pending(session.id, session.state):
-                await emit(event)
-        perform: Perform = self.performer
+            await narrator.remind()
         try:
-            cause = await drive(session, inputs, perform, Context(session, delta if stream else None), show)
+            context = Context(session, narrator.delta if stream else None)
+            cause = await drive(session, inputs, self.performer, context, narrator.tell)
+            _check(session.state, cause)
         except WorldError as error:
-            await signal("failed", error)
-            await signal("status", WorkflowRunState.FAILED)
+            await narrator.signal("failed", error)
+            await narrator.signal("status", WorkflowRunState.FAILED)
             raise
         state = session.state
-        if state.failure:
-            error = _failure(state, cause)
-            await signal("failed", error, state.failure.agent)
-            await signal("status", WorkflowRunState.FAILED)
-            raise error from cause
-        await signal("status", run_state(state))
-        return RunResult(
-            session.id, run_state(state), state.transcript.since(before), state.transcript, pending(session.id, state)
-        )
+        await narrator.signal("status", run_state(state))
+        new = state.transcript.since(before)
+        return RunResult(session.id, run_state(state), new, state.transcript, pending(session.id, state))
 
     def _answers(self, session: Session, responses: Mapping[str, Any]) -> list[Answer]:
         answers: list[Answer] = []
@@ -230,27 +212,27 @@ class Workflow:
 
 
 def _session_of(responses: Mapping[str, Any], session_id: str | None) -> str:
-    sessions = {request.rpartition("/")[0] for request in responses} | (
-        {session_id} if session_id is not None else set()
-    )
+    sessions = {request.rpartition("/")[0] for request in responses}
+    if session_id is not None:
+        sessions.add(session_id)
     if len(sessions) != 1 or "" in sessions:
         raise UsageError(
-            f"responses are given by request id, as in event.request_id, all of one session; got {', '.join(map(repr, responses)) or 'none'}"
+            "responses are given by request id, as in event.request_id, and all for one session; "
+            f"got {', '.join(map(repr, responses)) or 'none'}"
             + (f" for session {session_id!r}" if session_id is not None else "")
         )
     return sessions.pop()
 
 
-def _failure(state: State, cause: Exception | None) -> WorldError:
+def _check(state: State, cause: Exception | None) -> None:
+    """Raise what the run failed with, if it did."""
     failure = state.failure
-    assert failure is not None
+    if failure is None:
+        return
     if not failure.agent:
-        return ConditionError(failure.message)
-    return ModelError(
-        f"{failure.agent}'s model failed: {failure.error}: {failure.message}. "
+        raise ConditionError(failure.message) from cause
+    raise ModelError(
+        f"the model of {failure.agent!r} failed: {failure.error}: {failure.message}. "
         "Nothing is lost; run the session again to retry.",
         failure.agent,
-    )
-
-
-__all__ = ["Seat", "SessionView", "Workflow"]
+    ) from cause

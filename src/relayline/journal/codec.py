@@ -1,14 +1,14 @@
 """Facts to JSON and back: plain, versioned, and without a way to execute anything.
 
-A fact is one JSON object: its ``type`` and the fields that differ from their defaults. Reading goes by pydantic, strictly
-against the closed set of facts: what this release does not know is refused with a sentence, never guessed.
+A fact is one JSON object: its ``type`` and the fields that differ from their defaults. Reading goes by pydantic against
+the closed set of facts: what this release does not know is refused with a sentence, never guessed.
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -59,8 +59,7 @@ def decode(text: str | bytes, version: int = VERSION) -> Fact:
             old = UPCASTERS[step](old)
         return _facts().validate_python(old)
     except (ValidationError, ValueError, KeyError) as error:
-        shown = text if len(text) <= 80 else text[:77] + type(text)(b"..." if isinstance(text, bytes) else "...")  # type: ignore
-        raise DamagedJournal(f"not a fact of this release: {shown!r} ({_why(error)})") from error
+        raise DamagedJournal(f"not a fact of this release: {text[:80]!r} ({_why(error)})") from error
 
 
 def _why(error: Exception) -> str:
@@ -93,7 +92,7 @@ def _plain(value: Any) -> Any:
         shown = ((name, getattr(value, name), default) for name, default in _shape(type(value)))
         return {name: _plain(each) for name, each, default in shown if each != default}
     if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
+        return {str(key): _plain(each) for key, each in cast("Mapping[Any, Any]", value).items()}
     if isinstance(value, Sequence):
-        return [_plain(each) for each in value]
+        return [_plain(each) for each in cast("Sequence[Any]", value)]
     return value

@@ -19,12 +19,13 @@ APPLICATION_ID = 0x72_6C_79_31  # "rly1": tells our files from other people's da
 
 SCHEMA = """
 CREATE TABLE session(
-    key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, seq INTEGER NOT NULL, started INTEGER NOT NULL, updated INTEGER NOT NULL
+    key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, seq INTEGER NOT NULL,
+    started INTEGER NOT NULL, updated INTEGER NOT NULL
 );
 CREATE INDEX session_updated ON session(updated);
 CREATE TABLE fact(
-    session INTEGER NOT NULL REFERENCES session(key), seq INTEGER NOT NULL, at INTEGER NOT NULL, version INTEGER NOT NULL,
-    body TEXT NOT NULL, PRIMARY KEY(session, seq)
+    session INTEGER NOT NULL REFERENCES session(key), seq INTEGER NOT NULL,
+    at INTEGER NOT NULL, version INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY(session, seq)
 ) WITHOUT ROWID;
 """
 MIGRATIONS = [SCHEMA]
@@ -36,9 +37,9 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class SqliteCheckpointStorage(Store):
     """One file for any number of sessions.
 
-    Opened on first use. Every append is one transaction of this file's one writer thread; a batch that was acknowledged
-    survives the death of the process at any moment (and, as WAL with ``synchronous=NORMAL`` goes, that of the machine up
-    to the last moments before it). ``path``: the database file; its folder is made if it is missing.
+    Opened on first use; a missing folder is made. Every append is one transaction on this file's one writer thread. A
+    batch that was acknowledged survives the death of the process at any moment, and that of the machine up to the last
+    moments before it (WAL with ``synchronous=NORMAL``).
     """
 
     def __init__(self, path: str | Path, clock: Clock = now) -> None:

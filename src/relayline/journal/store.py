@@ -13,6 +13,7 @@ Clock: TypeAlias = Callable[[], datetime]
 
 
 def now() -> datetime:
+    """The time, in UTC."""
     return datetime.now(UTC)
 
 

@@ -267,7 +267,8 @@ class _Draft:
         edge = self.machine.pattern.exits(turn.agent).get(first.name)
         if edge is None:  # it was declared when the model called it; the team has changed since
             self.result(number, first, f"Not taken: {first.name!r} is no longer declared.", "error")
-            return self.settle(number)
+            self.settle(number)
+            return
         self.result(number, first, f"Transferred to {edge.target}.", "transferred")
         for each in left[1:]:
             self.result(number, each.call, f"Not taken: the conversation went to {edge.target}.", "not_taken")

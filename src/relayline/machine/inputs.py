@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from relayline.messages import JSON, Message, Outcome, Text, ToolCall
+from relayline.messages import JSON, Message, Text, ToolCall
 
 
 @dataclass(frozen=True, slots=True)
 class UserSaid:
-    """A message that answers no request by name. It answers an agent's open question, withdraws every other request
-    and interrupts what was going on."""
+    """A message that answers no request by name.
+
+    It answers an agent's open question, withdraws every other request and interrupts what was going on.
+    """
 
     message: Message
 
@@ -38,7 +40,7 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class OutcomeTold:
-    """What became of an interrupted call: ``result`` as a person found it, or None to run it again with the same key."""
+    """What became of an interrupted call: ``result`` as a person found it, or None to run it again."""
 
     result: str | None
 
@@ -56,7 +58,8 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class ModelReplied:
-    """A model's reply. ``problems``: for calls that cannot run as written, by position among the calls, what is wrong."""
+    """A model's reply. ``problems``: what is wrong with calls that cannot run as written, by position among the
+    calls."""
 
     effect: str
     parts: tuple[Text | ToolCall, ...]

@@ -1,7 +1,7 @@
 """An append-only sequence whose versions share their items."""
 
 from collections.abc import Iterator, Sequence
-from typing import Generic, TypeVar, overload
+from typing import Generic, TypeVar, cast, overload
 
 T = TypeVar("T")
 
@@ -21,7 +21,7 @@ class Log(Sequence[T], Generic[T]):
         self._size = len(self._items)
 
     def append(self, item: T) -> "Log[T]":
-        longer: Log[T] = Log.__new__(Log)
+        longer = cast("Log[T]", Log.__new__(Log))
         longer._items = self._items if len(self._items) == self._size else self._items[: self._size]
         longer._items.append(item)
         longer._size = self._size + 1

@@ -32,7 +32,7 @@ Spoken: TypeAlias = Message | HandoffSent
 class OpenCall:
     """A call of the reply that is being worked off.
 
-    ``parked``: a handoff that waits for the calls beside it. ``asked``: a person decides. ``started``: it may be running.
+    ``parked``: a handoff waits for the calls beside it. ``asked``: a person decides. ``started``: it may be running.
     """
 
     call: ToolCall
@@ -61,8 +61,8 @@ class Due:
 class State:
     """All that is known of a session. Every field but the two logs is small and bounded by what is open now.
 
-    ``seq``: how many facts were folded. ``turns``, ``asked``: how many there were. ``speaker``: who had the conversation
-    last. ``requests``: unanswered, oldest first. ``due``: see `Due`. ``failure``, ``finished``: why it rests, if it does.
+    ``seq``: how many facts were folded. ``turns``, ``asked``: how many there were. ``speaker``: who had the
+    conversation last. ``requests``: unanswered, oldest first. ``failure``, ``finished``: why it rests, if it does.
     """
 
     seq: int = 0

@@ -18,8 +18,8 @@ async def drive(
 ) -> Exception | None:
     """Take ``inputs`` and go on until nothing is wanted: the session waits, is finished, or failed.
 
-    Returns what made an effect fail, if that is how it ended. Cancelling cancels what is in flight; the journal is whole
-    at every moment. There is no rule about conversations here.
+    Returns what made an effect fail, if that is how it ended. Cancelling cancels what is in flight; the journal is
+    whole at every moment. There is no rule about conversations here.
     """
     running: dict[str, asyncio.Task[Input]] = {}
     cause: Exception | None = None

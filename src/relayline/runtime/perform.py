@@ -1,9 +1,9 @@
 """From an effect to what came of it: call the model, run the tool, ask the condition."""
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias, assert_never
+from typing import Any, TypeAlias, assert_never
 
 from relayline.agent import Agent, ChatRequest, ReplyInfo, ToolSpec
 from relayline.errors import BuildError
@@ -25,7 +25,7 @@ class Context:
     emit: Callable[[str, str], Awaitable[None]] | None = None
 
 
-Perform: TypeAlias = Callable[[Effect, Context], Awaitable[Input]]
+Perform: TypeAlias = Callable[[Effect, Context], Coroutine[Any, Any, Input]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,8 @@ async def reply(seat: Seat, effect: str, context: Context) -> ModelReplied:
     client = seat.agent.client
     if client is None:
         raise BuildError(
-            f"agent {seat.agent.name!r} has no model: give it one with Agent(client=...) or the team with workflow.with_client(...)"
+            f"agent {seat.agent.name!r} has no model: give it one with Agent(client=...), "
+            "or the team with workflow.with_client(...)"
         )
     name = seat.agent.name
     request = ChatRequest(seat.agent, context.session.view(name), seat.specs)

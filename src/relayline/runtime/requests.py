@@ -51,7 +51,8 @@ class FunctionApprovalRequestContent:
     def create_response(approved: bool, reason: str = "", arguments: Mapping[str, JSON] | None = None) -> Response:
         """Allow the call or refuse it.
 
-        The agent's model reads the ``reason`` of a refusal. ``arguments`` replace the model's; they are checked like its.
+        The agent's model reads the ``reason`` of a refusal. ``arguments`` replace the model's and are checked like
+        them.
         """
         return Approval(approved, reason, None if arguments is None else json.dumps(arguments, ensure_ascii=False))
 

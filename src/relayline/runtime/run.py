@@ -5,9 +5,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
-from relayline.runtime.stream import RunResult, WorkflowEvent
+from relayline.runtime.stream import Emit, RunResult, WorkflowEvent
 
-Emit: TypeAlias = Callable[[WorkflowEvent], Awaitable[None]]
 Work: TypeAlias = Callable[[Emit], Awaitable[RunResult]]
 
 WAITING_EVENTS = 1024
@@ -18,8 +17,8 @@ class Run:
     """One call of `Workflow.run`: nothing happens before it is iterated, awaited or entered.
 
     ``async for event in run`` gives the events as they happen; ``await run`` gives the `RunResult`, also after the
-    iteration. Both raise what the run failed with. Leaving the iteration, ``aclose()`` and the end of ``async with`` cancel
-    what is in flight; the session stays at its last fact and can be run again.
+    iteration. Both raise what the run failed with. Leaving the iteration, ``aclose()`` and the end of ``async with``
+    cancel what is in flight; the session stays at its last fact and can be run again.
     """
 
     def __init__(self, session_id: str, work: Work) -> None:

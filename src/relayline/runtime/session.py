@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from relayline.errors import DamagedJournal
-from relayline.events import Entry
+from relayline.events import Entry, Fact
 from relayline.journal.store import Store
 from relayline.machine.decide import Machine
 from relayline.machine.inputs import Input
@@ -41,7 +41,7 @@ class Session:
     async def commit(self, inputs: Sequence[Input]) -> list[Entry]:
         """Decide on ``inputs`` in order and append what follows as one batch; the state moves only if that worked."""
         state = self.state
-        facts = []
+        facts: list[Fact] = []
         for given in inputs:
             decision = self._machine.decide(state, given)
             facts += decision.facts

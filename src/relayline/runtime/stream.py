@@ -1,6 +1,6 @@
 """What a caller sees of a run: numbered facts, and unnumbered signals around them."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -10,6 +10,7 @@ from relayline.events import (
     Answered,
     Asked,
     Entry,
+    Fact,
     Failed,
     Finished,
     HandoffSent,
@@ -25,6 +26,7 @@ from relayline.events import (
 from relayline.machine.state import State
 from relayline.messages import Message
 from relayline.runtime.requests import request_data
+from relayline.runtime.session import Session
 
 EventType: TypeAlias = Literal[
     "started",
@@ -115,20 +117,40 @@ class RunResult:
         return "\n".join(message.text for message in self.messages if message.role == "assistant" and message.text)
 
 
+Emit: TypeAlias = Callable[[WorkflowEvent], Awaitable[None]]
+
+
 class Narrator:
-    """Tells a session's facts as events."""
+    """Tells a session's facts, and what goes on around them, as events."""
 
-    def __init__(self, session_id: str, state: State) -> None:
-        self._session_id = session_id
-        self._agents = {number: turn.agent for number, turn in state.open.items()}
+    def __init__(self, session: Session, emit: Emit) -> None:
+        self._session = session
+        self._emit = emit
+        self._agents = {number: turn.agent for number, turn in session.state.open.items()}
 
-    def tell(self, entry: Entry, state: State) -> WorkflowEvent:
-        """The event of ``entry``; ``state`` is the one its batch led to."""
-        kind, data, agent, request = self._read(entry, state)
-        return WorkflowEvent(kind, self._session_id, data, agent, request, entry.seq, entry.at)
+    async def tell(self, entries: Sequence[Entry]) -> None:
+        """Show what was just appended."""
+        for entry in entries:
+            kind, data, agent, request = self._read(entry.fact)
+            event = WorkflowEvent(kind, self._session.id, data, agent, request, entry.seq, entry.at)
+            await self._emit(event)
 
-    def _read(self, entry: Entry, state: State) -> tuple[EventType, Any, str, str]:
-        match entry.fact:
+    async def signal(self, kind: EventType, data: object = None, agent: str = "") -> None:
+        """Show something that is not in the journal."""
+        await self._emit(WorkflowEvent(kind, self._session.id, data, agent))
+
+    async def delta(self, agent: str, words: str) -> None:
+        """Show an agent's next words."""
+        await self._emit(WorkflowEvent("message_delta", self._session.id, words, agent))
+
+    async def remind(self) -> None:
+        """Show again what waits for a person."""
+        for event in pending(self._session.id, self._session.state):
+            await self._emit(event)
+
+    def _read(self, fact: Fact) -> tuple[EventType, Any, str, str]:
+        session = self._session
+        match fact:
             case UserSpoke(message):
                 return "message", message, "", ""
             case Replied(_, message):
@@ -137,28 +159,28 @@ class Narrator:
                 return "tool_call", call, self._agents[turn], ""
             case ToolReturned(turn, result):
                 return "tool_result", result, self._agents[turn], ""
-            case TurnStarted(turn, agent) as fact:
+            case TurnStarted(turn, agent):
                 self._agents[turn] = agent
                 return "executor_invoked", fact, agent, ""
-            case TurnEnded(turn, agent) as fact:
+            case TurnEnded(turn, agent):
                 self._agents.pop(turn)
                 return "executor_completed", fact, agent, ""
-            case HandoffSent(_, source) as fact:
+            case HandoffSent(_, source):
                 return "handoff_sent", fact, source, ""
-            case Asked(request, _, _, agent) as fact:
-                return "request_info", request_data(fact, state), agent, request_id(self._session_id, request)
-            case Answered(request) as fact:
-                return "request_answered", fact, "", request_id(self._session_id, request)
-            case Failed(_, agent) as fact:
+            case Asked(request, _, _, agent):
+                return "request_info", request_data(fact, session.state), agent, request_id(session.id, request)
+            case Answered(request):
+                return "request_answered", fact, "", request_id(session.id, request)
+            case Failed(_, agent):
                 return "executor_failed", fact, agent, ""
             case Finished():
-                return "output", list(state.transcript), "", ""
-            case Retried() as fact:
+                return "output", list(session.state.transcript), "", ""
+            case Retried():
                 return "retried", fact, "", ""
-            case SessionStarted() as fact:
+            case SessionStarted():
                 return "session_started", fact, "", ""
             case _:
-                assert_never(entry.fact)
+                assert_never(fact)
 
 
 def request_id(session_id: str, local: str) -> str:

@@ -1,0 +1,213 @@
+"""Tools: a function, what a model is shown of it, and the way from a model's JSON to a call and back to text.
+
+What a model is shown comes from the signature and the docstring, so a tool is described in one place. A function must
+therefore say what it takes: every parameter is annotated, and ``*args`` and ``**kwargs`` are refused.
+"""
+
+import asyncio
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeAlias, cast, get_args, overload
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails, to_json
+from typing_extensions import ParamSpec, TypeVar
+
+from relayline.errors import BuildError, UsageError
+from relayline.messages import JSON, Message
+from relayline.signature import Signature, definition_of, docstring_of, name_of
+
+ApprovalMode: TypeAlias = Literal["always_require", "never_require"]
+
+P = ParamSpec("P", default=...)
+R = TypeVar("R", default=Any)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolContext:
+    """What a tool may know about its call. A parameter annotated with it is filled in and never shown to the model.
+
+    ``idempotency_key`` is the same whenever this very call is repeated, and no other call ever has it: hand it to
+    whatever must not happen twice. ``transcript``: the conversation when the call was made, oldest first.
+    """
+
+    session_id: str
+    agent: str
+    call_id: str
+    idempotency_key: str
+    transcript: Sequence[Message]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tool(Generic[P, R]):
+    """A function a model can call. Made by `tool`; calling it calls the function.
+
+    ``parameters`` is a JSON Schema (draft 2020-12) of type object. ``repeatable``: running the same call twice does no
+    harm, as for reads, or for writes keyed by `ToolContext.idempotency_key`. After a crash such a call is simply run
+    again; any other waits for a person.
+    """
+
+    name: str
+    description: str
+    parameters: Mapping[str, JSON]
+    function: Callable[P, R] = field(repr=False)
+    signature: Signature = field(repr=False)
+    approval_mode: ApprovalMode = "never_require"
+    repeatable: bool = False
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function as if it were no tool."""
+        return self.function(*args, **kwargs)
+
+    def problem(self, arguments: str) -> str | None:
+        """What a model should be told about the JSON text ``arguments``, or None if the tool can be called with it.
+
+        As lenient as pydantic is by default: ``"5"`` will do for an int. Names that are not parameters are a problem.
+        """
+        try:
+            self.signature.read(arguments)
+        except ValidationError as error:
+            return self._explain(error)
+        return None
+
+    async def call(self, arguments: str, context: ToolContext) -> str:
+        """Call the function, and return what it returns as text for the model.
+
+        A string is returned as it is, None as ``done``, all else as JSON. A function that is not async runs in a thread
+        with the caller's contextvars; cancelling ends the waiting, not the thread. What the function raises propagates.
+
+        Raises:
+            UsageError: if there is a `problem` with the arguments; the function was not called.
+        """
+        try:
+            values = self.signature.read(arguments)
+        except ValidationError as error:
+            raise UsageError(self._explain(error)) from None
+        args, kwargs = self.signature.bind(values, context)
+        function: Callable[..., Any] = self.function
+        if inspect.iscoroutinefunction(definition_of(function)):
+            result = await function(*args, **kwargs)
+        else:
+            result = await asyncio.to_thread(_in_thread, function, args, kwargs)
+            if inspect.isawaitable(result):
+                result = await result
+        return _as_text(result)
+
+    def _explain(self, error: ValidationError) -> str:
+        # A wrong list can have a thousand wrong items; the first few say it.
+        problems = error.errors(include_url=False, include_context=False)[:8]
+        return "\n".join(
+            [f"The arguments of {self.name!r} do not fit:", *(f"- {self._line(each)}." for each in problems)]
+        )
+
+    def _line(self, problem: ErrorDetails) -> str:
+        properties = cast("Mapping[str, JSON]", self.parameters["properties"])
+        where = ".".join(str(step) for step in problem["loc"])
+        match problem["type"]:
+            case "missing":
+                return f"{where!r} is missing" + (
+                    f"; expected {_json(properties[where])}" if where in properties else ""
+                )
+            case "extra_forbidden" if where not in properties:
+                return f"there is no {where!r}; there is {', '.join(map(repr, properties)) or 'nothing to give'}"
+            case _ if not where:
+                return f"{problem['msg']}; expected one JSON object, given {problem['input']!r:.80}"
+            case _:
+                return f"{where!r}: {problem['msg']}; given {_json(problem['input'])[:80]}"
+
+
+@overload
+def tool(fn: Callable[P, R], /) -> Tool[P, R]: ...
+@overload
+def tool(
+    fn: Callable[P, R],
+    /,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    approval_mode: ApprovalMode = "never_require",
+    repeatable: bool = False,
+) -> Tool[P, R]: ...
+@overload
+def tool(
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    approval_mode: ApprovalMode = "never_require",
+    repeatable: bool = False,
+) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
+def tool(
+    fn: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    approval_mode: ApprovalMode = "never_require",
+    repeatable: bool = False,
+) -> Tool | Callable[[Callable[..., Any]], Tool]:
+    """Make a tool of a function: ``@tool``, ``@tool(approval_mode="always_require")`` or ``tool(shop.refund)``.
+
+    The name is the function's, the description its docstring's prose. A parameter is described by
+    ``Field(description=...)``, else by ``Annotated[T, "text"]``, else by the docstring (Google, NumPy or Sphinx style).
+    Methods are made tools once they are bound; what a `functools.partial` has bound is not shown to the model.
+
+    ``approval_mode="always_require"``: a person is asked before each call.
+
+    Raises:
+        BuildError: if a model could not be shown the function as it stands; the message says what to change.
+    """
+
+    def build(function: Callable[..., Any]) -> Tool:
+        called = name or name_of(function)
+        if not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", called):
+            raise BuildError(
+                f"{called!r} cannot be a tool's name, which is 1 to 64 of a-z, A-Z, 0-9, _, -: use tool(fn, name=...)"
+            )
+        if approval_mode not in get_args(ApprovalMode):
+            modes = " or ".join(map(repr, get_args(ApprovalMode)))
+            raise BuildError(f"tool {called!r}: approval_mode is {approval_mode!r}; it has to be {modes}")
+        prose, about = docstring_of(function)
+        signature = Signature.of(called, function, about, filled=ToolContext)
+        text = prose if description is None else description
+        return Tool(called, text, signature.schema(), function, signature, approval_mode, repeatable)
+
+    return build if fn is None else build(fn)
+
+
+def as_tool(value: Tool | Callable[..., Any]) -> Tool:
+    """The tool itself, or the tool made of a plain function.
+
+    Raises:
+        BuildError: if it is neither, or as `tool` does.
+    """
+    if isinstance(value, Tool):
+        return cast("Tool", value)
+    if not callable(value):
+        raise BuildError(f"{value!r} is not a tool: give a function or what @tool made of one")
+    return tool(value)
+
+
+def _in_thread(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    try:
+        return function(*args, **kwargs)
+    except StopIteration as error:
+        # A future cannot hold it: asyncio would wait for ever.
+        raise RuntimeError(f"{name_of(function)} raised StopIteration") from error
+
+
+def _as_text(value: Any) -> str:
+    if value is None:
+        return "done"
+    if isinstance(value, str):
+        return str.__str__(value)  # The words themselves, also of an enum of strings.
+    return _json(value)
+
+
+def _json(value: Any) -> str:
+    try:
+        return to_json(value, bytes_mode="base64", inf_nan_mode="strings", fallback=str).decode()
+    except ValueError:
+        # Something that holds itself, say. The tool has run, and a model must not be told otherwise.
+        return str(value)
