@@ -27,9 +27,11 @@ def view(spoken: Iterable[Spoken], agent: str) -> Iterator[Message]:
 def _show(item: Spoken, agent: str) -> Message | None:
     if isinstance(item, HandoffSent):
         return _note(item) if item.target == agent else None
+    if item.role == "assistant" and not item.tool_calls and not item.text.strip():
+        return None  # a model said nothing at all; no provider takes such a message back
     if item.role == "user" or item.author_name == agent:
         return item
-    if item.role == "assistant" and item.text:
+    if item.role == "assistant" and item.text.strip():
         return Message("user", (Text(f"[{item.author_name}] {item.text}"),), item.author_name)
     return None
 

@@ -1,0 +1,300 @@
+"""The machine's promises, in random worlds."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relayline.agent import Agent, ChatRequest
+from relayline.errors import RequestNotOpen
+from relayline.events import Answered, Asked, Finished, HandoffSent, Replied, ToolReturned, ToolStarted, TurnStarted
+from relayline.journal.codec import encode
+from relayline.machine.decide import Machine
+from relayline.machine.effects import effects
+from relayline.machine.inputs import Answer, Approval, Resumed, UserSaid, Words
+from relayline.machine.state import State, evolve, fold
+from relayline.machine.view import view
+from relayline.messages import Message, ToolResult, user
+from relayline.testing import check_request
+from tests.properties.worlds import TOOLS, World, machines
+
+worlds = st.builds(World, machines(), st.integers(0, 2**32), st.integers(0, 9))
+
+
+@given(worlds)
+def test_every_transfer_runs_along_a_declared_edge(world: World) -> None:
+    """Whatever a model calls, the conversation only ever goes along an edge of its speaker."""
+    speaker = ""
+    for fact in world.play(4).facts:
+        if isinstance(fact, TurnStarted):
+            speaker = fact.agent
+        if isinstance(fact, HandoffSent):
+            assert fact.source == speaker
+            assert fact.target in {edge.target for edge in world.machine.pattern.exits(speaker).values()}
+
+
+@given(worlds)
+def test_every_call_has_exactly_one_result_before_the_next_model_call(world: World) -> None:
+    """No reply is asked for while a call is unanswered, and no call is answered twice."""
+    open_calls: Counter[str] = Counter()
+    answered: Counter[str] = Counter()
+    for fact in world.play(4).facts:
+        if isinstance(fact, Replied):
+            assert not +open_calls
+            open_calls.update(call.id for call in fact.message.tool_calls)
+        if isinstance(fact, ToolReturned):
+            open_calls[fact.result.call_id] -= 1
+            answered[fact.result.call_id] += 1
+    assert set(answered.values()) <= {1}
+    assert all(count >= 0 for count in open_calls.values())
+
+
+@given(worlds)
+def test_every_view_is_one_a_strict_provider_accepts(world: World) -> None:
+    """Pairing, role order, a last message that is not the assistant's, unique ids: at every model call there ever is."""
+    for call, state in world.play(4).calls:
+        check_request(ChatRequest(Agent(call.agent), tuple(view(state.spoken, call.agent))))
+
+
+@given(worlds)
+def test_results_are_honest_about_handoffs(world: World) -> None:
+    """Of a reply's calls at most one is a transfer: the first possible in call order, after all other calls are settled."""
+    replies: list[tuple[Message, list[ToolResult]]] = []
+    for message in world.play(4).state.transcript:
+        if message.tool_calls:
+            replies.append((message, []))
+        elif message.role == "tool":
+            replies[-1][1].extend(message.tool_results)
+    for message, results in replies:
+        assert [each.call_id for each in results] == [each.id for each in message.tool_calls][: len(results)]
+        handoffs = [each for each in results if each.outcome in ("transferred", "not_taken")]
+        taken = [each for each in handoffs if each.outcome == "transferred"]
+        assert len(taken) <= 1
+        assert not taken or handoffs[0] is taken[0]
+
+
+@given(worlds)
+def test_a_transfer_is_reported_if_and_only_if_it_happens(world: World) -> None:
+    """Every `transferred` result is followed by its handoff, and nothing else ever moves the conversation."""
+    facts = world.play(4).facts
+    transferred = [f.result.name for f in facts if isinstance(f, ToolReturned) and f.result.outcome == "transferred"]
+    sent = [fact for fact in facts if isinstance(fact, HandoffSent)]
+    names = [{edge.target: name for name, edge in world.machine.pattern.exits(each.source).items()}[each.target] for each in sent]
+    assert transferred == names
+
+
+@given(worlds)
+def test_a_gated_tool_runs_only_with_permission(world: World) -> None:
+    """A refused, withdrawn or unanswered call never starts; a tool only ever runs after its start is on record."""
+    approved: set[str] = set()
+    asked: dict[str, Asked] = {}
+    started: set[str] = set()
+    for fact in world.play(4).facts:
+        match fact:
+            case Asked(request) if fact.call:
+                asked[request] = fact
+            case Answered(request, ("approved" | "rerun")):
+                call = asked[request].call
+                assert call
+                approved.add(call.id)
+            case ToolStarted(_, call):
+                assert not TOOLS[call.name].approval or call.id in approved
+                started.add(call.id)
+            case _:
+                pass
+    assert set(world.ran) <= started
+
+
+@given(worlds)
+def test_every_agent_sees_every_user_message_once_and_in_order(world: World) -> None:
+    """The view of each agent holds all that users said, whoever was active then."""
+    state = world.play(4).state
+    said = [message.text for message in state.transcript if message.role == "user"]
+    for agent in world.machine.policies:
+        assert [each.text for each in view(state.spoken, agent) if each.role == "user" and not each.author_name] == said
+
+
+@given(worlds)
+def test_views_only_grow_at_their_end(world: World) -> None:
+    """What an agent was shown is a prefix of what it is shown later: prompt caches stay warm."""
+    shown: dict[str, list[Message]] = {}
+    for call, state in world.play(4).calls:
+        now = list(view(state.spoken, call.agent))
+        before = shown.get(call.agent, [])
+        assert now[: len(before)] == before
+        shown[call.agent] = now
+
+
+@given(worlds)
+def test_at_most_one_agent_speaks_at_a_time(world: World) -> None:
+    """In Handoff there are never two open turns."""
+    state = State()
+    for batch in world.play(4).batches:
+        state = fold(batch, state)
+        assert len(state.open) <= 1
+
+
+@given(worlds)
+def test_nothing_is_wanted_exactly_when_the_session_rests(world: World) -> None:
+    """After every batch: no effects if and only if it waits for somebody, is finished, or failed."""
+    state = State()
+    for batch in world.play(4).batches:
+        state = fold(batch, state)
+        waits_only = bool(state.requests) and not any(
+            each.stage == "started" and each.result is None for turn in state.open.values() for each in turn.calls
+        )
+        assert (not effects(state)) == bool(state.failure or state.finished or waits_only)
+
+
+@given(worlds)
+def test_the_state_is_the_fold_of_the_journal(world: World) -> None:
+    """What the machine carries along is what anybody gets by reading."""
+    assert fold(world.play(4).facts) == world.state
+
+
+@given(machines(), st.integers(0, 2**32), st.integers(0, 9), st.sets(st.integers(1, 60)))
+def test_a_crashed_conversation_comes_to_the_same_end(machine: Machine, seed: int, order: int, crashes: set[int]) -> None:
+    """Killed after any appends and resumed, in whatever order effects finish: the same words, calls and results."""
+    # Without failing models: to resume is to retry, so a crash would have a say in what is given up.
+    smooth = World(machine, seed, failing=False).play(4)
+    rough = World(machine, seed, order, crashes, failing=False).play(4)
+    shortest = min(len(smooth.state.transcript), len(rough.state.transcript))
+    cut_short = len(smooth.batches) > 300 or len(rough.batches) > 300
+    assert smooth.state.transcript[:shortest] == rough.state.transcript[:shortest]
+    assert cut_short or len(smooth.state.transcript) == len(rough.state.transcript)
+
+
+@given(machines(), st.integers(0, 2**32), st.sets(st.integers(1, 60), min_size=1))
+def test_what_must_not_run_twice_never_does_unasked(machine: Machine, seed: int, crashes: set[int]) -> None:
+    """A tool that is not repeatable runs once, or again because a person said so."""
+    world = World(machine, seed, 0, crashes).play(4)
+    allowed: Counter[str] = Counter()
+    asked: dict[str, Asked] = {}
+    for fact in world.facts:
+        if isinstance(fact, Asked):
+            asked[fact.request] = fact
+        if isinstance(fact, Answered) and fact.settled == "rerun":
+            call = asked[fact.request].call
+            assert call
+            allowed[call.id] += 1
+    for call_id, times in Counter(world.ran).items():
+        assert times <= 1 + allowed[call_id] or call_id in _repeatable(world)
+
+
+def _repeatable(world: World) -> set[str]:
+    return {f.call.id for f in world.facts if isinstance(f, ToolStarted) and TOOLS[f.call.name].repeatable}
+
+
+@given(worlds)
+def test_after_any_failure_a_new_message_is_answered(world: World) -> None:
+    """However a world was left, the user's next message is heard by whoever speaks next."""
+    world.play(3)
+    decision = world.machine.decide(world.state, UserSaid(user("and now?")))
+    assert decision.state.transcript[-1].text == "and now?"
+    assert effects(decision.state)
+    assert not decision.state.requests
+    assert not decision.state.failure
+
+
+@given(worlds)
+def test_an_answer_counts_once(world: World) -> None:
+    """An answer to a request that is gone is refused and changes nothing."""
+    world.play(3)
+    for fact in world.facts:
+        if isinstance(fact, Answered) and fact.request not in world.state.requests:
+            with pytest.raises(RequestNotOpen):
+                world.machine.decide(world.state, Answer(fact.request, Approval(approved=True)))
+
+
+@given(worlds)
+def test_resuming_a_session_that_rests_changes_nothing(world: World) -> None:
+    """Looking in again costs no fact, unless something had failed."""
+    world.play(3)
+    if not effects(world.state) and not world.state.failure:
+        assert world.machine.decide(world.state, Resumed()).facts == []
+
+
+@given(worlds)
+def test_the_same_world_writes_the_same_bytes(world: World) -> None:
+    """Facts, ids and order follow from the inputs alone."""
+    again = World(world.machine, world.seed, world.order)
+    assert [encode(fact) for fact in world.play(3).facts] == [encode(fact) for fact in again.play(3).facts]
+
+
+def test_the_bytes_do_not_depend_on_the_hash_seed() -> None:
+    """Three processes with three hash seeds write one journal."""
+    program = """
+from tests.properties.worlds import World, TOOLS
+from relayline.journal.codec import encode
+from relayline.machine.decide import Machine
+from relayline.machine.patterns import Handoff
+from relayline.machine.topology import mesh
+agents = ("ann", "bob", "cy")
+machine = Machine("w", Handoff("ann", agents, mesh(agents)), {agent: TOOLS for agent in agents}, "f", True)
+for seed in range(20):
+    print([encode(fact) for fact in World(machine, seed).play(4).facts])
+"""
+    written = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(written) == 1
+    assert len(written.pop()) > 10_000
+
+
+def _turn(machine: Machine, state: State, number: int) -> tuple[State, str, int]:
+    """One turn with a tool call, and the Python functions called and bytes written for it."""
+    from relayline.machine.inputs import ModelReplied, ToolDone
+    from relayline.messages import Text, ToolCall
+
+    calls = 0
+
+    def count(frame: object, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    written: list[str] = []
+    given = UserSaid(user("x" * 120)) if not state.requests else Answer(next(iter(state.requests)), Words((user("x" * 120),)))
+    sys.setprofile(count)
+    try:
+        for step in range(4):
+            decision = machine.decide(state, given)
+            state = decision.state
+            written += map(encode, decision.facts)
+            wanted = effects(state)
+            if step == 0:
+                given = ModelReplied(wanted[0].id, (ToolCall("1", "look", "{}"),))
+            elif step == 1:
+                given = ToolDone(wanted[0].id, "y" * 200)
+            elif step == 2:
+                given = ModelReplied(wanted[0].id, (Text("z" * 200),))
+    finally:
+        sys.setprofile(None)
+    assert number >= 0
+    return state, "".join(written), calls
+
+
+def test_a_turn_costs_the_same_however_long_the_conversation_is() -> None:
+    """The thousandth turn calls no more functions and writes no more bytes than the tenth (ids have more digits)."""
+    from relayline.machine.patterns import Handoff
+    from relayline.machine.topology import mesh
+
+    machine = Machine("w", Handoff("ann", ("ann", "bob"), mesh(("ann", "bob"))), {"ann": TOOLS, "bob": {}})
+    state, costs, sizes = State(), [], []
+    for number in range(1_000):
+        state, written, calls = _turn(machine, state, number)
+        costs.append(calls)
+        sizes.append(len(written))
+    assert costs[-1] <= costs[9]
+    assert sizes[-1] <= sizes[9] + 60
+    assert json.loads(encode(evolve and Finished("terminal")))["type"] == "finished"

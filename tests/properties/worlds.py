@@ -1,0 +1,167 @@
+"""Random worlds for the machine: teams, models, tools and people that do anything they are able to do.
+
+Everything a world does follows from its seed and from what it is asked for, never from when: so the same world can be
+played twice, in another order or with crashes, and must come to the same conversation.
+"""
+
+import random
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from hypothesis import strategies as st
+
+from relayline.events import Asked, Fact
+from relayline.journal.codec import decode, encode
+from relayline.machine.decide import Machine
+from relayline.machine.effects import CallModel, Effect, Judge, RunTool, effects
+from relayline.machine.inputs import (
+    Answer,
+    Approval,
+    EffectFailed,
+    Input,
+    Judged,
+    ModelReplied,
+    OutcomeTold,
+    Response,
+    Resumed,
+    Terminate,
+    ToolDone,
+    UserSaid,
+    Words,
+)
+from relayline.machine.patterns import Handoff
+from relayline.machine.state import State, fold
+from relayline.machine.topology import Edge, ToolPolicy, mesh, tool_names
+from relayline.messages import Text, ToolCall, user
+
+TOOLS = {
+    "look": ToolPolicy(repeatable=True),
+    "write": ToolPolicy(),
+    "pay": ToolPolicy(approval=True),
+    "sign": ToolPolicy(approval=True, repeatable=True),
+}
+ENOUGH = 400
+"""Batches after which a world is left alone: models that only ever hand over would go on for ever."""
+
+
+@st.composite
+def machines(draw: st.DrawFn) -> Machine:
+    """A team of one to four agents with any edges, any tools, and maybe a termination condition."""
+    agents = tuple(["ann", "bob", "cy", "dee"][: draw(st.integers(1, 4))])
+    every = mesh(agents)
+    edges: tuple[Edge, ...] = every
+    if every and draw(st.booleans()):
+        edges = tuple(draw(st.lists(st.sampled_from(every), unique=True)))
+    policies = {agent: draw(st.fixed_dictionaries({}, optional={k: st.just(v) for k, v in TOOLS.items()})) for agent in agents}
+    pattern = Handoff(draw(st.sampled_from(agents)), agents, edges, draw(st.booleans()))
+    return Machine("world", pattern, policies, "f", draw(st.booleans()))
+
+
+@dataclass
+class World:
+    """One play: ``batches`` is the journal as it was appended."""
+
+    machine: Machine
+    seed: int
+    order: int = 0
+    crashes: Collection[int] = ()
+    failing: bool = True
+    batches: list[list[Fact]] = field(default_factory=list[list[Fact]])
+    state: State = field(default_factory=State)
+    calls: list[tuple[CallModel, State]] = field(default_factory=list[tuple[CallModel, State]])
+    ran: list[str] = field(default_factory=list[str])
+
+    def chance(self, *what: object) -> random.Random:
+        return random.Random(f"{self.seed} {what}")
+
+    def play(self, rounds: int) -> "World":
+        """Let the user say ``rounds`` things, and everybody do what they do in between."""
+        for number in range(rounds):
+            if len(self.batches) > ENOUGH:
+                break
+            self.commit(UserSaid(user(f"message {number}")))
+            self.settle()
+        return self
+
+    def settle(self) -> None:
+        """Perform what is wanted and answer what is asked, until neither is left or the user loses patience."""
+        shuffle = random.Random(f"{self.seed} {self.order}")
+        while len(self.batches) <= ENOUGH:
+            wanted = effects(self.state)
+            if wanted:
+                effect = shuffle.choice(wanted)
+                self.commit(self.perform(effect))
+            elif self.state.failure:
+                if self.chance("gives up", self.state.failure.effect).random() < 0.3:
+                    return
+                self.commit(Resumed())
+            elif not self.answer():
+                return
+
+    def answer(self) -> bool:
+        """Answer the oldest request, if the person cares to."""
+        # First what a crash left unclear, as an uncrashed world has no such questions.
+        for asked in sorted(self.state.requests.values(), key=lambda each: each.ask != "outcome"):
+            response = self.person(asked)
+            if response is None:
+                return False
+            self.commit(Answer(asked.request, response))
+            return True
+        return False
+
+    def commit(self, given: Input) -> None:
+        decision = self.machine.decide(self.state, given)
+        if not decision.facts:
+            return
+        self.batches.append(decision.facts)
+        self.state = decision.state
+        if len(self.batches) in self.crashes:
+            # What is left of a process is what the disk holds.
+            self.state = fold(decode(encode(fact)) for batch in self.batches for fact in batch)
+            self.commit(Resumed())
+
+    def perform(self, effect: Effect) -> Input:
+        match effect:
+            case CallModel():
+                self.calls.append((effect, self.state))
+                return self.model(effect)
+            case RunTool():
+                self.ran.append(effect.id)
+                lucky = self.chance("tool", effect.id).random() < 0.8
+                return ToolDone(effect.id, f"{effect.call.name} of {effect.id}", "done" if lucky else "error")
+            case Judge():
+                # Not by the judgement's id: it counts facts, and a crash may add one.
+                return Judged(effect.id, stop=self.chance("judge", len(self.state.transcript)).random() < 0.1)
+
+    def model(self, effect: CallModel) -> Input:
+        chance = self.chance("model", effect.id)
+        failures = sum(1 for call, _ in self.calls if call.id == effect.id)
+        if self.failing and failures == 1 and chance.random() < 0.1:
+            return EffectFailed(effect.id, "Overloaded", "try later")
+        names = [*self.machine.policies[effect.agent], *self.machine.pattern.exits(effect.agent)]
+        foreign = ["handoff_to_nobody", "teleport", *tool_names(("ann", "bob", "cy", "dee")).values()]
+        parts: list[Text | ToolCall] = [Text(f"words of {effect.id}")] if chance.random() < 0.6 else []
+        problems: dict[int, str] = {}
+        for number in range(chance.choice([0, 0, 0, 1, 1, 2, 3, 5])):
+            name = chance.choice(names) if names and chance.random() < 0.85 else chance.choice(foreign)
+            arguments = chance.choice(['{"reason": "because"}', "{}", "", "[1]", "{broken", '{"reason": 7}'])
+            parts.append(ToolCall(f"c{number if chance.random() < 0.9 else 0}", name, arguments))
+            if name in TOOLS and chance.random() < 0.15:
+                problems[number] = "does not fit"
+        return ModelReplied(effect.id, tuple(parts or [Text("")]), problems)
+
+    def person(self, asked: Asked) -> Response | None:
+        chance = self.chance("person", asked.ask, asked.turn, asked.call and asked.call.id)
+        if asked.ask == "outcome":
+            return OutcomeTold(None)
+        if chance.random() < 0.2:
+            return None
+        if chance.random() < 0.05:
+            return Terminate()
+        if asked.ask == "user_input":
+            return Words((user(f"answer in turn {asked.turn}"),))
+        return Approval(chance.random() < 0.6, "so there", chance.choice([None, '{"edited": true}']))
+
+    @property
+    def facts(self) -> list[Fact]:
+        return [fact for batch in self.batches for fact in batch]
