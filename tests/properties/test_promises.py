@@ -131,6 +131,25 @@ def test_views_only_grow_at_their_end(world: World) -> None:
 
 
 @given(worlds)
+def test_nobody_is_shown_a_colleagues_words_as_its_own(world: World) -> None:
+    """All that an agent sees in the assistant's role, it said itself; calls and results are its own too."""
+    for call, state in world.play(4).calls:
+        assert {each.author_name for each in view(state.spoken, call.agent) if each.role != "user"} <= {call.agent}
+
+
+@given(worlds)
+def test_who_gets_a_handoff_is_told_so_last(world: World) -> None:
+    """The first request after a handoff ends with who handed over, and why."""
+    handoffs = {fact.turn + 1: fact for fact in world.play(4).facts if isinstance(fact, HandoffSent)}
+    for call, state in world.calls:
+        if call.turn in handoffs and call.id.endswith("-s1"):
+            note = list(view(state.spoken, call.agent))[-1]
+            assert note.role == "user"
+            assert handoffs[call.turn].source in note.text
+            assert handoffs[call.turn].reason in note.text
+
+
+@given(worlds)
 def test_at_most_one_agent_speaks_at_a_time(world: World) -> None:
     """In Handoff there are never two open turns."""
     state = State()
@@ -157,22 +176,29 @@ def test_the_state_is_the_fold_of_the_journal(world: World) -> None:
     assert fold(world.play(4).facts) == world.state
 
 
-@given(machines(), st.integers(0, 2**32), st.integers(0, 9), st.sets(st.integers(1, 60)))
-def test_a_crashed_conversation_comes_to_the_same_end(machine: Machine, seed: int, order: int, crashes: set[int]) -> None:
-    """Killed after any appends and resumed, in whatever order effects finish: the same words, calls and results."""
+moments = st.sets(st.integers(1, 60))
+
+
+@given(machines(), st.integers(0, 2**32), st.integers(0, 9), moments, moments)
+def test_a_crashed_conversation_comes_to_the_same_end(
+    machine: Machine, seed: int, order: int, crashes: set[int], losses: set[int]
+) -> None:
+    """Killed after any appends and in any effects, in whatever order these finish: the same words, calls and results."""
     # Without failing models: to resume is to retry, so a crash would have a say in what is given up.
     smooth = World(machine, seed, failing=False).play(4)
-    rough = World(machine, seed, order, crashes, failing=False).play(4)
+    rough = World(machine, seed, order, crashes, losses, failing=False).play(4)
     shortest = min(len(smooth.state.transcript), len(rough.state.transcript))
     cut_short = len(smooth.batches) > 300 or len(rough.batches) > 300
     assert smooth.state.transcript[:shortest] == rough.state.transcript[:shortest]
     assert cut_short or len(smooth.state.transcript) == len(rough.state.transcript)
 
 
-@given(machines(), st.integers(0, 2**32), st.sets(st.integers(1, 60), min_size=1))
-def test_what_must_not_run_twice_never_does_unasked(machine: Machine, seed: int, crashes: set[int]) -> None:
+@given(machines(), st.integers(0, 2**32), moments, moments)
+def test_what_must_not_run_twice_never_does_unasked(
+    machine: Machine, seed: int, crashes: set[int], losses: set[int]
+) -> None:
     """A tool that is not repeatable runs once, or again because a person said so."""
-    world = World(machine, seed, 0, crashes).play(4)
+    world = World(machine, seed, 0, crashes, losses).play(4)
     allowed: Counter[str] = Counter()
     asked: dict[str, Asked] = {}
     for fact in world.facts:

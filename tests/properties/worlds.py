@@ -59,17 +59,23 @@ def machines(draw: st.DrawFn) -> Machine:
 
 @dataclass
 class World:
-    """One play: ``batches`` is the journal as it was appended."""
+    """One play: ``batches`` is the journal as it was appended.
+
+    ``crashes``: after which batches the process dies. ``losses``: after which effects it dies before what came of them is
+    appended.
+    """
 
     machine: Machine
     seed: int
     order: int = 0
     crashes: Collection[int] = ()
+    losses: Collection[int] = ()
     failing: bool = True
     batches: list[list[Fact]] = field(default_factory=list[list[Fact]])
     state: State = field(default_factory=State)
     calls: list[tuple[CallModel, State]] = field(default_factory=list[tuple[CallModel, State]])
     ran: list[str] = field(default_factory=list[str])
+    performed: int = 0
 
     def chance(self, *what: object) -> random.Random:
         return random.Random(f"{self.seed} {what}")
@@ -89,8 +95,12 @@ class World:
         while len(self.batches) <= ENOUGH:
             wanted = effects(self.state)
             if wanted:
-                effect = shuffle.choice(wanted)
-                self.commit(self.perform(effect))
+                outcome = self.perform(shuffle.choice(wanted))
+                self.performed += 1
+                if self.performed in self.losses:
+                    self.crash()
+                else:
+                    self.commit(outcome)
             elif self.state.failure:
                 if self.chance("gives up", self.state.failure.effect).random() < 0.3:
                     return
@@ -116,9 +126,12 @@ class World:
         self.batches.append(decision.facts)
         self.state = decision.state
         if len(self.batches) in self.crashes:
-            # What is left of a process is what the disk holds.
-            self.state = fold(decode(encode(fact)) for batch in self.batches for fact in batch)
-            self.commit(Resumed())
+            self.crash()
+
+    def crash(self) -> None:
+        """What is left of a process is what the disk holds; another one takes it up."""
+        self.state = fold(decode(encode(fact)) for batch in self.batches for fact in batch)
+        self.commit(Resumed())
 
     def perform(self, effect: Effect) -> Input:
         match effect:

@@ -1,0 +1,237 @@
+"""Records the journals in tests/recorded: real runs, kept for ever, so that every later release proves it reads them.
+
+A new fact, field or rule deserves a new scenario here. Then, from the root of the repository::
+
+    python -m tests.record
+
+writes what is missing for the version in pyproject.toml and touches nothing that is there. A file of a release is never
+deleted or written again; one that was never released may be.
+"""
+
+import asyncio
+import sys
+import tomllib
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from relayline import (
+    HandoffAgentUserRequest,
+    HandoffBuilder,
+    InMemoryCheckpointStorage,
+    Message,
+    ModelError,
+    ReplyInfo,
+    Text,
+    tool,
+)
+from relayline.journal.store import Store
+from relayline.messages import ToolCall
+from relayline.testing import Crash, FakeClock, Reply, ScriptedClient, call, crash_at, handoff_to, record
+from relayline.workflow import Workflow
+
+ROOT = Path(__file__).parent.parent
+FOLDER = Path(__file__).parent / "recorded"
+SESSION = "recorded"
+
+
+@tool(repeatable=True)
+def look_up(order: int) -> dict[str, Any]:
+    """Look an order up."""
+    return {"order": order, "state": "sent", "to": "Zoë 👩🏽‍🚀"}
+
+
+@tool(approval_mode="always_require")
+def refund(order: int, amount: float = 10.0) -> str:
+    """Give money back."""
+    return f"{amount:.2f} for order {order}"
+
+
+@tool
+def ship(order: int) -> None:
+    """Send an order."""
+    if order < 0:
+        raise LookupError(f"there is no order {order}")
+
+
+def team(store: Store, client: ScriptedClient, until: Callable[[Sequence[Message]], bool] | None = None) -> Workflow:
+    """The team of every recording: triage, orders, and an archive that hands over to nobody."""
+    triage = client.as_agent("triage", "Find out what it is about.")
+    orders = client.as_agent("orders", "Look after orders.", "knows orders", [look_up, refund, ship])
+    archive = client.as_agent("archive", "File it.", "files things")
+    builder = HandoffBuilder(name="support", participants=[triage, orders, archive])
+    builder.add_handoff(triage, [orders, archive]).add_handoff(orders, [triage, archive]).with_checkpointing(store)
+    return (builder.with_termination_condition(until) if until else builder).build()
+
+
+def script(**replies: Sequence[Reply]) -> ScriptedClient:
+    return ScriptedClient(replies)
+
+
+async def handoff(store: Store) -> None:
+    """A chat that is handed over, asks the user, is handed back, and ends with the agent that hands over to nobody."""
+    informed = ReplyInfo("a-model", 120, 17, {"score": 0.5, "tags": ["ä", None, True]})
+    client = script(
+        triage=[["One moment. ", handoff_to("orders", reason="wants to know ♥")], handoff_to("archive")],
+        orders=[[call("look_up", order=7), informed], "It was sent.\n\0 Anything else?", handoff_to("triage")],
+        archive=["Filed.", "It is on file."],
+    )
+    flow = team(store, client)
+    await flow.run(Message("user", (Text("Where is order 7?"),), "Zoë", {"channel": "web"}), session_id=SESSION)
+    await flow.run("No, thank you. File it.", session_id=SESSION)
+    await flow.run("Did you?", session_id=SESSION)
+    client.assert_done()
+
+
+async def approval(store: Store) -> None:
+    """One reply with an ordinary call, two gated ones and two handoffs; a person approves one and refuses the other."""
+    client = script(
+        triage=[handoff_to("orders"), "All done?"],
+        orders=[
+            [
+                "I will see to it.",
+                call("look_up", order=7),
+                call("refund", order=7, amount=100),
+                handoff_to("triage", reason="paid"),
+                call("refund", order=8),
+                handoff_to("archive"),
+            ]
+        ],
+    )
+    flow = team(store, client)
+    first, second = (await flow.run("Pay me back.", session_id=SESSION)).requests
+    less = first.data.create_response(approved=True, reason="up to 50", arguments={"order": 7, "amount": 50})
+    await flow.run(responses={first.request_id: less})
+    await flow.run(responses={second.request_id: second.data.create_response(approved=False, reason="not his")})
+    client.assert_done()
+
+
+async def interruption(store: Store) -> None:
+    """Two tools are cut off; the harmless one runs again, and a person says what became of the other: twice."""
+    both: Reply = [call("look_up", order=7), call("ship", order=7)]
+    client = script(triage=[handoff_to("orders")], orders=[both, "Shipped.", call("ship", order=8), "Shipped again."])
+    flow = team(store, client)
+    await until_crash(flow, store, 4, "Ship it.")
+    (asked,) = (await flow.run(session_id=SESSION)).requests
+    await flow.run(responses={asked.request_id: "It was shipped; the parcel is 99."})
+    await until_crash(flow, store, 3, "And order 8.")
+    (asked,) = (await flow.run(session_id=SESSION)).requests
+    await flow.run(responses={asked.request_id: asked.data.run_again()})
+    client.assert_done()
+
+
+async def failure(store: Store) -> None:
+    """A model fails and is tried again, fails and is talked over; a tool fails, and its model is told."""
+    broken = ConnectionError("no route to the model")
+    client = script(
+        triage=[broken, handoff_to("orders"), ["It ", broken], "Yes."],
+        orders=[[call("ship", order=-1), handoff_to("triage")]],
+    )
+    flow = team(store, client)
+    await until_failure(flow, "Hello?")
+    await until_failure(flow, None)
+    await flow.run("Are you there?", session_id=SESSION)
+    client.assert_done()
+
+
+async def condition(store: Store) -> None:
+    """The termination condition ends the conversation after a turn, and after a user's message."""
+    client = script(triage=["Bye then.", "Still here."])
+    flow = team(store, client, until=lambda messages: "bye" in messages[-1].text.lower())
+    await flow.run("That is all.", session_id=SESSION)
+    await flow.run("Are you there?", session_id=SESSION)
+    await flow.run("Bye.", session_id=SESSION)
+    client.assert_done()
+
+
+async def withdrawal(store: Store) -> None:
+    """The user goes on: over a pending approval with a parked handoff, and over a tool that was cut off."""
+    client = script(
+        triage=[handoff_to("orders")],
+        orders=[[call("refund", order=7), handoff_to("triage")], call("ship", order=8), "Understood."],
+    )
+    flow = team(store, client)
+    await flow.run("Pay me back.", session_id=SESSION)
+    await until_crash(flow, store, 3, "No: send it.")
+    await flow.run("Never mind.", session_id=SESSION)
+    client.assert_done()
+
+
+async def nonsense(store: Store) -> None:
+    """A model hands over to nobody, calls what is not there, with arguments that fit nothing, and one call twice."""
+    twice = ToolCall("same", "look_up", '{"order":1}')
+    client = script(
+        triage=[handoff_to("fraud"), [ToolCall("", "handoff_to_orders", "not json"), call("fly", to="moon")], "Hm."],
+        orders=[],
+    )
+    flow = team(store, client)
+    await flow.run("Hello.", session_id=SESSION)
+    more = script(triage=[handoff_to("orders")], orders=[[call("look_up", order="x"), twice, twice], "Sorry."])
+    await flow.with_client(more, override=True).run("Go on.", session_id=SESSION)
+    client.assert_done()
+    more.assert_done()
+
+
+async def termination(store: Store) -> None:
+    """A person ends a conversation instead of answering, and over pending approvals, and answers in two messages."""
+    client = script(
+        triage=["What is it?", handoff_to("orders")],
+        orders=[[call("refund", order=7), call("refund", order=8)], "Anything else?", "Noted."],
+    )
+    flow = team(store, client)
+    (asked,) = (await flow.run("Hello.", session_id=SESSION)).requests
+    await flow.run(responses={asked.request_id: asked.data.terminate()})
+    asked, _ = (await flow.run("Pay me back.", session_id=SESSION)).requests
+    await flow.run(responses={asked.request_id: HandoffAgentUserRequest.terminate()})
+    (asked,) = (await flow.run("Or not.", session_id=SESSION)).requests
+    await flow.run(responses={asked.request_id: asked.data.create_response(["One.", "Two."])})
+    client.assert_done()
+
+
+async def until_crash(flow: Workflow, store: Store, append: int, message: str) -> None:
+    """Run until the process dies in its ``append``-th append, which is not written."""
+    crashing = crash_at(store, append)
+    try:
+        await flow.with_store(crashing).run(message, session_id=SESSION)
+    except Crash:
+        return
+    raise AssertionError(f"there were only {crashing.appends} appends")
+
+
+async def until_failure(flow: Workflow, message: str | None) -> None:
+    try:
+        await flow.run(message, session_id=SESSION)
+    except ModelError:
+        return
+    raise AssertionError("the model did not fail")
+
+
+SCENARIOS: tuple[Callable[[Store], Awaitable[None]], ...] = (
+    handoff,
+    approval,
+    interruption,
+    failure,
+    condition,
+    withdrawal,
+    nonsense,
+    termination,
+)
+
+
+async def record_missing(folder: Path) -> list[Path]:
+    """Record every scenario that ``folder`` does not hold for this version; the files that were written."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    written: list[Path] = []
+    for scenario in SCENARIOS:
+        path = folder / f"{version}-{scenario.__name__}.jsonl"
+        if not path.exists():
+            store = InMemoryCheckpointStorage(FakeClock())
+            await scenario(store)
+            await record(store, SESSION, path)
+            written.append(path)
+    return written
+
+
+if __name__ == "__main__":
+    for each in asyncio.run(record_missing(FOLDER)):
+        sys.stdout.write(f"{each.relative_to(ROOT)}\n")
