@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, JsonSchemaWarningKind
-from pydantic_core import core_schema
+from pydantic_core import SchemaError, core_schema
 
 from relayline.errors import BuildError
 from relayline.messages import JSON
@@ -53,9 +53,9 @@ class Signature:
         try:
             arguments = cls(create_model("Arguments", __config__=config, **fields), parameters)
             arguments.schema()
-        except (PydanticUserError, PydanticUndefinedAnnotation) as error:
+        except (PydanticUserError, PydanticUndefinedAnnotation, SchemaError, TypeError) as error:
             # Only the first sentence: the next ones give advice about a model the caller never wrote.
-            reason = error.message.partition(". ")[0]
+            reason = str(error).partition(". ")[0].partition("\n\n")[0]
             raise BuildError(f"tool {called!r}: its parameters make no JSON Schema: {reason}") from error
         return arguments
 

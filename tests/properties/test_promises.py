@@ -84,7 +84,10 @@ def test_a_transfer_is_reported_if_and_only_if_it_happens(world: World) -> None:
     facts = world.play(4).facts
     transferred = [f.result.name for f in facts if isinstance(f, ToolReturned) and f.result.outcome == "transferred"]
     sent = [fact for fact in facts if isinstance(fact, HandoffSent)]
-    names = [{edge.target: name for name, edge in world.machine.pattern.exits(each.source).items()}[each.target] for each in sent]
+    names = [
+        {edge.target: name for name, edge in world.machine.pattern.exits(each.source).items()}[each.target]
+        for each in sent
+    ]
     assert transferred == names
 
 
@@ -290,7 +293,11 @@ def _turn(machine: Machine, state: State, number: int) -> tuple[State, str, int]
         calls += event in ("call", "c_call")
 
     written: list[str] = []
-    given = UserSaid(user("x" * 120)) if not state.requests else Answer(next(iter(state.requests)), Words((user("x" * 120),)))
+    given = (
+        UserSaid(user("x" * 120))
+        if not state.requests
+        else Answer(next(iter(state.requests)), Words((user("x" * 120),)))
+    )
     sys.setprofile(count)
     try:
         for step in range(4):

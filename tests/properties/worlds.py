@@ -52,7 +52,9 @@ def machines(draw: st.DrawFn) -> Machine:
     edges: tuple[Edge, ...] = every
     if every and draw(st.booleans()):
         edges = tuple(draw(st.lists(st.sampled_from(every), unique=True)))
-    policies = {agent: draw(st.fixed_dictionaries({}, optional={k: st.just(v) for k, v in TOOLS.items()})) for agent in agents}
+    policies = {
+        agent: draw(st.fixed_dictionaries({}, optional={k: st.just(v) for k, v in TOOLS.items()})) for agent in agents
+    }
     pattern = Handoff(draw(st.sampled_from(agents)), agents, edges, draw(st.booleans()))
     return Machine("world", pattern, policies, "f", draw(st.booleans()))
 

@@ -24,6 +24,8 @@ UPCASTERS: dict[int, Callable[[dict[str, JSON]], dict[str, JSON]]] = {}
 
 TAGS = ("type", "kind")
 
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
 
 def encode(fact: Fact) -> str:
     """One line of JSON text.
@@ -32,7 +34,7 @@ def encode(fact: Fact) -> str:
         StoreError: if the fact holds something JSON cannot (checked here, so that every store refuses the same things).
     """
     try:
-        text = json.dumps(_plain(fact), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = _JSON.encode(_plain(fact))
         text.encode()  # a lone surrogate is a str, but not text
     except (TypeError, ValueError, RecursionError) as error:
         raise StoreError(

@@ -95,11 +95,11 @@ def evolve(state: State, fact: Fact) -> State:
     seq = state.seq + 1
     match fact:
         case Replied():
-            return _replied(replace(state, seq=seq), fact)
+            return _replied(state, seq, fact)
         case ToolStarted():
-            return _call(replace(state, seq=seq), fact.turn, OpenCall(fact.call, "started"))
+            return replace(state, seq=seq, open=_staged(state, fact.turn, OpenCall(fact.call, "started")))
         case ToolReturned():
-            return _returned(replace(state, seq=seq), fact)
+            return _returned(state, seq, fact)
         case TurnStarted():
             turn = Turn(fact.turn, fact.agent)
             opened = {**state.open, fact.turn: turn}
@@ -120,7 +120,7 @@ def evolve(state: State, fact: Fact) -> State:
                 finished=None,
             )
         case Asked():
-            return _asked(replace(state, seq=seq), fact)
+            return _asked(state, seq, fact)
         case Answered():
             requests = {key: request for key, request in state.requests.items() if key != fact.request}
             return replace(state, seq=seq, requests=requests)
@@ -136,40 +136,38 @@ def evolve(state: State, fact: Fact) -> State:
             assert_never(fact)
 
 
-def _spoke(state: State, message: Message) -> State:
-    return replace(state, spoken=state.spoken.append(message), transcript=state.transcript.append(message))
-
-
-def _replied(state: State, fact: Replied) -> State:
+def _replied(state: State, seq: int, fact: Replied) -> State:
     turn = state.open[fact.turn]
     calls = tuple(OpenCall(call) for call in fact.message.tool_calls)
-    return _spoke(_open(state, replace(turn, step=turn.step + 1, calls=calls)), fact.message)
+    opened = {**state.open, fact.turn: replace(turn, step=turn.step + 1, calls=calls)}
+    return _spoke(state, seq, fact.message, opened)
 
 
-def _open(state: State, turn: Turn) -> State:
-    return replace(state, open={**state.open, turn.number: turn})
-
-
-def _call(state: State, number: int, changed: OpenCall) -> State:
-    turn = state.open[number]
-    calls = tuple(changed if each.call.id == changed.call.id else each for each in turn.calls)
-    return _open(state, replace(turn, calls=calls))
-
-
-def _returned(state: State, fact: ToolReturned) -> State:
+def _returned(state: State, seq: int, fact: ToolReturned) -> State:
     turn = state.open[fact.turn]
-    calls = tuple(
-        replace(each, result=fact.result) if each.call.id == fact.result.call_id else each for each in turn.calls
-    )
+    result = fact.result
+    calls = tuple(replace(each, result=result) if each.call.id == result.call_id else each for each in turn.calls)
     results = tuple(each.result for each in calls if each.result is not None)
     if len(results) < len(calls):
-        return _open(state, replace(turn, calls=calls))
+        return replace(state, seq=seq, open={**state.open, fact.turn: replace(turn, calls=calls)})
     # The results join the transcript together and in call order, so it does not depend on who was faster, and nothing
     # can ever stand between a call and its result.
-    state = _open(state, replace(turn, calls=()))
-    return _spoke(state, Message("tool", results, turn.agent))
+    opened = {**state.open, fact.turn: replace(turn, calls=())}
+    return _spoke(state, seq, Message("tool", results, turn.agent), opened)
 
 
-def _asked(state: State, fact: Asked) -> State:
-    state = replace(state, requests={**state.requests, fact.request: fact}, asked=state.asked + 1, due=None)
-    return state if fact.call is None else _call(state, fact.turn, OpenCall(fact.call, "asked"))
+def _spoke(state: State, seq: int, message: Message, opened: Mapping[int, Turn]) -> State:
+    spoken, transcript = state.spoken.append(message), state.transcript.append(message)
+    return replace(state, seq=seq, spoken=spoken, transcript=transcript, open=opened)
+
+
+def _asked(state: State, seq: int, fact: Asked) -> State:
+    opened = state.open if fact.call is None else _staged(state, fact.turn, OpenCall(fact.call, "asked"))
+    requests = {**state.requests, fact.request: fact}
+    return replace(state, seq=seq, requests=requests, asked=state.asked + 1, due=None, open=opened)
+
+
+def _staged(state: State, number: int, changed: OpenCall) -> Mapping[int, Turn]:
+    turn = state.open[number]
+    calls = tuple(changed if each.call.id == changed.call.id else each for each in turn.calls)
+    return {**state.open, number: replace(turn, calls=calls)}

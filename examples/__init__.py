@@ -1,0 +1,1 @@
+"""Teams to run, read and take apart."""

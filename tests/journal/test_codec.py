@@ -1,0 +1,343 @@
+"""The durable format: what a fact is in JSON, and what is refused in both directions."""
+
+import decimal
+import enum
+import json
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, cast, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from inline_snapshot import snapshot
+
+from relayline.errors import DamagedJournal, StoreError
+from relayline.events import (
+    Answered,
+    Asked,
+    Fact,
+    Failed,
+    Finished,
+    HandoffSent,
+    Replied,
+    Retried,
+    SessionStarted,
+    ToolReturned,
+    ToolStarted,
+    TurnEnded,
+    TurnStarted,
+    UserSpoke,
+)
+from relayline.journal.codec import VERSION, decode, encode
+from relayline.messages import Message, Text, ToolCall, ToolResult, user
+from tests.strategies import FACTS, facts
+
+CALL = ToolCall("t1-s1-c0", "look_up", '{"order":7}')
+
+
+# --- There and back
+
+
+@pytest.mark.parametrize("kind", get_args(Fact), ids=lambda kind: kind.__name__)
+def test_what_is_written_is_read(kind: type[Fact]):
+    """Every fact of every kind comes back from its JSON as it went in."""
+
+    @given(FACTS[kind])
+    def there_and_back(fact: Fact):
+        line = encode(fact)
+        assert decode(line) == decode(line.encode()) == fact
+        assert type(decode(line)) is kind
+        assert encode(decode(line)) == line
+
+    there_and_back()
+
+
+@given(facts)
+def test_a_fact_is_one_line_of_plain_json(fact: Fact):
+    """A line holds no line end, is valid JSON for any reader, and says its type first."""
+    line = encode(fact)
+    assert "\n" not in line
+    assert "\r" not in line
+    assert next(iter(json.loads(line))) == "type"
+
+
+# --- The format of this release: these lines are in people's databases. Change nothing here; add.
+
+
+def test_the_durable_format():
+    """One of each fact with nothing left out, as it stands in journals of this release."""
+    spoken = Message("user", (Text("Hi ♥"),), "Zoë", {"channel": "web", "score": 0.5, "tags": ["ä", None, True]})
+    reply = Message("assistant", (Text("Let me see."), CALL), "triage")
+    written = [
+        SessionStarted("support", "2ce102e0f37a"),
+        UserSpoke(spoken),
+        TurnStarted(1, "triage"),
+        Replied(1, reply, "a-model", 120, 17),
+        ToolStarted(1, CALL),
+        ToolReturned(1, ToolResult("t1-s1-c0", "look_up", "no", "error")),
+        HandoffSent(1, "triage", "orders", "wants to know"),
+        TurnEnded(1, "triage"),
+        Asked("r1", "approval", 1, "triage", CALL),
+        Answered("r1", "refused", "not his"),
+        Failed("t1-s2", "triage", "ConnectionError", "no route"),
+        Retried("t1-s2"),
+        Finished("terminal"),
+    ]
+    assert [type(fact) for fact in written] == list(get_args(Fact))
+    assert [encode(fact) for fact in written] == snapshot(['{"type":"session_started","workflow":"support","fingerprint":"2ce102e0f37a"}', '{"type":"user_spoke","message":{"role":"user","parts":[{"kind":"text","text":"Hi ♥"}],"author_name":"Zoë","metadata":{"channel":"web","score":0.5,"tags":["ä",null,true]}}}', '{"type":"turn_started","turn":1,"agent":"triage"}', '{"type":"replied","turn":1,"message":{"role":"assistant","parts":[{"kind":"text","text":"Let me see."},{"kind":"tool_call","id":"t1-s1-c0","name":"look_up","arguments":"{\\"order\\":7}"}],"author_name":"triage"},"model":"a-model","input_tokens":120,"output_tokens":17}', '{"type":"tool_started","turn":1,"call":{"kind":"tool_call","id":"t1-s1-c0","name":"look_up","arguments":"{\\"order\\":7}"}}', '{"type":"tool_returned","turn":1,"result":{"kind":"tool_result","call_id":"t1-s1-c0","name":"look_up","content":"no","outcome":"error"}}', '{"type":"handoff_sent","turn":1,"source":"triage","target":"orders","reason":"wants to know"}', '{"type":"turn_ended","turn":1,"agent":"triage"}', '{"type":"asked","request":"r1","ask":"approval","turn":1,"agent":"triage","call":{"kind":"tool_call","id":"t1-s1-c0","name":"look_up","arguments":"{\\"order\\":7}"}}', '{"type":"answered","request":"r1","settled":"refused","note":"not his"}', '{"type":"failed","effect":"t1-s2","agent":"triage","error":"ConnectionError","message":"no route"}', '{"type":"retried","effect":"t1-s2"}', '{"type":"finished","reason":"terminal"}'])
+
+
+def test_what_is_at_its_default_is_left_out():
+    """Fields at their default take no room, and their absence means the default for ever."""
+    bare = [
+        UserSpoke(user("hi")),
+        Replied(1, Message("assistant")),
+        ToolStarted(1, ToolCall("t1-s1-c0", "look_up")),
+        ToolReturned(1, ToolResult("t1-s1-c0", "look_up", "")),
+        HandoffSent(1, "triage", "orders"),
+        Asked("r1", "user_input", 1, "triage"),
+        Answered("r1", "replied"),
+    ]
+    assert [encode(fact) for fact in bare] == snapshot(['{"type":"user_spoke","message":{"role":"user","parts":[{"kind":"text","text":"hi"}]}}', '{"type":"replied","turn":1,"message":{"role":"assistant"}}', '{"type":"tool_started","turn":1,"call":{"kind":"tool_call","id":"t1-s1-c0","name":"look_up"}}', '{"type":"tool_returned","turn":1,"result":{"kind":"tool_result","call_id":"t1-s1-c0","name":"look_up","content":""}}', '{"type":"handoff_sent","turn":1,"source":"triage","target":"orders"}', '{"type":"asked","request":"r1","ask":"user_input","turn":1,"agent":"triage"}', '{"type":"answered","request":"r1","settled":"replied"}'])
+
+
+def test_a_field_of_a_later_release_is_passed_over():
+    """A newer release may add a field that changes nothing old: its facts are read without it."""
+    assert decode('{"type":"retried","effect":"t1-s1","since":"1.7"}') == Retried("t1-s1")
+
+
+# --- What cannot be read
+
+
+def said(metadata: str) -> str:
+    return f'{{"type":"user_spoke","message":{{"role":"user","parts":[],"metadata":{{"value":{metadata}}}}}}}'
+
+
+HOSTILE: dict[str, str | bytes] = {
+    "nothing": "",
+    "no JSON": "hello",
+    "no object": '"retried"',
+    "null": "null",
+    "a list": '[{"type":"retried","effect":"a"}]',
+    "an empty object": "{}",
+    "no type": '{"effect":"a"}',
+    "an unknown type": '{"type":"exploded","effect":"a"}',
+    "a function for a type": '{"type":"os.system","command":"touch hacked"}',
+    "a list for a type": '{"type":["retried"],"effect":"a"}',
+    "an object for a type": '{"type":{"__class__":"Retried"},"effect":"a"}',
+    "a class instead of a type": '{"__class__":"relayline.events.Retried","effect":"a"}',
+    "a reduction instead of a type": '{"__reduce__":["os.system",["touch hacked"]]}',
+    "a pickle": b"\x80\x04\x95\x1e\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94\x8c\x06system\x94\x93\x94.",
+    "YAML": "!!python/object/apply:os.system ['touch hacked']",
+    "a missing field": '{"type":"retried"}',
+    "a number for text": '{"type":"retried","effect":1}',
+    "text for a number": '{"type":"turn_started","turn":"one","agent":"a"}',
+    "a fraction for a number": '{"type":"turn_started","turn":1.5,"agent":"a"}',
+    "a huge number": '{"type":"turn_started","turn":' + "9" * 5_000 + ',"agent":"a"}',
+    "a huge number within": said("9" * 100_000),
+    "an unknown ending": '{"type":"finished","reason":"bored"}',
+    "an unknown role": '{"type":"user_spoke","message":{"role":"system","parts":[]}}',
+    "an unknown part": '{"type":"user_spoke","message":{"role":"user","parts":[{"kind":"os.system","text":"x"}]}}',
+    "a part of no kind": '{"type":"user_spoke","message":{"role":"user","parts":[{}]}}',
+    "a part that contradicts itself": '{"type":"tool_started","turn":1,"call":{"kind":"text","id":"a","name":"b"}}',
+    "text for parts": '{"type":"user_spoke","message":{"role":"user","parts":"hi"}}',
+    "a list for metadata": '{"type":"user_spoke","message":{"role":"user","metadata":[1]}}',
+    "deep lists": said("[" * 100_000 + "]" * 100_000),
+    "deep lists without an end": said("[" * 1_000_000),
+    "deep objects": said('{"a":' * 100_000 + "1" + "}" * 100_000),
+    "half a character, escaped": said(r'"\ud800"'),
+    "half a character": '{"type":"retried","effect":"\ud800"}',
+    "bytes that are no UTF-8": b'{"type":"retried","effect":"\xff\xfe"}',
+    "another encoding": '{"type":"retried","effect":"a"}'.encode("utf-16"),
+    "a byte order mark": '\ufeff{"type":"retried","effect":"a"}',
+    "a raw control character": '{"type":"retried","effect":"a\nb"}',
+    "two facts": '{"type":"retried","effect":"a"}{"type":"retried","effect":"b"}',
+    "a comment": '{"type":"retried","effect":"a"} // yes',
+    "half a line": '{"type":"retried","eff',
+    "a long type": '{"type":"' + "x" * 1_000_000 + '"}',
+    "a long line": "x" * 10_000_000,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_is_no_fact_is_damage_told_in_a_sentence(name: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch):
+    """Whatever stands where a fact should is a DamagedJournal; nothing is run, and it takes no time to say so."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "system", lambda *_: pytest.fail("something was run"))
+    begun = time.process_time()
+    with pytest.raises(DamagedJournal) as raised:
+        decode(HOSTILE[name])
+    assert time.process_time() - begun < 1
+    assert str(raised.value).startswith("not a fact of this release: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_the_sentence_is_short(name: str):
+    """However long the damage, what is said about it fits on a screen."""
+    with pytest.raises(DamagedJournal) as raised:
+        decode(HOSTILE[name])
+    assert len(str(raised.value)) < 1_000
+
+
+LAX: dict[str, str] = {
+    "a digit for a number": '{"type":"turn_started","turn":"3","agent":"a"}',
+    "a truth for a number": '{"type":"turn_started","turn":true,"agent":"a"}',
+    "a float for a number": '{"type":"turn_started","turn":3.0,"agent":"a"}',
+    "NaN": said("NaN"),
+    "infinity": said("-Infinity"),
+    "infinity, spelled out": said("1e999"),
+}
+
+
+@pytest.mark.parametrize("name", LAX)
+def test_reading_guesses_nothing(name: str):
+    """What this release would never have written is not bent until it fits."""
+    with pytest.raises(DamagedJournal):
+        decode(LAX[name])
+
+
+def test_of_two_values_for_one_key_the_last_one_counts():
+    """JSON that names a key twice, which nobody writes, is read as every common reader does; not as two facts."""
+    assert decode('{"type":"retried","effect":"a","effect":"b"}') == Retried("b")
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200))
+def test_no_line_escapes_as_another_error(line: str | bytes):
+    """Any text or bytes at all is a fact or a DamagedJournal."""
+    try:
+        decode(line)
+    except DamagedJournal:
+        pass
+
+
+@given(facts, st.data())
+def test_no_line_cut_short_or_changed_escapes_as_another_error(fact: Fact, data: st.DataObject):
+    """A line that lost its end is damage; one in which some bytes changed is damage or another fact."""
+    line = encode(fact).encode()
+    cut = data.draw(st.integers(0, len(line) - 1))
+    with pytest.raises(DamagedJournal):
+        decode(line[:cut])
+    try:
+        decode(line[:cut] + data.draw(st.binary(min_size=1, max_size=2)) + line[cut + 1 :])
+    except DamagedJournal:
+        pass
+
+
+def test_a_newer_format_asks_for_an_upgrade():
+    """A journal of a later format is not read past, and the sentence says what to do."""
+    with pytest.raises(
+        DamagedJournal, match=r"newer relayline \(format 99, this one reads up to 1\); upgrade to read it"
+    ):
+        decode('{"type":"retried","effect":"a"}', 99)
+
+
+@pytest.mark.parametrize("version", [0, -1, None, "1", "x", 1.5], ids=repr)
+def test_a_format_that_never_was_is_damage(version: Any):
+    """A version no release has written, as a damaged database may hold it, is a DamagedJournal like any other."""
+    with pytest.raises(DamagedJournal):
+        decode('{"type":"retried","effect":"a"}', version)
+
+
+def test_this_is_the_first_format():
+    """Raising the version is a decision: it takes an upcaster, a recording of the old format, and this line."""
+    assert VERSION == 1
+
+
+# --- What cannot be written
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def endless() -> list[Any]:
+    value: list[Any] = []
+    value.append(value)
+    return value
+
+
+UNKEEPABLE: dict[str, Callable[[], object]] = {
+    "half a character": lambda: "\ud800",
+    "half a character in a key": lambda: {"\udfff": 1},
+    "NaN": lambda: float("nan"),
+    "infinity": lambda: [float("-inf")],
+    "a set": lambda: {1, 2},
+    "an object": object,
+    "a class": lambda: Colour,
+    "an enum": lambda: Colour.RED,
+    "a decimal": lambda: decimal.Decimal(1),
+    "a time": lambda: datetime.now(UTC),
+    "a function": lambda: nested,
+    "a complex number": lambda: 1j,
+    "a number too long to write": lambda: 10**5_000,
+    "what holds itself": endless,
+    "nesting without end": lambda: nested(100_000),
+}
+
+CHANGED: dict[str, Callable[[], object]] = {
+    "bytes": lambda: b"ab",
+    "a bytearray": lambda: bytearray(b"ab"),
+    "a number as a key": lambda: {1: "one"},
+    "None as a key": lambda: {None: "none"},
+    "two keys that look alike": lambda: {True: 1, "True": 2},
+    "a message part": lambda: Text("hi"),
+    "a range": lambda: range(3),
+}
+
+
+def with_metadata(value: object) -> Fact:
+    return UserSpoke(Message("user", (Text("hi"),), "", cast("Any", {"value": value})))
+
+
+@pytest.mark.parametrize("name", UNKEEPABLE)
+def test_what_json_cannot_hold_is_refused(name: str):
+    """A fact that could not be read back is a StoreError that names the fact, before anything is written."""
+    with pytest.raises(StoreError, match="a 'user_spoke' fact cannot be kept"):
+        encode(with_metadata(UNKEEPABLE[name]()))
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_what_would_come_back_as_something_else_is_refused(name: str):
+    """What JSON can only hold by changing it is refused, so that memory and disk hold the same journal."""
+    with pytest.raises(StoreError):
+        encode(with_metadata(CHANGED[name]()))
+
+
+@pytest.mark.parametrize("depth", [10, 100, 190, 250, 500, 900])
+def test_what_is_written_can_be_read_however_deep_it_is(depth: int):
+    """Nesting is either refused when it is written or read back: a journal never locks its own session out."""
+    fact = with_metadata(nested(depth))
+    try:
+        line = encode(fact)
+    except StoreError:
+        assert depth > 100
+    else:
+        assert encode(decode(line)) == line
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        Retried("\ud800"),
+        Failed("t1-s1", "a", "Error", "\udfff"),
+        ToolStarted(1, ToolCall("a", "b", "\ud800")),
+        ToolReturned(1, ToolResult("a", "b", "\ud800")),
+        TurnStarted(1, cast("Any", object())),
+    ],
+    ids=lambda fact: fact.type,
+)
+def test_every_field_is_checked(fact: Fact):
+    """Half a character, or an object, in any field of any fact is a StoreError that names the fact."""
+    with pytest.raises(StoreError, match=f"a '{fact.type}' fact cannot be kept"):
+        encode(fact)

@@ -1,0 +1,65 @@
+"""Anything that may be in a journal, for Hypothesis."""
+
+from typing import Any, get_args
+
+from hypothesis import strategies as st
+
+from relayline.events import (
+    Answered,
+    Ask,
+    Asked,
+    Ending,
+    Fact,
+    Failed,
+    Finished,
+    HandoffSent,
+    Replied,
+    Retried,
+    SessionStarted,
+    Settled,
+    ToolReturned,
+    ToolStarted,
+    TurnEnded,
+    TurnStarted,
+    UserSpoke,
+)
+from relayline.messages import Message, Outcome, Role, Text, ToolCall, ToolResult
+
+texts = st.text(st.characters(codec="utf-8"), max_size=40)
+"""Valid Unicode, NUL and noncharacters included."""
+
+numbers = st.integers(0, 2**40)
+
+json_values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=12,
+)
+
+calls = st.builds(ToolCall, texts, texts, texts)
+results = st.builds(ToolResult, texts, texts, texts, st.sampled_from(get_args(Outcome)))
+messages = st.builds(
+    Message,
+    st.sampled_from(get_args(Role)),
+    st.lists(st.builds(Text, texts) | calls | results, max_size=4).map(tuple),
+    texts,
+    st.dictionaries(texts, json_values, max_size=3),
+)
+
+FACTS: dict[type[Fact], st.SearchStrategy[Fact]] = {
+    SessionStarted: st.builds(SessionStarted, texts, texts),
+    UserSpoke: st.builds(UserSpoke, messages),
+    TurnStarted: st.builds(TurnStarted, numbers, texts),
+    Replied: st.builds(Replied, numbers, messages, texts, numbers, numbers),
+    ToolStarted: st.builds(ToolStarted, numbers, calls),
+    ToolReturned: st.builds(ToolReturned, numbers, results),
+    HandoffSent: st.builds(HandoffSent, numbers, texts, texts, texts),
+    TurnEnded: st.builds(TurnEnded, numbers, texts),
+    Asked: st.builds(Asked, texts, st.sampled_from(get_args(Ask)), numbers, texts, st.none() | calls),
+    Answered: st.builds(Answered, texts, st.sampled_from(get_args(Settled)), texts),
+    Failed: st.builds(Failed, texts, texts, texts, texts),
+    Retried: st.builds(Retried, texts),
+    Finished: st.builds(Finished, st.sampled_from(get_args(Ending))),
+}
+
+facts = st.one_of(*FACTS.values())
