@@ -24,6 +24,7 @@ from relayline import (
     ChatRequest,
     HandoffBuilder,
     InMemoryCheckpointStorage,
+    ReplyInfo,
     ToolCall,
     Workflow,
     tool,
