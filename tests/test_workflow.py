@@ -594,8 +594,8 @@ async def test_an_unknown_session_is_named_with_those_that_exist() -> None:
 async def test_an_agent_without_a_model_says_how_to_give_it_one() -> None:
     """The team builds; running it names the agent and the two ways."""
     workflow = HandoffBuilder(participants=[Agent("a")]).build()
-    with pytest.raises(ModelError, match=r"agent 'a' has no model.*with_client"):
-        await workflow.run("hi")
+    with pytest.raises(UsageError, match=r"no model for 'a'.*with_client"):
+        workflow.run("hi")
     assert (await workflow.with_client(ScriptedClient("Hello.")).run("hi")).text == "Hello."
 
 

@@ -4,7 +4,7 @@ import difflib
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Self
+from typing import Self, cast
 
 from relayline.agent import Agent, ToolSpec
 from relayline.errors import BuildError
@@ -59,7 +59,8 @@ class HandoffBuilder:
 
         ``description``: what ``source`` is told they are for; by default each target's own description.
         """
-        several = [targets] if isinstance(targets, Agent | str) else list(targets)
+        # Whatever is no list stands for itself here, and build() says so if it is no agent either.
+        several = list(targets) if isinstance(targets, list | tuple) else [cast("Agent | str", targets)]
         self._handoffs.append((source, several, description))
         return self
 
@@ -163,7 +164,7 @@ def _seats(agents: Sequence[Agent], edges: Sequence[Edge], problems: list[str]) 
         for tool in map(as_tool, agent.tools):
             if tool.name in tools:
                 problems.append(f"agent {agent.name!r} has two tools called {tool.name!r}")
-            if tool.name in handoffs.values():
+            elif tool.name in handoffs.values():
                 problems.append(f"agent {agent.name!r} has a tool called {tool.name!r}, which is the name of a handoff")
             tools[tool.name] = tool
         own = [ToolSpec(tool.name, tool.description, tool.parameters) for tool in tools.values()]

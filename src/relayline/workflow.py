@@ -79,11 +79,11 @@ class Workflow:
     """
 
     name: str
-    agents: tuple[Agent, ...]
-    pattern: Pattern
-    machine: Machine
-    performer: Performer
-    store: Store
+    agents: tuple[Agent, ...] = field(repr=False)
+    pattern: Pattern = field(repr=False)
+    machine: Machine = field(repr=False)
+    performer: Performer = field(repr=False)
+    store: Store = field(repr=False)
     _sessions: Sessions = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -112,6 +112,12 @@ class Workflow:
             UsageError: at once, if the call makes no sense; nothing was changed.
             SessionNotFound, RequestNotOpen, ModelError, ConditionError, StoreError: from the `Run`.
         """
+        mute = [agent.name for agent in self.agents if agent.client is None]
+        if mute:
+            raise UsageError(
+                f"no model for {', '.join(map(repr, mute))}: give them one with Agent(client=...), "
+                "or the team with workflow.with_client(...)"
+            )
         said = None if message is None else user_message(message)
         if said is not None and responses:
             raise UsageError(

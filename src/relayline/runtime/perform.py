@@ -116,11 +116,7 @@ class _Reply:
 async def reply(seat: Seat, effect: str, context: Context) -> ModelReplied:
     """One reply of the seat's model, its calls checked against the tools."""
     client = seat.agent.client
-    if client is None:
-        raise BuildError(
-            f"agent {seat.agent.name!r} has no model: give it one with Agent(client=...), "
-            "or the team with workflow.with_client(...)"
-        )
+    assert client is not None, "Workflow.run has made sure"
     name = seat.agent.name
     request = ChatRequest(seat.agent, context.session.view(name), seat.specs)
     whole = _Reply()

@@ -44,7 +44,6 @@ EventType: TypeAlias = Literal[
     "request_answered",
     "retried",
     "output",
-    "warning",
     "failed",
 ]
 
@@ -56,7 +55,6 @@ class WorkflowRunState(StrEnum):
     IDLE = "IDLE"
     IDLE_WITH_PENDING_REQUESTS = "IDLE_WITH_PENDING_REQUESTS"
     FAILED = "FAILED"
-    CANCELLED = "CANCELLED"
 
 
 @dataclass(frozen=True, slots=True)
