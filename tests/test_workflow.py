@@ -626,7 +626,7 @@ async def test_tools_are_offered_in_declared_order_before_the_handoffs() -> None
         .add_handoff("a", "c", description="Swim.")
         .build()
     )
-    await workflow.run("hi")
+    await workflow.with_client(client).run("hi")
     assert [(spec.name, spec.description, spec.target) for spec in client.requests[0].tools] == snapshot(
         [
             ("find", "Look an order up.", ""),
