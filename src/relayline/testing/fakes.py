@@ -1,0 +1,85 @@
+"""A clock that does as it is told, and a store that loses its process at a chosen moment."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from relayline.events import Entry, Fact
+from relayline.journal.store import SessionSummary, Store
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class FakeClock:
+    """A clock for stores: each reading is ``step`` after the one before, and `advance` moves it by hand."""
+
+    def __init__(self, start: datetime = START, step: timedelta = timedelta(seconds=1)) -> None:
+        self.time = start
+        self.step = step
+
+    def __call__(self) -> datetime:
+        reading = self.time
+        self.time += self.step
+        return reading
+
+    def advance(self, by: timedelta) -> None:
+        """Let time pass, or go back: clocks do."""
+        self.time += by
+
+
+class Crash(Exception):
+    """The process died here.
+
+    An `Exception`, so that asyncio and test runners handle it like any other, but no `RelaylineError`: a run reports
+    those and goes on to say that it failed, which the dead do not do.
+    """
+
+
+class CrashingStore(Store):
+    """See `crash_at`. ``appends``: how many were tried; ``crashed``: whether it came to that."""
+
+    def __init__(self, inner: Store, at: int, written: bool) -> None:
+        self.appends = 0
+        self.crashed = False
+        self._inner = inner
+        self._at = at
+        self._written = written
+
+    async def append(self, session_id: str, facts: Sequence[Fact], *, after: int) -> list[Entry]:
+        self._alive()
+        self.appends += 1
+        if self.appends < self._at:
+            return await self._inner.append(session_id, facts, after=after)
+        self.crashed = True
+        if self._written:
+            await self._inner.append(session_id, facts, after=after)
+        raise Crash(f"died {'after' if self._written else 'before'} append {self.appends} was written")
+
+    async def read(self, session_id: str, *, after: int = 0, upto: int | None = None) -> list[Entry]:
+        self._alive()
+        return await self._inner.read(session_id, after=after, upto=upto)
+
+    async def sessions(self) -> list[SessionSummary]:
+        self._alive()
+        return await self._inner.sessions()
+
+    async def aclose(self) -> None:
+        """Leaves the inner store open: it is what the next process finds."""
+
+    def _alive(self) -> None:
+        # Whoever swallows a Crash gets no further with it.
+        if self.crashed:
+            raise Crash("this process is dead; go on with the inner store")
+
+
+def crash_at(store: Store, append: int, *, written: bool = False) -> CrashingStore:
+    """``store`` as a process sees it that dies in its ``append``-th append, counted from 1.
+
+    ``written``: whether that batch reaches ``store``, though nobody lives to hear of it. From then on every call raises
+    `Crash`. To prove a recovery, run on this until it crashes, then run the session again on ``store`` itself::
+
+        crashing = crash_at(store, 3)
+        with pytest.raises(Crash):
+            await workflow.with_store(crashing).run("...", session_id="s")
+        await workflow.with_store(store).run(session_id="s")
+    """
+    return CrashingStore(store, append, written)

@@ -1,0 +1,245 @@
+"""What every store must keep, as one suite."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import Any, TypeAlias
+
+from relayline.errors import SequenceConflict, StoreError
+from relayline.events import Fact, Retried, SessionStarted, TurnStarted, UserSpoke
+from relayline.journal.store import Store
+from relayline.messages import JSON, Message, Text, user
+
+ODD_IDS = (
+    "a", "A", "a ", " a", "a/b", "a\\b", "../a", "..", ".", "/etc/passwd", "a.jsonl", "CON", "nul.txt", "a:b", "a?b",
+    "a*", "%", "%2F", "_", "-", "--help", "'; DROP TABLE fact; --", '"', "$HOME", "{0}", "null", "0", "00", "é",
+    "e\u0301", "ß", "ẞ", "İ", "日本", "🏳️", "x" * 300, "日" * 300,
+)  # fmt: skip
+
+ODD_TEXTS = (
+    "", "\0", "a\0b", "👩🏽‍🚀 🏳️‍🌈", "\u202eright to left\u202c", "line\u2028separator\r\n\ttab", "e\u0301 is not é",
+    "\x7f\x1b[31m", "\U0010ffff\ufffe\ufeff", '"quotes" \\ and {"json": true}', "'; DROP TABLE fact; --",
+    "日" * 100_000,
+)  # fmt: skip
+
+MakeStore: TypeAlias = Callable[[], Store | Awaitable[Store]]
+Reopen: TypeAlias = Callable[[Any], Store]
+
+
+async def check_store(make_store: MakeStore, reopen: Reopen | None = None) -> None:
+    """All that a store has to do, on an empty store of ``make_store`` for each rule.
+
+    ``reopen``: for a store that outlives its process, opens once more what the given one keeps, while that one is still
+    open. Its argument is the store of ``make_store``::
+
+        await check_store(lambda: MyStore(new_path()), lambda store: MyStore(store.path))
+
+    Raises:
+        AssertionError: with the rule that is broken, and how.
+    """
+    for rule in RULES:
+        made = make_store()
+        store = made if not isinstance(made, Awaitable) else await made
+        others: list[Store] = []
+
+        def again(store: Store = store, others: list[Store] = others) -> Store:
+            if reopen is None:
+                return store
+            others.append(reopen(store))
+            return others[-1]
+
+        try:
+            await rule(store, again)
+        except Exception as problem:
+            what = (rule.__doc__ or "").partition("\n")[0]
+            raise AssertionError(f"{type(store).__name__} breaks a rule of every store. {what} {problem}") from problem
+        finally:
+            for each in (*others, store, store):  # twice, because closing twice is harmless
+                await each.aclose()
+
+
+Again: TypeAlias = Callable[[], Store]
+
+
+async def _appends_and_reads(store: Store, again: Again) -> None:
+    """What was appended is read back, numbered from 1 without gaps, at one UTC time per batch."""
+    assert await store.read("nobody") == [], "A session that does not exist reads as something."
+    first = await store.append("s", [SessionStarted("team", "f"), UserSpoke(user("hi"))], after=0)
+    second = await store.append("s", [TurnStarted(1, "triage")], after=2)
+    for opened in (store, again()):
+        kept = await opened.read("s")
+        assert kept == [*first, *second], f"Read {kept!r:.300}, appended {[*first, *second]!r:.300}."
+        assert [entry.seq for entry in kept] == [1, 2, 3], f"The numbers are {[entry.seq for entry in kept]}."
+        assert all(entry.at.utcoffset() == timedelta(0) for entry in kept), "A time is not UTC."
+        assert kept[0].at == kept[1].at, "Two facts of one batch have two times."
+
+
+async def _reads_a_range(store: Store, again: Again) -> None:
+    """``read`` gives the entries with after < seq <= upto, in a list that is the reader's own."""
+    await _fill(store, "s", 5)
+    for opened in (store, again()):
+        for after in range(7):
+            for upto in (None, *range(7)):
+                found = [entry.seq for entry in await opened.read("s", after=after, upto=upto)]
+                wanted = [seq for seq in range(1, 6) if after < seq and (upto is None or seq <= upto)]
+                assert found == wanted, f"after={after}, upto={upto}: {found} instead of {wanted}."
+    (await store.read("s")).clear()
+    assert len(await store.read("s")) == 5, "Changing the list that was read changed the journal."
+
+
+async def _compares(store: Store, again: Again) -> None:
+    """An append at any position but the end raises SequenceConflict and writes nothing."""
+    with _raises(SequenceConflict, "an append to a session that is shorter than was said"):
+        await store.append("new", _facts(1), after=1)
+    await _fill(store, "s", 3)
+    for after in (0, 2, 4):
+        with _raises(SequenceConflict, f"an append after {after} of 3"):
+            await again().append("s", _facts(1), after=after)
+    assert len(await store.read("s")) == 3, "A refused append has written."
+    assert await store.read("new") == [], "A refused append has begun a session."
+    assert [each.session_id for each in await store.sessions()] == ["s"], "A refused append has begun a session."
+
+
+async def _has_one_winner(store: Store, again: Again) -> None:
+    """Of many appends at one position exactly one succeeds; the others raise SequenceConflict."""
+    stores = [store, again(), again()]
+    for each in stores:
+        await each.sessions()  # opened one by one: that files may be opened at once is a promise of some stores only
+    for after in (0, 3, 6):
+        batches = [[UserSpoke(user(f"{after} {number} {each}")) for each in range(3)] for number in range(12)]
+        results = await asyncio.gather(
+            *(stores[number % 3].append("s", batch, after=after) for number, batch in enumerate(batches)),
+            return_exceptions=True,
+        )
+        won = [result for result in results if not isinstance(result, BaseException)]
+        lost = [result for result in results if isinstance(result, SequenceConflict)]
+        odd = [result for result in results if result not in lost and result not in won]
+        assert (len(won), len(lost)) == (1, 11), (
+            f"{len(won)} of 12 succeeded, {len(lost)} raised SequenceConflict; {odd!r:.300}"
+        )
+        kept = await store.read("s", after=after)
+        assert kept == won[0], "The journal does not hold what the winner wrote."
+
+
+async def _is_atomic(store: Store, again: Again) -> None:
+    """A batch is kept whole or not at all: what JSON cannot hold is a StoreError, and nothing was written."""
+    await _fill(store, "s", 2)
+    for what, bad in _unkeepable():
+        for session_id, after in (("s", 2), ("new", 0)):
+            with _raises(StoreError, f"a fact with {what}"):
+                await store.append(session_id, [*_facts(2), bad], after=after)
+    for opened in (store, again()):
+        assert len(await opened.read("s")) == 2, "A part of a refused batch was written."
+        assert await opened.read("new") == [], "A part of a refused batch was written."
+    await store.append("s", _facts(1), after=2)
+
+
+async def _isolates(store: Store, again: Again) -> None:
+    """Sessions do not mix, whatever their ids are made of."""
+    for number, key in enumerate(ODD_IDS):
+        await store.append(key, [UserSpoke(user(f"for {number}"))], after=0)
+    for opened in (store, again()):
+        for number, key in enumerate(ODD_IDS):
+            words = [entry.fact.message.text for entry in await opened.read(key) if isinstance(entry.fact, UserSpoke)]
+            assert words == [f"for {number}"], f"Session {key!r:.40} holds {words!r:.80}."
+        found = {each.session_id for each in await opened.sessions()}
+        lost = [f"{key!r:.40}" for key in ODD_IDS if key not in found]
+        assert not lost, f"sessions() does not give {', '.join(lost)}."
+
+
+async def _orders(store: Store, again: Again) -> None:
+    """``sessions()`` gives every session once, the one most recently written to last."""
+    assert await store.sessions() == [], "An empty store has sessions."
+    for key, after in (("a", 0), ("b", 0), ("c", 0), ("a", 1), ("b", 1), ("a", 2)):
+        await store.append(key, _facts(1), after=after)
+    for opened in (store, again()):
+        found = [(each.session_id, each.seq) for each in await opened.sessions()]
+        assert found == [("c", 1), ("b", 2), ("a", 3)], f"They are {found}."
+        summary, kept = (await opened.sessions())[-1], await opened.read("a")
+        assert (summary.started, summary.updated) == (kept[0].at, kept[-1].at), "A summary's times are not its facts'."
+
+
+async def _keeps_any_text(store: Store, again: Again) -> None:
+    """Any valid Unicode comes back as it went in, and so do numbers, nesting and a megabyte."""
+    said = [UserSpoke(Message("user", (Text(text),), text[:20], {text[:20]: text[:20]})) for text in ODD_TEXTS]
+    nested: dict[str, JSON] = {"a": [None, True, 0, -1, 2**70, 1.5, 5e-324, {"": [[]], "b": {}}]}
+    batch = [*said, UserSpoke(Message("user", (), "", nested)), UserSpoke(user("x" * 1_000_000))]
+    await store.append("s", batch, after=0)
+    for opened in (store, again()):
+        for wrote, entry in zip(batch, await opened.read("s"), strict=True):
+            assert entry.fact == wrote, f"{wrote!r:.80} came back as {entry.fact!r:.80}."
+
+
+async def _survives_cancelling(store: Store, again: Again) -> None:
+    """A cancelled append has happened entirely or not at all, and the store goes on."""
+    after = 0
+    for ticks in range(8):
+        task = asyncio.create_task(store.append("s", _facts(5), after=after))
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        # What is on its way cannot be called back: it either gets there before this, or this takes its place.
+        with suppress(SequenceConflict):
+            await again().append("s", _facts(1), after=after)
+        grown = len(await store.read("s")) - after
+        assert grown in (1, 5), f"{grown} facts of a batch of 5 were written."
+        after += grown
+
+
+async def _outlives(store: Store, again: Again) -> None:
+    """What one handle wrote before it was closed, the next one goes on with."""
+    other = again()
+    await _fill(store, "s", 3)
+    if other is not store:
+        await store.aclose()
+    await other.append("s", _facts(2), after=3)
+    assert len(await other.read("s")) == 5, "The journal is not whole after one handle was closed."
+
+
+RULES: tuple[Callable[[Store, Again], Awaitable[None]], ...] = (
+    _appends_and_reads,
+    _reads_a_range,
+    _compares,
+    _has_one_winner,
+    _is_atomic,
+    _isolates,
+    _orders,
+    _keeps_any_text,
+    _survives_cancelling,
+    _outlives,
+)
+
+
+def _facts(count: int) -> list[Fact]:
+    return [Retried(f"t{number}") for number in range(count)]
+
+
+async def _fill(store: Store, session_id: str, count: int) -> None:
+    await store.append(session_id, _facts(count), after=0)
+
+
+def _unkeepable() -> list[tuple[str, Fact]]:
+    def with_metadata(value: Any) -> Fact:
+        return UserSpoke(Message("user", (Text("hi"),), "", {"value": value}))
+
+    return [
+        ("half a character", UserSpoke(user("\ud800"))),
+        ("half a character in a key", UserSpoke(Message("user", (), "", {"\udfff": 1}))),
+        ("NaN", with_metadata(float("nan"))),
+        ("infinity", with_metadata([float("inf")])),
+        ("an object", with_metadata(object())),
+        ("a set", with_metadata({1, 2})),
+    ]
+
+
+@contextmanager
+def _raises(kind: type[Exception], what: str) -> Generator[None]:
+    try:
+        yield
+    except kind:
+        return
+    except Exception as error:
+        raise AssertionError(f"{what} raised {error!r:.200} instead of {kind.__name__}.") from error
+    raise AssertionError(f"{what} was accepted; {kind.__name__} was expected.")
