@@ -18,11 +18,13 @@ from relayline import (
     InterruptedCallRequest,
     Message,
     ModelError,
+    ReplyInfo,
     RequestNotOpen,
     Run,
     SequenceConflict,
     SessionNotFound,
     StoreError,
+    ToolCall,
     ToolContext,
     UsageError,
     Workflow,
@@ -601,7 +603,6 @@ async def test_an_agent_without_a_model_says_how_to_give_it_one() -> None:
 
 async def test_what_a_model_says_beside_its_words_is_kept() -> None:
     """Model, tokens and metadata are in the journal; metadata is with the message."""
-    from relayline import ReplyInfo
     from relayline.events import Replied
 
     store = InMemoryCheckpointStorage()
@@ -635,3 +636,98 @@ async def test_tools_are_offered_in_declared_order_before_the_handoffs() -> None
             ("handoff_to_b", "Hand the conversation over to b: Bees.", "b"),
         ]
     )
+
+
+class Raising(ChatClient):
+    """Raises what it is given, where only exceptions are expected."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
+        raise self.error
+        yield ""
+
+
+class Strange(BaseException):
+    """What some test runners raise."""
+
+
+async def test_a_cancellation_that_comes_out_of_a_client_is_a_failure_like_any_other() -> None:
+    """A library that cancels something of its own must not hang or cancel the run."""
+    with pytest.raises(ModelError, match="CancelledError"):
+        await desk(Raising(asyncio.CancelledError())).run("hi")
+
+
+async def test_a_cancellation_that_comes_out_of_a_tool_is_a_result() -> None:
+    """The model reads it as an error."""
+
+    async def cancelled() -> str:
+        """Wait for something that was cancelled."""
+        task = asyncio.create_task(asyncio.sleep(9))
+        task.cancel()
+        await task
+        return "never"
+
+    client = ScriptedClient(call("cancelled"), "I see.")
+    result = await HandoffBuilder(participants=[Agent("a", tools=[cancelled], client=client)]).build().run("hi")
+    assert result.text == "I see."
+    assert client.requests[-1].messages[-1].tool_results[0].outcome == "error"
+
+
+async def test_what_is_no_exception_at_all_goes_through() -> None:
+    """It ends the run and reaches whoever runs it; nothing hangs."""
+    with pytest.raises(Strange):
+        await desk(Raising(Strange())).run("hi")
+
+
+@pytest.mark.parametrize("name", ["bad name!", "", "x" * 100, "handoff to orders", "find "])
+async def test_a_name_no_provider_would_take_back_is_repaired_before_it_is_kept(name: str) -> None:
+    """The model is told what it wrote; what it is shown again passes strict providers; nothing ran or moved."""
+    client = ScriptedClient(ToolCall("1", name, "{}"), "Sorry.")
+    result = await desk(client).run("hi", session_id="s")
+    client.assert_done()
+    [told] = client.requests[-1].messages[-1].tool_results
+    assert told.outcome == "error"
+    assert result.text == "Sorry."
+
+
+async def test_half_characters_of_a_model_are_kept_as_question_marks() -> None:
+    """In words, names, arguments and reasons: a run does not fail for them."""
+    client = ScriptedClient(
+        ["Hm \ud800", ToolCall("1", "handoff_to_orders", '{"reason": "\\ud800!"}')],
+        ToolCall("1", "fi\udfffnd", "\ud800"),
+        "Well.",
+    )
+    result = await desk(client).run("hi")
+    assert [m.text for m in result.messages if m.role == "assistant"] == ["Hm ?", "", "Well."]
+    assert "Reason: ?!" in client.requests[1].messages[-1].text
+
+
+async def test_a_reply_with_metadata_no_journal_can_keep_fails_by_name() -> None:
+    """The client is to blame, and the error says so."""
+    client = ScriptedClient(["Hi", ReplyInfo(metadata={"score": float("nan")})])
+    with pytest.raises(ModelError, match="'triage' failed: ValueError: nan is not a JSON number"):
+        await desk(client).run("hi")
+
+
+async def test_arguments_nested_without_end_are_an_error_result() -> None:
+    """For a handoff as for a tool."""
+    client = ScriptedClient(
+        [ToolCall("1", "handoff_to_orders", "[" * 100_000)],
+        [ToolCall("1", "handoff_to_orders", "{}")],
+        [ToolCall("1", "find", "[" * 100_000)],
+        "Well.",
+    )
+    assert (await desk(client).run("hi")).text == "Well."
+
+
+def test_a_message_that_pretends_to_hold_calls_or_odd_metadata_is_refused() -> None:
+    """Only text comes from users."""
+    workflow = desk(ScriptedClient())
+    with pytest.raises(UsageError, match="holds text"):
+        workflow.run(Message("user", (Text("x"), ToolCall("1", "find"))))
+    with pytest.raises(UsageError, match="metadata cannot be kept"):
+        workflow.run(Message("user", (Text("x"),), metadata={"at": object()}))  # type: ignore[dict-item]
+    with pytest.raises(UsageError, match="not valid Unicode"):
+        workflow.run(Message("user", (Text("x"),), "\ud800"))

@@ -52,7 +52,10 @@ class ToolCall:
         Raises:
             ValueError: if the model wrote something other than a JSON object.
         """
-        parsed: object = json.loads(self.arguments or "{}")
+        try:
+            parsed: object = json.loads(self.arguments or "{}")
+        except RecursionError:
+            raise ValueError(f"arguments of {self.name!r} are nested too deep") from None
         if not isinstance(parsed, dict):
             raise ValueError(f"arguments of {self.name!r} are {self.arguments!r}; a JSON object was expected")
         return cast("dict[str, JSON]", parsed)
@@ -97,6 +100,15 @@ class Message:
     @property
     def tool_results(self) -> tuple[ToolResult, ...]:
         return tuple(part for part in self.parts if isinstance(part, ToolResult))
+
+
+def valid(text: str) -> str:
+    """The text with a question mark for every half character, which no journal and no provider can encode."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
+    return text
 
 
 def user(text: str, author_name: str = "") -> Message:

@@ -230,7 +230,7 @@ def _session_of(responses: Mapping[str, Any], session_id: str | None) -> str:
     return sessions.pop()
 
 
-def _check(state: State, cause: Exception | None) -> None:
+def _check(state: State, cause: BaseException | None) -> None:
     """Raise what the run failed with, if it did."""
     failure = state.failure
     if failure is None:

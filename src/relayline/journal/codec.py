@@ -5,15 +5,16 @@ the closed set of facts: what this release does not know is refused with a sente
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, fields
 from functools import cache
 from typing import Annotated, Any, cast
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from relayline.errors import DamagedJournal, StoreError
-from relayline.events import Fact
+from relayline.events import Fact, Replied, UserSpoke
 from relayline.messages import JSON
 
 VERSION = 1
@@ -23,6 +24,9 @@ UPCASTERS: dict[int, Callable[[dict[str, JSON]], dict[str, JSON]]] = {}
 """For each older version, the step that makes its facts look like the next one's."""
 
 TAGS = ("type", "kind")
+
+DEEPEST = 150
+"""Levels of nesting that are kept; a reader stops at 200."""
 
 _JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
@@ -49,19 +53,21 @@ def decode(text: str | bytes, version: int = VERSION) -> Fact:
     Raises:
         DamagedJournal: if it is no fact of this release or an older one.
     """
+    if type(version) is not int:
+        raise DamagedJournal(f"not a fact of this release: its format is {version!r:.80}, not a number")
     if version > VERSION:
         raise DamagedJournal(
             f"written by a newer relayline (format {version}, this one reads up to {VERSION}); upgrade to read it"
         )
     try:
-        if version == VERSION:
-            return _facts().validate_json(text)
-        old: dict[str, JSON] = json.loads(text)
         for step in range(version, VERSION):
-            old = UPCASTERS[step](old)
-        return _facts().validate_python(old)
-    except (ValidationError, ValueError, KeyError) as error:
-        raise DamagedJournal(f"not a fact of this release: {text[:80]!r} ({_why(error)})") from error
+            text = json.dumps(UPCASTERS[step](json.loads(text)))
+        fact = _facts().validate_json(text, strict=True)
+        if isinstance(fact, UserSpoke | Replied) and fact.message.metadata:
+            checked(fact.message.metadata)  # JSON readers take NaN and the like
+        return fact
+    except (ValidationError, ValueError, KeyError, RecursionError) as error:
+        raise DamagedJournal(f"not a fact of this release: {text[:80]!r} ({_why(error):.300})") from error
 
 
 def _why(error: Exception) -> str:
@@ -90,11 +96,38 @@ def _default(of: Any) -> Any:
 def _plain(value: Any) -> Any:
     if isinstance(value, str | int | float | None):
         return value
-    if is_dataclass(value):
-        shown = ((name, getattr(value, name), default) for name, default in _shape(type(value)))
-        return {name: _plain(each) for name, each, default in shown if each != default}
     if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in cast("Mapping[Any, Any]", value).items()}
+        return _json_value(cast("object", value), DEEPEST)
     if isinstance(value, Sequence):
         return [_plain(each) for each in cast("Sequence[Any]", value)]
-    return value
+    shown = ((name, getattr(value, name), default) for name, default in _shape(cast("type[Any]", type(value))))
+    return {name: _plain(each) for name, each, default in shown if each != default}
+
+
+def checked(metadata: Mapping[str, JSON]) -> Mapping[str, JSON]:
+    """The metadata as it will be read back.
+
+    Raises:
+        ValueError: if a journal cannot keep it.
+    """
+    kept = {key: _json_value(each, DEEPEST) for key, each in metadata.items()}
+    _JSON.encode(kept).encode()
+    return kept
+
+
+def _json_value(value: object, room: int) -> JSON:
+    """``value`` if it comes back from JSON as it was (but for tuples, which come back as lists)."""
+    if isinstance(value, str | int | float | None):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{value} is not a JSON number")
+        return value
+    if not room:
+        raise ValueError(f"it is nested more than {DEEPEST} levels deep")
+    if isinstance(value, Mapping):
+        items = cast("Mapping[object, object]", value).items()
+        if odd := [key for key, _ in items if not isinstance(key, str)]:
+            raise ValueError(f"the key {odd[0]!r} is not a string")
+        return {str(key): _json_value(each, room - 1) for key, each in items}
+    if isinstance(value, list | tuple):
+        return [_json_value(each, room - 1) for each in cast("Sequence[object]", value)]
+    raise ValueError(f"{value!r:.80} is not a JSON value")

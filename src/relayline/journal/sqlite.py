@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -15,14 +16,17 @@ from relayline.journal.store import Clock, SessionSummary, Store, conflict, now
 
 T = TypeVar("T")
 
+TIMEOUT = 30
+"""Seconds to wait for another process's write, which takes milliseconds."""
+
 APPLICATION_ID = 0x72_6C_79_31  # "rly1": tells our files from other people's databases
 
 SCHEMA = """
 CREATE TABLE session(
     key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, seq INTEGER NOT NULL,
-    started INTEGER NOT NULL, updated INTEGER NOT NULL
+    started INTEGER NOT NULL, updated INTEGER NOT NULL, written INTEGER NOT NULL
 );
-CREATE INDEX session_updated ON session(updated);
+CREATE INDEX session_written ON session(written);
 CREATE TABLE fact(
     session INTEGER NOT NULL REFERENCES session(key), seq INTEGER NOT NULL,
     at INTEGER NOT NULL, version INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY(session, seq)
@@ -45,8 +49,7 @@ class SqliteCheckpointStorage(Store):
     def __init__(self, path: str | Path, clock: Clock = now) -> None:
         self.path = Path(path)
         self._clock = clock
-        self._thread: ThreadPoolExecutor | None = None
-        self._db: sqlite3.Connection | None = None  # touched by the thread only
+        self._writer: _Writer | None = None
 
     async def append(self, session_id: str, facts: Sequence[Fact], *, after: int) -> list[Entry]:
         bodies = [encode(fact) for fact in facts]
@@ -60,12 +63,17 @@ class SqliteCheckpointStorage(Store):
                 raise conflict(session_id, after, found[1] if found else 0)
             if not found:
                 found = db.execute(
-                    "INSERT INTO session(id, seq, started, updated) VALUES (?, 0, ?, ?) RETURNING key",
+                    "INSERT INTO session(id, seq, started, updated, written) VALUES (?, 0, ?, ?, 0) RETURNING key",
                     (session_id, stamp, stamp),
                 ).fetchone()
             rows = [(found[0], after + number, stamp, VERSION, body) for number, body in enumerate(bodies, 1)]
             db.executemany("INSERT INTO fact VALUES (?, ?, ?, ?, ?)", rows)
-            db.execute("UPDATE session SET seq = ?, updated = ? WHERE key = ?", (after + len(rows), stamp, found[0]))
+            db.execute(
+                "UPDATE session SET seq = ?, updated = ?,"
+                # Counted, not timed: a clock may stand still or go back.
+                " written = (SELECT max(written) + 1 FROM session) WHERE key = ?",
+                (after + len(rows), stamp, found[0]),
+            )
             db.execute("COMMIT")
 
         await self._do(write)
@@ -83,33 +91,47 @@ class SqliteCheckpointStorage(Store):
         for seq, at, version, body in await self._do(rows):
             try:
                 entries.append(Entry(seq, _time(at), decode(body, version)))
-            except DamagedJournal as error:
+            except (DamagedJournal, TypeError, OverflowError) as error:
                 raise DamagedJournal(f"session {session_id!r} in {self.path}, entry {seq}: {error}") from error
         return entries
 
     async def sessions(self) -> list[SessionSummary]:
         def rows(db: sqlite3.Connection) -> list[tuple[str, int, int, int]]:
-            return db.execute("SELECT id, seq, started, updated FROM session ORDER BY updated, key").fetchall()
+            return db.execute("SELECT id, seq, started, updated FROM session ORDER BY written").fetchall()
 
         return [SessionSummary(key, seq, _time(first), _time(last)) for key, seq, first, last in await self._do(rows)]
 
     async def aclose(self) -> None:
-        if self._thread is not None:
-            thread, self._thread = self._thread, None
-            await asyncio.get_running_loop().run_in_executor(thread, self._close)
-            thread.shutdown()
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            await writer.close()
 
     async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run ``work`` on the one thread. A caller cancelled meanwhile finds it done entirely or not at all."""
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, "relayline-sqlite")
+        self._writer = self._writer or _Writer(self.path)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, self._work, work)
-        except (sqlite3.Error, OSError) as error:
+            return await self._writer.do(work)
+        except (sqlite3.Error, OSError, ValueError) as error:
             raise StoreError(f"cannot use the session store {self.path}: {error}") from error
 
+
+class _Writer:
+    """One thread and the one connection it opens when it is first used."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._thread = ThreadPoolExecutor(1, "relayline-sqlite")
+        self._db: sqlite3.Connection | None = None  # touched by the thread only
+
+    async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``work`` on the thread. A caller cancelled meanwhile finds it done entirely or not at all."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._work, work)
+
+    async def close(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        self._thread.shutdown()
+
     def _work(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        db = self._db = self._db or _open(self.path)
+        db = self._db = self._db or _open(self._path)
         try:
             return work(db)
         except BaseException:
@@ -118,15 +140,14 @@ class SqliteCheckpointStorage(Store):
             raise
 
     def _close(self) -> None:
-        db, self._db = self._db, None
-        if db is not None:
-            db.close()
+        if self._db is not None:
+            self._db.close()
 
 
 def _open(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Autocommit: transactions are ours to begin. The timeout is for other processes' writes, which take milliseconds.
-    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+    # Autocommit: transactions are ours to begin.
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=TIMEOUT)
     try:
         _migrate(path, db)
     except BaseException:
@@ -136,10 +157,16 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _migrate(path: Path, db: sqlite3.Connection) -> None:
-    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("BEGIN")  # one moment for all that is read: another process may be making the tables just now
+    layout = _layout(path, db)
+    db.execute("COMMIT")
+    if layout < len(MIGRATIONS):
+        _make(path, db)
+    _switch_to_wal(db)
     db.execute("PRAGMA synchronous = NORMAL")
-    if _layout(path, db) == len(MIGRATIONS):
-        return
+
+
+def _make(path: Path, db: sqlite3.Connection) -> None:
     db.execute("BEGIN IMMEDIATE")
     for step in MIGRATIONS[_layout(path, db) :]:  # read again: another process may have been faster
         for statement in step.split(";"):
@@ -147,6 +174,20 @@ def _migrate(path: Path, db: sqlite3.Connection) -> None:
     db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     db.execute("COMMIT")
+
+
+def _switch_to_wal(db: sqlite3.Connection) -> None:
+    # The timeout of the connection does not count here: SQLite gives up at once while another process has the file.
+    deadline = time.monotonic() + TIMEOUT
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+            if not busy or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def _layout(path: Path, db: sqlite3.Connection) -> int:

@@ -31,7 +31,7 @@ class Store(Protocol):
     """An append-only journal per session. `relayline.testing.check_store` is the whole of its contract."""
 
     async def append(self, session_id: str, facts: Sequence[Fact], *, after: int) -> list[Entry]:
-        """Add ``facts`` as one atomic batch, if the session has exactly ``after`` facts now. Durable on return.
+        """Add ``facts``, at least one, as one atomic batch, if the session has ``after`` facts now. Durable on return.
 
         Raises:
             SequenceConflict: the session has another number of facts; nothing was written.

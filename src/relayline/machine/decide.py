@@ -40,8 +40,8 @@ from relayline.machine.inputs import (
 )
 from relayline.machine.patterns import AskUser, Pattern, Route, Speak, Stop
 from relayline.machine.state import OpenCall, State, Turn, evolve
-from relayline.machine.topology import PREFIX, ToolPolicy
-from relayline.messages import Message, Outcome, Text, ToolCall, ToolResult
+from relayline.machine.topology import PREFIX, ToolPolicy, tool_name
+from relayline.messages import Message, Outcome, Text, ToolCall, ToolResult, valid
 
 WITHDRAWN = "Not run: it was waiting for a person's decision, and the user went on with another message."
 INTERRUPTED = "Interrupted. It is not known whether this took effect; find out before doing it again."
@@ -190,30 +190,37 @@ class _Draft:
         if turn is None:
             return
         calls = [part for part in given.parts if isinstance(part, ToolCall)]
-        named = iter([replace(call, id=f"{given.effect}-c{number}") for number, call in enumerate(calls)])
-        parts = tuple(part if isinstance(part, Text) else next(named) for part in given.parts)
+        refusals = {**given.problems, **_repeated(calls), **self.unknown(turn.agent, calls)}
+        names = [tool_name(call.name) for call in calls]
+        ours = iter([replace(call, id=f"{given.effect}-c{n}", name=names[n]) for n, call in enumerate(calls)])
+        parts = tuple(part if isinstance(part, Text) else next(ours) for part in given.parts)
         message = Message("assistant", parts, turn.agent, given.metadata)
         self.add(Replied(turn.number, message, given.model, given.input_tokens, given.output_tokens))
         if not calls:
             self.end(turn)
             return
-        refusals = {**given.problems, **_repeated(calls)}
         for number, call in enumerate(message.tool_calls):
             self.begin_call(turn, call, refusals.get(number))
         self.settle(turn.number)
 
+    def unknown(self, agent: str, calls: list[ToolCall]) -> dict[int, str]:
+        """Which calls are of nothing the agent has; judged by the name as the model wrote it."""
+        tools, exits = list(self.machine.policies.get(agent, {})), list(self.machine.pattern.exits(agent))
+        return {
+            number: _no_such_tool(agent, call.name, tools, exits)
+            for number, call in enumerate(calls)
+            if call.name not in tools and call.name not in exits
+        }
+
     def begin_call(self, turn: Turn, call: ToolCall, problem: str | None) -> None:
-        policies = self.machine.policies.get(turn.agent, {})
-        exits = self.machine.pattern.exits(turn.agent)
-        if call.name not in policies and call.name not in exits:
-            problem = _no_such_tool(turn.agent, call.name, list(policies), list(exits))
-        elif call.name in exits and problem is None:
+        handoff = call.name in self.machine.pattern.exits(turn.agent)
+        if handoff and problem is None:
             problem = _unreadable(call)
         if problem is not None:
             self.result(turn.number, call, problem, "error")
-        elif call.name in exits:
+        elif handoff:
             return  # parked until the calls beside it are settled
-        elif policies[call.name].approval:
+        elif self.machine.policies[turn.agent][call.name].approval:
             self.ask(turn, "approval", call)
         else:
             self.add(ToolStarted(turn.number, call))
@@ -274,7 +281,7 @@ class _Draft:
             self.result(number, each.call, f"Not taken: the conversation went to {edge.target}.", "not_taken")
         reason = first.parse_arguments().get("reason")
         self.add(TurnEnded(number, turn.agent))
-        self.add(HandoffSent(number, edge.source, edge.target, reason if isinstance(reason, str) else ""))
+        self.add(HandoffSent(number, edge.source, edge.target, valid(reason) if isinstance(reason, str) else ""))
         self.add(TurnStarted(self.state.turns + 1, edge.target))
 
     def end(self, turn: Turn) -> None:

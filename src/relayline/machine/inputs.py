@@ -59,7 +59,8 @@ class Answer:
 @dataclass(frozen=True, slots=True)
 class ModelReplied:
     """A model's reply. ``problems``: what is wrong with calls that cannot run as written, by position among the
-    calls."""
+    calls.
+    """
 
     effect: str
     parts: tuple[Text | ToolCall, ...]
@@ -94,7 +95,7 @@ class EffectFailed:
     effect: str
     error: str
     message: str
-    cause: Exception | None = field(default=None, compare=False)
+    cause: BaseException | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,11 @@ def tool_names(agents: Sequence[str]) -> Mapping[str, str]:
     }
 
 
+def tool_name(written: str) -> str:
+    """What a model called, as a name that a provider takes back when it is shown the call again."""
+    return re.sub(r"[^a-zA-Z0-9_-]", "_", written)[:LONGEST] or "unnamed"
+
+
 def _slug(name: str) -> str:
     ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     return re.sub(r"[^a-zA-Z0-9_-]+", "_", ascii_name).strip("_")[: LONGEST - len(PREFIX)]

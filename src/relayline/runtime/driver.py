@@ -15,14 +15,14 @@ Show: TypeAlias = Callable[[Sequence[Entry]], Awaitable[None]]
 
 async def drive(
     session: Session, inputs: Sequence[Input], perform: Perform, context: Context, show: Show
-) -> Exception | None:
+) -> BaseException | None:
     """Take ``inputs`` and go on until nothing is wanted: the session waits, is finished, or failed.
 
     Returns what made an effect fail, if that is how it ended. Cancelling cancels what is in flight; the journal is
     whole at every moment. There is no rule about conversations here.
     """
     running: dict[str, asyncio.Task[Input]] = {}
-    cause: Exception | None = None
+    cause: BaseException | None = None
     try:
         while True:
             if inputs:

@@ -1,5 +1,6 @@
 """From an effect to what came of it: call the model, run the tool, ask the condition."""
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,9 +8,10 @@ from typing import Any, TypeAlias, assert_never
 
 from relayline.agent import Agent, ChatRequest, ReplyInfo, ToolSpec
 from relayline.errors import BuildError
+from relayline.journal.codec import checked
 from relayline.machine.effects import CallModel, Effect, Judge, RunTool
 from relayline.machine.inputs import EffectFailed, Input, Judged, ModelReplied, ToolDone
-from relayline.messages import JSON, Message, Text, ToolCall
+from relayline.messages import JSON, Message, Text, ToolCall, valid
 from relayline.runtime.session import Session
 from relayline.tools import Tool, ToolContext
 
@@ -59,8 +61,9 @@ class Performer:
         try:
             seat = self._seat(effect.agent)
             return await reply(seat, effect.id, context)
-        except Exception as error:
-            return EffectFailed(effect.id, type(error).__name__, str(error), error)
+        except (Exception, asyncio.CancelledError) as error:
+            _unless_cancelled(error)
+            return _failed(effect.id, error)
 
     def _seat(self, agent: str) -> Seat:
         if agent not in self.seats:
@@ -73,9 +76,10 @@ class Performer:
             tool = self._seat(effect.agent).tools[effect.call.name]
             key = f"{session.id}/{effect.id}"
             given = ToolContext(session.id, effect.agent, effect.id, key, session.state.transcript)
-            return ToolDone(effect.id, clean(await tool.call(effect.call.arguments, given)))
-        except Exception as error:
-            return ToolDone(effect.id, clean(f"{type(error).__name__}: {error}"), "error")
+            return ToolDone(effect.id, valid(await tool.call(effect.call.arguments, given)))
+        except (Exception, asyncio.CancelledError) as error:
+            _unless_cancelled(error)
+            return ToolDone(effect.id, valid(f"{type(error).__name__}: {error}"), "error")
 
     async def _judge(self, effect: Judge, context: Context) -> Input:
         if self.condition is None:
@@ -83,8 +87,22 @@ class Performer:
         try:
             verdict = self.condition(context.session.state.transcript)
             return Judged(effect.id, bool(await verdict if inspect.isawaitable(verdict) else verdict))
-        except Exception as error:
-            return EffectFailed(effect.id, type(error).__name__, f"the termination condition failed: {error}", error)
+        except (Exception, asyncio.CancelledError) as error:
+            _unless_cancelled(error)
+            return _failed(effect.id, error, "the termination condition failed: ")
+
+
+def _unless_cancelled(error: BaseException) -> None:
+    """Raise a cancellation that is meant for us; one that comes out of a client or a tool is a failure like any
+    other.
+    """
+    task = asyncio.current_task()
+    if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+        raise error
+
+
+def _failed(effect: str, error: BaseException, prefix: str = "") -> EffectFailed:
+    return EffectFailed(effect, type(error).__name__, valid(f"{prefix}{error}"), error)
 
 
 @dataclass(slots=True)
@@ -98,18 +116,19 @@ class _Reply:
 
     def call(self, call: ToolCall) -> None:
         self.close()
-        self.parts.append(call)
+        self.parts.append(ToolCall(call.id, valid(call.name), valid(call.arguments)))
 
     def inform(self, info: ReplyInfo) -> None:
-        self.model = info.model or self.model
+        self.model = valid(info.model) or self.model
         self.input_tokens = info.input_tokens or self.input_tokens
         self.output_tokens = info.output_tokens or self.output_tokens
-        self.metadata.update(info.metadata)
+        # Checked here, where it can be said whose fault it is.
+        self.metadata.update(checked(info.metadata))
 
     def close(self) -> None:
         """Text arrives in pieces and is kept as one part per stretch."""
         if self.words:
-            self.parts.append(Text(clean("".join(self.words))))
+            self.parts.append(Text(valid("".join(self.words))))
             self.words.clear()
 
 
@@ -142,12 +161,3 @@ def _problem(seat: Seat, call: ToolCall) -> str | None:
     """What is wrong with a call, before a person is asked to approve it."""
     tool = seat.tools.get(call.name)
     return None if tool is None else tool.problem(call.arguments)
-
-
-def clean(text: str) -> str:
-    """Valid Unicode: what a model or a tool produced must be keepable."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "replace").decode()
-    return text

@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, cast
 
 from relayline.errors import UsageError
 from relayline.events import Asked
+from relayline.journal.codec import checked
 from relayline.machine.inputs import Approval, OutcomeTold, Response, Terminate, Words
 from relayline.machine.state import State
-from relayline.messages import JSON, Message, ToolCall, user
+from relayline.messages import JSON, Message, Text, ToolCall, user, valid
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,8 @@ class FunctionApprovalRequestContent:
         The agent's model reads the ``reason`` of a refusal. ``arguments`` replace the model's and are checked like
         them.
         """
-        return Approval(approved, reason, None if arguments is None else json.dumps(arguments, ensure_ascii=False))
+        edited = None if arguments is None else valid(json.dumps(arguments, ensure_ascii=False))
+        return Approval(approved, valid(reason), edited)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class InterruptedCallRequest:
     @staticmethod
     def create_response(result: str) -> Response:
         """What the call did: the agent's model reads this as the tool's result."""
-        return OutcomeTold(result)
+        return OutcomeTold(valid(result))
 
     @staticmethod
     def run_again() -> Response:
@@ -108,7 +110,7 @@ def as_response(asked: Asked, value: object) -> Response:
     if asked.ask == "approval" and isinstance(value, bool):
         return Approval(value)
     if asked.ask == "outcome" and isinstance(value, str):
-        return OutcomeTold(value)
+        return OutcomeTold(valid(value))
     takes = {
         "user_input": "a str, a Message, a list of them, or request.data.create_response(...) or .terminate()",
         "approval": "True, False, or request.data.create_response(approved=..., reason=..., arguments=...)",
@@ -135,10 +137,14 @@ def user_message(value: object) -> Message:
         raise UsageError(f"a message is a str or a Message; got {value!r}")
     if message.role != "user":
         raise UsageError(f"a message to a team has role 'user', not {message.role!r}")
+    if not all(isinstance(part, Text) for part in message.parts):
+        raise UsageError("a message to a team holds text; calls and results are the agents' own")
     if not message.text.strip():
         raise UsageError("the message is empty; say something, or leave it out to resume")
     try:
-        message.text.encode()
+        (message.text + message.author_name).encode()
+        return replace(message, metadata=checked(message.metadata))
     except UnicodeEncodeError as error:
         raise UsageError(f"the message is not valid Unicode: {error.reason} at character {error.start}") from None
-    return message
+    except ValueError as error:
+        raise UsageError(f"the message's metadata cannot be kept: {error}") from None

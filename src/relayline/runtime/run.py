@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
@@ -66,10 +67,14 @@ class Run:
     async def _run(self) -> RunResult:
         try:
             result = await self._work(self._events.put)
-        except Exception:
+        except asyncio.CancelledError:
+            # Whoever cancels has stopped reading, so a full queue would be waited for in vain.
+            with suppress(asyncio.QueueFull):
+                self._events.put_nowait(None)
+            raise
+        except BaseException:
             await self._events.put(None)
             raise
-        # Not when cancelled: then nobody reads any more, and a full queue would be waited for in vain.
         await self._events.put(None)
         return result
 
