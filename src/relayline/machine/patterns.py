@@ -51,7 +51,7 @@ class Pattern(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Handoff:
-    """The agents decide, along declared edges (seeds 001 and 004).
+    """The agents decide, along declared edges.
 
     An agent that has exits and used none asks the user; one that has none is terminal and ends the conversation. What
     the user says next goes to whoever spoke last, or always to ``start`` with ``return_to_previous=False``.
