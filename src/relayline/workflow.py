@@ -99,9 +99,9 @@ class Workflow:
     ) -> Run:
         """Say something, answer what was asked, or resume.
 
-        - ``run("...")`` starts a conversation under a new id (``run.session_id``); with ``session_id`` it continues
-        that   one, or starts it. A message answers an agent's open question. It also withdraws pending approvals
-        (those   calls do not run) and interrupts a turn that was cut off.
+        - ``run("...")`` starts a conversation under a new id (``run.session_id``); with ``session_id`` it continues that
+          one, or starts it. A message answers an agent's open question. It also withdraws pending approvals (those calls
+          do not run) and interrupts a turn that was cut off.
         - ``run(responses={request_id: answer})`` answers requests and finds their session by itself.
         - ``run(session_id=...)`` resumes: it shows again what is pending, retries what failed, and goes on with what a
           crash cut off.
@@ -202,8 +202,9 @@ class Workflow:
                 )
             response = as_response(asked, value)
             if isinstance(response, Approval) and response.arguments is not None and asked.call is not None:
-                tool = self.performer.seats[asked.agent].tools[asked.call.name]
-                problem = tool.problem(response.arguments)
+                seat = self.performer.seats.get(asked.agent)
+                tool = seat and seat.tools.get(asked.call.name)
+                problem = tool.problem(response.arguments) if tool else f"{asked.call.name!r} is not in this team."
                 if problem:
                     raise UsageError(f"the edited arguments do not fit; the request stays open. {problem}")
             answers.append(Answer(local, response))

@@ -219,6 +219,20 @@ def _repeatable(world: World) -> set[str]:
     return {f.call.id for f in world.facts if isinstance(f, ToolStarted) and TOOLS[f.call.name].repeatable}
 
 
+@given(machines(), st.integers(0, 2**32), moments, moments)
+def test_what_may_have_run_is_never_said_not_to_have(
+    machine: Machine, seed: int, crashes: set[int], losses: set[int]
+) -> None:
+    """A call that was started ends as done, error or unknown, whatever people do about it."""
+    world = World(machine, seed, 0, crashes, losses, careless=True).play(5)
+    started: set[str] = set()
+    for fact in world.facts:
+        if isinstance(fact, ToolStarted):
+            started.add(fact.call.id)
+        if isinstance(fact, ToolReturned) and fact.result.call_id in started:
+            assert fact.result.outcome in ("done", "error", "unknown")
+
+
 @given(worlds)
 def test_after_any_failure_a_new_message_is_answered(world: World) -> None:
     """However a world was left, the user's next message is heard by whoever speaks next."""

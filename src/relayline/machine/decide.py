@@ -317,7 +317,7 @@ def _left_open(each: OpenCall) -> tuple[str, Outcome]:
     match each.stage:
         case "asked":
             return WITHDRAWN, "withdrawn"
-        case "started":
+        case "started" | "unclear":
             return INTERRUPTED, "unknown"
         case "parked":
             return "Not taken: the conversation went on before it could happen.", "not_taken"

@@ -32,11 +32,12 @@ Spoken: TypeAlias = Message | HandoffSent
 class OpenCall:
     """A call of the reply that is being worked off.
 
-    ``parked``: a handoff waits for the calls beside it. ``asked``: a person decides. ``started``: it may be running.
+    ``parked``: a handoff waits for the calls beside it. ``asked``: a person decides whether it runs. ``started``: it may be
+    running. ``unclear``: it was cut off, and a person is asked what became of it.
     """
 
     call: ToolCall
-    stage: Literal["parked", "asked", "started"] = "parked"
+    stage: Literal["parked", "asked", "started", "unclear"] = "parked"
     result: ToolResult | None = None
 
 
@@ -162,7 +163,8 @@ def _spoke(state: State, seq: int, message: Message, opened: Mapping[int, Turn])
 
 
 def _asked(state: State, seq: int, fact: Asked) -> State:
-    opened = state.open if fact.call is None else _staged(state, fact.turn, OpenCall(fact.call, "asked"))
+    stage = "unclear" if fact.ask == "outcome" else "asked"
+    opened = state.open if fact.call is None else _staged(state, fact.turn, OpenCall(fact.call, stage))
     requests = {**state.requests, fact.request: fact}
     return replace(state, seq=seq, requests=requests, asked=state.asked + 1, due=None, open=opened)
 

@@ -73,7 +73,10 @@ class Performer:
     async def _run_tool(self, effect: RunTool, context: Context) -> Input:
         session = context.session
         try:
-            tool = self._seat(effect.agent).tools[effect.call.name]
+            tools = self._seat(effect.agent).tools
+            if effect.call.name not in tools:
+                raise BuildError(f"{effect.agent!r} has no tool {effect.call.name!r} any more; the team has changed")
+            tool = tools[effect.call.name]
             key = f"{session.id}/{effect.id}"
             given = ToolContext(session.id, effect.agent, effect.id, key, session.state.transcript)
             return ToolDone(effect.id, valid(await tool.call(effect.call.arguments, given)))
