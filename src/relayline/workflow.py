@@ -99,9 +99,9 @@ class Workflow:
     ) -> Run:
         """Say something, answer what was asked, or resume.
 
-        - ``run("...")`` starts a conversation under a new id (``run.session_id``); with ``session_id`` it continues that
-          one, or starts it. A message answers an agent's open question. It also withdraws pending approvals (those calls
-          do not run) and interrupts a turn that was cut off.
+        - ``run("...")`` starts a conversation under a new id (``run.session_id``); with ``session_id`` it continues
+          that one, or starts it. A message answers an agent's open question. It also withdraws pending approvals (those
+          calls do not run) and interrupts a turn that was cut off.
         - ``run(responses={request_id: answer})`` answers requests and finds their session by itself.
         - ``run(session_id=...)`` resumes: it shows again what is pending, retries what failed, and goes on with what a
           crash cut off.

@@ -32,8 +32,8 @@ Spoken: TypeAlias = Message | HandoffSent
 class OpenCall:
     """A call of the reply that is being worked off.
 
-    ``parked``: a handoff waits for the calls beside it. ``asked``: a person decides whether it runs. ``started``: it may be
-    running. ``unclear``: it was cut off, and a person is asked what became of it.
+    ``parked``: a handoff waits for the calls beside it. ``asked``: a person decides whether it runs. ``started``: it
+    may be running. ``unclear``: it was cut off, and a person is asked what became of it.
     """
 
     call: ToolCall
