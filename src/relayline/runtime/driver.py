@@ -1,8 +1,9 @@
 """The one loop: start what is wanted, cancel what is not, append what came of it, and only then show it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeAlias
 
 from relayline.events import Entry
 from relayline.machine.effects import effects
@@ -11,6 +12,7 @@ from relayline.runtime.perform import Context, Perform
 from relayline.runtime.session import Session
 
 Show: TypeAlias = Callable[[Sequence[Entry]], Awaitable[None]]
+Running: TypeAlias = dict[str, asyncio.Task[Input]]
 
 
 async def drive(
@@ -21,24 +23,33 @@ async def drive(
     Returns what made an effect fail, if that is how it ended. Cancelling cancels what is in flight; the journal is
     whole at every moment. There is no rule about conversations here.
     """
-    running: dict[str, asyncio.Task[Input]] = {}
+    running: Running = {}
     cause: BaseException | None = None
     try:
         while True:
             if inputs:
                 await show(await session.commit(inputs))
             wanted = {effect.id: effect for effect in effects(session.state)}
-            for unwanted in running.keys() - wanted.keys():
-                running.pop(unwanted).cancel()
-            for effect in wanted.values():
-                if effect.id not in running:
-                    running[effect.id] = asyncio.create_task(perform(effect, context), name=effect.id)
-            if not running:
+            if not wanted:
                 return cause
-            await asyncio.wait(running.values(), return_when=asyncio.FIRST_COMPLETED)
-            inputs = [running.pop(key).result() for key in [key for key, task in running.items() if task.done()]]
+            if len(wanted) == 1 and not running:
+                # With nothing to wait for beside it, a task of its own would only cost: a sixth of a turn.
+                inputs = [await perform(effect, context) for effect in wanted.values()]
+            else:
+                inputs = await _next(running, {key: partial(perform, wanted[key], context) for key in wanted})
             cause = next((each.cause for each in inputs if isinstance(each, EffectFailed)), None)
     finally:
         for task in running.values():
             task.cancel()
         await asyncio.gather(*running.values(), return_exceptions=True)
+
+
+async def _next(running: Running, wanted: Mapping[str, Callable[[], Coroutine[Any, Any, Input]]]) -> list[Input]:
+    """Cancel what is not wanted, start what is, and wait until something is done."""
+    for unwanted in running.keys() - wanted.keys():
+        running.pop(unwanted).cancel()
+    for key, start in wanted.items():
+        if key not in running:
+            running[key] = asyncio.create_task(start(), name=key)
+    await asyncio.wait(running.values(), return_when=asyncio.FIRST_COMPLETED)
+    return [running.pop(key).result() for key in [key for key, task in running.items() if task.done()]]

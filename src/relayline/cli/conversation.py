@@ -1,0 +1,233 @@
+"""The conversation between a person and a team: what is asked next, what is said next, until somebody leaves.
+
+It knows no terminal. A `Screen` shows, a `Person` speaks; the terminal and the pipe each bring both.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, aclosing
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from relayline.errors import RequestNotOpen, UsageError, WorldError
+from relayline.events import SessionStarted
+from relayline.messages import Message
+from relayline.runtime.requests import HandoffAgentUserRequest
+from relayline.runtime.run import Run
+from relayline.runtime.stream import RunResult, WorkflowEvent, WorkflowRunState
+from relayline.workflow import SessionView, Workflow
+
+RECAP = 6
+"""How many of the last messages are shown at most when a session is taken up again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Words for whoever has the conversation."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Respond:
+    """The answer to the request that was put."""
+
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A slash command, without the slash."""
+
+    name: str
+
+
+Move: TypeAlias = Say | Respond | Command | None
+"""What a person does next; None: they leave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What is known at the start. ``about``: which model speaks. ``resume``: the line to type to come back."""
+
+    workflow: Workflow
+    about: str
+    session_id: str
+    is_new: bool
+    resume: str
+
+
+class Screen(Protocol):
+    """Shows a conversation. Everything it is given may come from a model: it takes nothing for formatting."""
+
+    def open(self, opening: Opening) -> None: ...
+
+    def recap(self, messages: Sequence[Message]) -> None:
+        """The last messages of a session that is taken up again, oldest first."""
+        ...
+
+    def show(self, event: WorkflowEvent) -> None:
+        """What just happened."""
+        ...
+
+    def tell(self, text: str) -> None:
+        """Something beside the conversation: a hint, or what a slash command has to say."""
+        ...
+
+    def problem(self, text: str) -> None: ...
+
+    def close(self, opening: Opening, *, started: bool) -> None:
+        """The person left. ``started``: there is a session to come back to."""
+        ...
+
+
+class Person(Protocol):
+    """Speaks and decides. ``patient``: stays when something fails, to try again."""
+
+    patient: bool
+
+    async def say(self) -> Move:
+        """What they say to the team."""
+        ...
+
+    async def decide(self, request: WorkflowEvent, problem: str) -> Move:
+        """Their answer to a request. ``problem``: why the last answer would not do; it is still open."""
+        ...
+
+    def waiting(self, stop: Callable[[], object]) -> AbstractContextManager[object]:
+        """Entered while the team works. ``stop`` is called, on the event loop, if they do not want to wait."""
+        ...
+
+
+Commands: TypeAlias = Callable[[str, SessionView | None], Awaitable[str]]
+"""What a slash command says, given the session as it stands."""
+
+
+class Conversation:
+    """One session, held until the person leaves. ``failed``: something went wrong on the way."""
+
+    def __init__(self, opening: Opening, screen: Screen, person: Person, commands: Commands) -> None:
+        self.failed = False
+        self._opening = opening
+        self._workflow = opening.workflow
+        self._id = opening.session_id
+        self._screen = screen
+        self._person = person
+        self._commands = commands
+        self._requests: Sequence[WorkflowEvent] = ()
+
+    async def hold(self) -> None:
+        """Talk until the person leaves, or until a failure that an impatient one does not stay for."""
+        view = await self._look()
+        self._screen.open(self._opening)
+        if view is not None:
+            await self._take_up(view)
+        problem = ""
+        while self._person.patient or not self.failed:
+            request = next((each for each in self._requests if not _is_question(each)), None)
+            move = await (self._person.decide(request, problem) if request else self._person.say())
+            problem = ""
+            match move:
+                case None | Command("quit"):
+                    break
+                case Command(name):
+                    await self._command(name)
+                case Say(text):
+                    await self._turn(text)
+                case Respond(value):
+                    assert request is not None
+                    problem = await self._turn(responses={request.request_id: value})
+        self._screen.close(self._opening, started=await self._look() is not None)
+
+    async def _command(self, name: str) -> None:
+        view = await self._look()
+        if name != "retry":
+            self._screen.tell(await self._commands(name, view))
+        elif view is None:
+            self._screen.tell("There is nothing to try again yet: say something first.")
+        elif view.state in (WorkflowRunState.FAILED, WorkflowRunState.IN_PROGRESS):
+            await self._turn()
+        else:
+            self._screen.tell("There is nothing to try again: the last turn went through.")
+
+    async def _look(self) -> SessionView | None:
+        return await look(self._workflow, self._id)
+
+    async def _take_up(self, view: SessionView) -> None:
+        await self._check_team()
+        self._screen.recap(_last_words(view.conversation))
+        self._requests = view.requests
+        if view.state is not WorkflowRunState.IDLE:
+            await self._turn()
+
+    async def _check_team(self) -> None:
+        first = (await self._workflow.store.read(self._id, upto=1))[0].fact
+        if isinstance(first, SessionStarted) and first.workflow != self._workflow.name:
+            self._screen.problem(
+                f"this session was begun with the team {first.workflow!r}; {self._workflow.name!r} takes it up"
+            )
+
+    async def _turn(self, message: str | None = None, responses: dict[str, object] | None = None) -> str:
+        """One run, shown. Returns why an answer would not do; the request is still open then."""
+        try:
+            result = await self._show(
+                self._workflow.run(message, session_id=self._id, responses=responses, stream=True)
+            )
+        except (WorldError, RequestNotOpen) as error:
+            self._fails(str(error).replace("run the session again to retry", self._retry_hint))
+        except UsageError as error:
+            if responses:
+                return str(error)
+            self._fails(str(error))
+        else:
+            if result is not None:
+                self._requests = result.requests
+                return ""
+            self._screen.tell("Stopped. What happened so far is kept; /retry goes on from there.")
+        view = await self._look()
+        self._requests = view.requests if view is not None else ()
+        return ""
+
+    @property
+    def _retry_hint(self) -> str:
+        return "/retry tries again" if self._person.patient else "the resume line below tries again"
+
+    def _fails(self, why: str) -> None:
+        self.failed = True
+        self._screen.problem(why)
+
+    async def _show(self, run: Run) -> RunResult | None:
+        """Show a run to its end; None if the person interrupts it."""
+
+        async def read() -> RunResult:
+            async with aclosing(run.__aiter__()) as events:
+                async for event in events:
+                    self._screen.show(event)
+            return await run
+
+        reading = asyncio.create_task(read())
+        with self._person.waiting(stop=reading.cancel):
+            try:
+                await asyncio.wait([reading])
+            finally:
+                reading.cancel()
+                await run.aclose()
+        return None if reading.cancelled() else reading.result()
+
+
+async def look(workflow: Workflow, session_id: str) -> SessionView | None:
+    """The session as it stands; None if there is none."""
+    if not await workflow.store.read(session_id, upto=1):
+        return None
+    return await workflow.session(session_id)
+
+
+def _last_words(conversation: Sequence[Message]) -> Sequence[Message]:
+    """The last few messages that say something, from a message of the user on."""
+    last = [each for each in conversation if each.text.strip() and each.role != "tool"][-RECAP:]
+    first = next((number for number, each in enumerate(last) if each.role == "user"), 0)
+    return last[first:]
+
+
+def _is_question(request: WorkflowEvent) -> bool:
+    return isinstance(request.data, HandoffAgentUserRequest)

@@ -1,0 +1,63 @@
+"""``relayline graph``: a team drawn, as Mermaid or as plain text."""
+
+from collections.abc import Mapping, Sequence
+
+from relayline.cli.clean import one_line
+from relayline.errors import UsageError
+from relayline.machine.patterns import Handoff
+from relayline.machine.topology import Edge
+from relayline.workflow import Workflow
+
+
+def as_mermaid(workflow: Workflow) -> str:
+    """A flowchart: the start agent rounded, terminal agents doubly framed, descriptions on the edges."""
+    pattern = _handoffs(workflow)
+    ids = {agent: f"a{number}" for number, agent in enumerate(pattern.agents)}
+    lines = ["flowchart LR"]
+    for agent, node in ids.items():
+        left, right = _shape(pattern, agent)
+        lines.append(f'    {node}{left}"{_label(agent)}"{right}')
+    for edge in pattern.edges:
+        label = f'|"{_label(edge.description)}"|' if edge.description else ""
+        lines.append(f"    {ids[edge.source]} -->{label} {ids[edge.target]}")
+    return "\n".join(lines)
+
+
+def as_text(workflow: Workflow) -> str:
+    """An agent a paragraph, with the ways out of it."""
+    pattern = _handoffs(workflow)
+    about = {agent.name: one_line(agent.description) for agent in workflow.agents}
+    exits = _exits(pattern)
+    paragraphs = [_paragraph(pattern, agent, about, exits[agent]) for agent in pattern.agents]
+    return "\n\n".join([f"team {one_line(workflow.name)}", *paragraphs])
+
+
+def _paragraph(pattern: Handoff, agent: str, about: Mapping[str, str], exits: Sequence[Edge]) -> str:
+    marks = [mark for mark, holds in (("start", agent == pattern.start), ("end", not exits)) if holds]
+    first = one_line(agent) + (f" ({', '.join(marks)})" if marks else "")
+    lines = [f"{first}: {about[agent]}" if about.get(agent) else first]
+    for edge in exits:
+        why = f": {one_line(edge.description)}" if edge.description else ""
+        lines.append(f"  -> {one_line(edge.target)}{why}")
+    return "\n".join(lines)
+
+
+def _handoffs(workflow: Workflow) -> Handoff:
+    if not isinstance(workflow.pattern, Handoff):
+        raise UsageError(f"a team of type {type(workflow.pattern).__name__} has no drawing yet; handoff teams have")
+    return workflow.pattern
+
+
+def _exits(pattern: Handoff) -> Mapping[str, Sequence[Edge]]:
+    return {agent: [edge for edge in pattern.edges if edge.source == agent] for agent in pattern.agents}
+
+
+def _shape(pattern: Handoff, agent: str) -> tuple[str, str]:
+    if agent == pattern.start:
+        return "([", "])"
+    return ("[", "]") if _exits(pattern)[agent] else ("[[", "]]")
+
+
+def _label(text: str) -> str:
+    """Text as Mermaid takes it between quotes: its own signs as entities, which are written with a # there."""
+    return "".join(each if each.isalnum() or each in " .,:;-_/'()?!" else f"#{ord(each)};" for each in one_line(text))

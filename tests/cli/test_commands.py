@@ -1,0 +1,289 @@
+"""The commands beside the chat, and what they say when something is wrong."""
+
+import asyncio
+import json
+import sqlite3
+import subprocess
+import sys
+from contextlib import aclosing, suppress
+from pathlib import Path
+
+import pytest
+from inline_snapshot import snapshot
+from typer.testing import CliRunner, Result
+
+from relayline import ModelError
+from relayline.cli.commands import app
+from relayline.cli.model import Told
+from relayline.clients.weights import Progress
+from relayline.journal.sqlite import SqliteCheckpointStorage
+from tests.cli.conftest import TEAM, Relayline
+from tests.cli.team import workflow
+
+
+def call(*arguments: str, lines: str = "") -> Result:
+    return CliRunner().invoke(app, [*arguments], input=lines)
+
+
+def hold(store: Path, session: str, *messages: str) -> None:
+    """Have a conversation."""
+
+    async def talk() -> None:
+        async with aclosing(SqliteCheckpointStorage(store)) as place:
+            team = workflow.with_store(place)
+            for message in messages:
+                with suppress(ModelError):
+                    await team.run(message, session_id=session)
+
+    asyncio.run(talk())
+
+
+def damage(store: Path, session: str) -> None:
+    with sqlite3.connect(store) as db:
+        db.execute(
+            'UPDATE fact SET body = \'{"type":"nonsense"}\' WHERE session = (SELECT key FROM session WHERE id = ?)',
+            [session],
+        )
+    db.close()
+
+
+@pytest.mark.parametrize("command", [[], ["chat"], ["sessions"], ["graph"], ["doctor"], ["model"], ["model", "fetch"]])
+def test_help(command: list[str]):
+    """Every command explains itself."""
+    shown = call(*command, "--help")
+    assert shown.exit_code == 0
+    assert "Usage: " in shown.output
+
+
+def test_version():
+    """--version says the name and the version."""
+    assert call("--version").output.startswith("relayline ")
+
+
+def test_help_is_quick_to_load():
+    """No terminal library, database or model is loaded to show the help."""
+    script = (
+        "import sys, relayline.cli.commands as c\n"
+        "try: c.app(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print(*sorted({'numpy', 'prompt_toolkit', 'rich.console', 'sqlite3'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stderr.split() == []
+
+
+def test_a_missing_extra(run: Relayline, tmp_path: Path):
+    """Without the packages of the extra there is one sentence that says what to install."""
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "sitecustomize.py").write_text(
+        "import importlib.util as u\n"
+        "find = u.find_spec\n"
+        "u.find_spec = lambda name, *rest: None if name == 'typer' else find(name, *rest)\n"
+    )
+    src = Path(sys.modules["relayline"].__file__ or "").parents[1]
+    done = run("--help", env={"PYTHONPATH": f"{hidden}:{src}"})
+    assert done.returncode == 1
+    assert done.stderr == "relayline: the command line needs typer: pip install 'relayline[cli]'\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (["chat", "nowhere:team"], 2, "there is no module 'nowhere'"),
+        (["chat", TEAM, "--model", "gpt"], 2, "there is no model 'gpt'; there is embedded, or gguf:PATH"),
+        (["chat", TEAM, "--model", "gguf:/no/such/file"], 2, "/no/such/file"),
+        (["chat", TEAM, "--session", ""], 2, "a session id is a printable, non-empty string"),
+        (["chat", TEAM, "--session", "a\tb"], 2, "a session id is a printable, non-empty string"),
+        (["graph", f"{TEAM}:nothing"], 2, "there is no 'nothing'"),
+        (["model", "fetch", "--from", "/no/such/file"], 2, "there is no /no/such/file"),
+        (["graph", "--format", "png"], 2, "png"),
+        (["dance"], 2, "No such command 'dance'"),
+    ],
+)
+def test_what_was_typed_wrong(arguments: list[str], status: int, says: str):
+    """Each mistake gets a sentence and the status of a mistake."""
+    result = call(*arguments)
+    assert says in result.output
+    assert result.exit_code == status
+
+
+def test_places_where_no_store_can_be(tmp_path: Path):
+    """A store that cannot be opened is a sentence and status 1, for every command that needs one."""
+    a_file, garbage, foreign = tmp_path / "file", tmp_path / "garbage.db", tmp_path / "foreign.db"
+    a_file.write_text("")
+    garbage.write_bytes(b"this is no database at all" * 100)
+    with sqlite3.connect(foreign) as db:
+        db.execute("CREATE TABLE somebody_elses(thing)")
+    db.close()
+    for path in (a_file / "below.db", tmp_path, garbage, foreign):
+        for command in (["chat", TEAM], ["sessions"], ["doctor"]):
+            if path == a_file / "below.db" and command == ["sessions"]:
+                continue  # a file that is not there holds no sessions
+            result = call(*command, "--store", str(path), lines="hello\n")
+            assert result.exit_code == 1, (command, path)
+            assert str(path) in result.output
+            assert result.exception is None or isinstance(result.exception, SystemExit)
+
+
+def test_sessions(store: Path):
+    """A line per session, the latest first: who has it, where it stands, how it began."""
+    hold(store, "asked", "hello")
+    hold(store, "gated", "order", "money")
+    hold(store, "broken", "fail please")
+    rows = call("sessions", "--store", str(store)).output.split("\n")
+    assert [" ".join(row.split()[:1] + row.split()[3:]) for row in rows if row] == snapshot(
+        [
+            "SESSION FACTS WITH STATE BEGAN WITH",
+            "broken 4 triage failed fail please",
+            "gated 19 orders waiting for approval order",
+            "asked 6 triage waiting for the user hello",
+        ]
+    )
+
+
+def test_sessions_as_json(store: Path):
+    """The same as JSON, for programs."""
+    hold(store, "gated", "order", "money")
+    (one,) = json.loads(call("sessions", "--json", "--store", str(store)).output)
+    del one["updated"]
+    assert one == snapshot(
+        {"session_id": "gated", "facts": 19, "agent": "orders", "state": "waiting for approval", "words": "order"}
+    )
+
+
+def test_no_sessions_yet(store: Path):
+    """A store that does not exist holds no sessions, and looking does not make it."""
+    assert call("sessions", "--store", str(store)).output == f"No session is kept in {store} yet.\n"
+    assert json.loads(call("sessions", "--json", "--store", str(store)).output) == []
+    assert not store.exists()
+
+
+def test_a_damaged_journal(store: Path):
+    """One damaged session is named, by the list, the doctor and the chat; the others are as well as before."""
+    hold(store, "good", "hello")
+    hold(store, "bad", "hello")
+    damage(store, "bad")
+    listed = {
+        each["session_id"]: each["state"]
+        for each in json.loads(call("sessions", "--json", "--store", str(store)).output)
+    }
+    assert listed == {"bad": "damaged", "good": "waiting for the user"}
+    examined = call("doctor", "--store", str(store))
+    assert examined.exit_code == 1
+    assert "problem  session 'bad'" in examined.output
+    talked = call("chat", TEAM, "--session", "bad", "--store", str(store), lines="hello\n")
+    assert talked.exit_code == 1
+    assert "session 'bad'" in talked.output
+
+
+def test_the_doctor_finds_a_sound_store(store: Path):
+    """The store, its sessions and the installation get a line each."""
+    assert "not there yet" in call("doctor", "--store", str(store)).output
+    assert not store.exists()
+    hold(store, "good", "hello")
+    shown = call("doctor", "--store", str(store)).output
+    assert f"ok       store {store}: " in shown
+    assert "sound, 1 sessions" in shown
+    assert all(line.startswith(("ok ", "absent ", "problem ")) for line in shown.strip().split("\n"))
+
+
+def test_the_doctor_leaves_other_peoples_databases_alone(tmp_path: Path):
+    """Looking at a database of another program changes no byte of it."""
+    path = tmp_path / "foreign.db"
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE somebody_elses(thing)")
+    db.close()
+    before = path.read_bytes()
+    assert "a database of another program" in call("doctor", "--store", str(path)).output
+    assert path.read_bytes() == before
+
+
+def test_a_damaged_file(store: Path):
+    """A file with a torn page is found by the doctor."""
+    hold(store, "good", *["hello"] * 60)
+    with sqlite3.connect(store) as db:
+        db.execute("PRAGMA journal_mode = DELETE")
+    db.close()
+    body = bytearray(store.read_bytes())
+    body[4096 * 4 : 4096 * 5] = b"\xff" * 4096
+    store.write_bytes(body)
+    result = call("doctor", "--store", str(store))
+    assert result.exit_code == 1
+    assert "backup" in result.output
+
+
+def test_a_graph_in_words():
+    """Who may hand over to whom, with what for, where it starts and where it ends."""
+    assert call("graph", TEAM).output == snapshot("""\
+team desk
+
+triage (start): First contact.
+  -> orders: orders
+
+orders: Orders.
+  -> triage
+""")
+
+
+def test_a_graph_in_mermaid(tmp_path: Path):
+    """The same as a flowchart; the names and descriptions of agents cannot break out of their quotes."""
+    path = tmp_path / "odd.py"
+    path.write_text(
+        "from relayline import Agent, HandoffBuilder\n"
+        'a, b = Agent(\'say "hi"\'), Agent("end")\n'
+        'workflow = HandoffBuilder(participants=[a, b]).add_handoff(a, b, description="x]|\\n#<br>").build()\n'
+    )
+    assert call("graph", str(path), "--format", "mermaid").output == snapshot("""\
+flowchart LR
+    a0(["say #34;hi#34;"])
+    a1[["end"]]
+    a0 -->|"x#93;#124; #35;#60;br#62;"| a1
+""")
+
+
+def test_what_the_model_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """It says what it is, whose, and that it is not here yet."""
+    monkeypatch.setenv("RELAYLINE_CACHE", str(tmp_path / "cache"))
+    shown = call("model")
+    assert shown.exit_code == 0
+    assert "Apache-2.0" in shown.output
+    assert "not here yet" in shown.output
+
+
+def test_the_progress_of_a_fetch(capsys: pytest.CaptureFixture[str]):
+    """On a terminal a line that changes; in a log a line for each phase, and no more than one a second."""
+    steps = [Progress("downloading", done, 84_000_000) for done in range(0, 84_000_000, 1_000_000)]
+    for live in (True, False):
+        told = Told(live=live)
+        for step in [*steps, Progress("verifying"), Progress("done", seconds=2)]:
+            told(step)
+        told.end()
+        shown = capsys.readouterr().err
+        assert ("\r" in shown) is live
+        assert shown.count("\n") == (1 if live else 3)
+
+
+def test_a_chat_without_its_model(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The embedded model that is not here is missed at once, with the line to type; a team with its own needs none."""
+    monkeypatch.setenv("RELAYLINE_CACHE", str(tmp_path / "cache"))
+    missed = call("chat", "--store", str(store), lines="hello\n")
+    assert missed.exit_code == 1
+    assert "relayline model fetch" in missed.output
+    assert not store.exists()
+    assert call("chat", TEAM, "--store", str(store), lines="hello\n").exit_code == 0
+
+
+def test_the_store_can_be_named_by_the_environment(store: Path, monkeypatch: pytest.MonkeyPatch):
+    """RELAYLINE_STORE does what --store does."""
+    hold(store, "there", "hello")
+    monkeypatch.setenv("RELAYLINE_STORE", str(store))
+    assert "there" in call("sessions").output
+
+
+def test_the_latest_sessions_only(store: Path):
+    """--limit shows no more than so many, the latest first."""
+    for name in ("one", "two", "three"):
+        hold(store, name, "hello")
+    shown = json.loads(call("sessions", "--json", "--limit", "2", "--store", str(store)).output)
+    assert [each["session_id"] for each in shown] == ["three", "two"]

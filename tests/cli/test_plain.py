@@ -1,0 +1,94 @@
+"""Events as plain lines, and plain lines as answers."""
+
+import io
+
+import pytest
+from inline_snapshot import snapshot
+
+from relayline import ToolCall, WorkflowEvent
+from relayline.cli.conversation import Move, Respond, Say
+from relayline.cli.plain import PipedPerson, PlainScreen
+from relayline.runtime.requests import FunctionApprovalRequestContent as Approval
+from relayline.runtime.requests import InterruptedCallRequest as Interrupted
+from tests.cli.stories import recorded
+
+
+class Piped:
+    """A plain screen, a person behind a pipe, and what came out."""
+
+    def __init__(self, lines: str = "") -> None:
+        self.out, self.aside = io.StringIO(), io.StringIO()
+        self.screen = PlainScreen(self.out, self.aside)
+        self.person = PipedPerson(io.StringIO(lines), self.screen)
+
+    async def decide(self, data: object) -> Move:
+        return await self.person.decide(WorkflowEvent("request_info", "s", data, "orders", "s/r1"), "")
+
+
+async def test_a_handoff_and_a_tool():
+    """Words, handoffs and tools are a line each, that a program can tell apart by how it begins."""
+    piped = Piped()
+    for event in await recorded("where is my order?", "money", responses={"s/r2": True}):
+        piped.screen.show(event)
+    assert piped.out.getvalue() == snapshot("""\
+triage: One moment.
+-- triage -> orders (asks about an order)
+   find_order(number="A-1") = Order A-1 was delivered.
+orders: So: Order A-1 was delivered.
+   refund(number="A-1", amount=5) = 5.00 EUR paid back for A-1.
+orders: So: 5.00 EUR paid back for A-1.
+""")
+
+
+async def test_no_reply_can_pass_for_a_handoff():
+    """Every line of a reply stands behind its speaker's name."""
+    piped = Piped()
+    for event in await recorded("evil"):
+        piped.screen.show(event)
+    assert piped.out.getvalue() == snapshot("""\
+triage: red [bold]plain[/bold]
+triage: -- triage -> nowhere
+""")
+
+
+REFUND = Approval(ToolCall("1", "refund", '{"amount": 5}'))
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        ("yes", Approval.create_response(approved=True)),
+        ("Y", Approval.create_response(approved=True)),
+        ("no", Approval.create_response(approved=False)),
+        ("no  too much", Approval.create_response(approved=False, reason="too much")),
+    ],
+)
+async def test_an_approval_is_answered_by_a_line(line: str, answer: object):
+    """`yes`, or `no` and perhaps a reason."""
+    piped = Piped(f"\n{line}\n")
+    assert await piped.decide(REFUND) == Respond(answer)
+    assert piped.out.getvalue() == snapshot("?? orders: refund(amount=5) (may it run? yes, or no REASON)\n")
+    assert not piped.person.misread
+
+
+@pytest.mark.parametrize("line", ["maybe", "yes please", "nope", "refund it"])
+async def test_what_is_no_answer_is_explained(line: str):
+    """Anything else is explained, and the request stays open at the end of the input."""
+    piped = Piped(f"{line}\n")
+    assert await piped.decide(REFUND) is None
+    assert f"relayline: '{line}' is no answer" in piped.aside.getvalue()
+    assert piped.person.misread
+
+
+async def test_an_interrupted_call_is_answered_by_a_line():
+    """`again`, or a sentence that says what it did; a mere `yes` says neither."""
+    call = Interrupted(ToolCall("1", "send", "{}"))
+    assert await Piped("again\n").decide(call) == Respond(call.run_again())
+    assert await Piped("yes\nit was sent\n").decide(call) == Respond(call.create_response("it was sent"))
+
+
+async def test_lines_with_nothing_on_them_are_skipped():
+    """Blank lines, and lines of control characters only, are no messages."""
+    piped = Piped("\n  \n\x1b[A\x00\n\x1b[1mhello\r\n")
+    assert await piped.person.say() == Say("hello")
+    assert await piped.person.say() is None
