@@ -28,8 +28,12 @@ Settled: TypeAlias = Literal["replied", "terminated", "approved", "refused", "to
 ``withdrawn``: the user went on without answering.
 """
 
-Ending: TypeAlias = Literal["terminal", "terminated", "condition"]
-"""Why a conversation is finished: a terminal agent was done, a person ended it, or its termination condition held."""
+Ending: TypeAlias = Literal["terminal", "terminated", "condition", "stopped"]
+"""Why a conversation is finished.
+
+``terminal``: a terminal agent was done. ``terminated``: a person ended it. ``condition``: its termination condition
+held. ``stopped``: a limit was reached whose policy is to stop; the warning before it says which.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,27 @@ class HandoffSent:
 
 
 @dataclass(frozen=True, slots=True)
+class Prompted:
+    """The team told an agent something: to go on by itself, say. Only that agent sees it; it is no part of the
+    transcript."""
+
+    turn: int
+    agent: str
+    text: str
+    type: Literal["prompted"] = "prompted"
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something went on that should be looked at. ``code`` is stable, ``message`` is for people."""
+
+    code: str
+    message: str
+    agent: str = ""
+    type: Literal["warned"] = "warned"
+
+
+@dataclass(frozen=True, slots=True)
 class TurnEnded:
     """``agent`` gave the conversation up: finished, handed over, or interrupted."""
 
@@ -168,6 +193,8 @@ Fact: TypeAlias = (
     | ToolStarted
     | ToolReturned
     | HandoffSent
+    | Prompted
+    | Warned
     | TurnEnded
     | Asked
     | Answered

@@ -13,6 +13,7 @@ from relayline.events import (
     Failed,
     Finished,
     HandoffSent,
+    Prompted,
     Replied,
     Retried,
     SessionStarted,
@@ -22,6 +23,7 @@ from relayline.events import (
     TurnEnded,
     TurnStarted,
     UserSpoke,
+    Warned,
 )
 from relayline.machine.effects import Effect, effects, model_call
 from relayline.machine.inputs import (
@@ -38,9 +40,10 @@ from relayline.machine.inputs import (
     UserSaid,
     Words,
 )
+from relayline.machine.limits import Limits, Objection
 from relayline.machine.patterns import AskUser, Pattern, Route, Speak, Stop
 from relayline.machine.state import OpenCall, State, Turn, evolve
-from relayline.machine.topology import PREFIX, ToolPolicy, tool_name
+from relayline.machine.topology import PREFIX, Edge, ToolPolicy, tool_name
 from relayline.messages import Message, Outcome, Text, ToolCall, ToolResult, valid
 
 WITHDRAWN = "Not run: it was waiting for a person's decision, and the user went on with another message."
@@ -66,6 +69,7 @@ class Machine:
     policies: Mapping[str, Mapping[str, ToolPolicy]] = field(default_factory=dict[str, Mapping[str, ToolPolicy]])
     fingerprint: str = ""
     condition: bool = False
+    limits: Limits = field(default_factory=Limits)
 
     def decide(self, state: State, given: Input) -> Decision:
         """What ``given`` means. No facts: it came too late to mean anything.
@@ -267,22 +271,52 @@ class _Draft:
     def settle(self, number: int) -> None:
         """If only handoffs are left of a reply's calls, take the first in call order and say so to the others."""
         turn = self.state.open[number]
-        left = [each for each in turn.calls if each.result is None]
-        if not left or any(each.stage != "parked" for each in left):
+        left = [each.call for each in turn.calls if each.result is None]
+        if not turn.calls:
+            self.stop_repairing(turn)
+        if not left or any(each.stage != "parked" for each in turn.calls if each.result is None):
             return
-        first = left[0].call
-        edge = self.machine.pattern.exits(turn.agent).get(first.name)
+        edge = self.machine.pattern.exits(turn.agent).get(left[0].name)
         if edge is None:  # it was declared when the model called it; the team has changed since
-            self.result(number, first, f"Not taken: {first.name!r} is no longer declared.", "error")
+            self.result(number, left[0], f"Not taken: {left[0].name!r} is no longer declared.", "error")
             self.settle(number)
-            return
-        self.result(number, first, f"Transferred to {edge.target}.", "transferred")
+        elif objection := self.machine.limits.objection(self.state, edge):
+            self.break_loop(turn, left, objection)
+        else:
+            reason = left[0].parse_arguments().get("reason")
+            self.transfer(turn, left, edge, valid(reason) if isinstance(reason, str) else "")
+
+    def transfer(self, turn: Turn, left: list[ToolCall], edge: Edge, reason: str) -> None:
+        """Hand over for the first of the calls that are left."""
+        self.result(turn.number, left[0], f"Transferred to {edge.target}.", "transferred")
         for each in left[1:]:
-            self.result(number, each.call, f"Not taken: the conversation went to {edge.target}.", "not_taken")
-        reason = first.parse_arguments().get("reason")
-        self.add(TurnEnded(number, turn.agent))
-        self.add(HandoffSent(number, edge.source, edge.target, valid(reason) if isinstance(reason, str) else ""))
+            self.result(turn.number, each, f"Not taken: the conversation went to {edge.target}.", "not_taken")
+        self.add(TurnEnded(turn.number, turn.agent))
+        self.add(HandoffSent(turn.number, edge.source, edge.target, reason))
         self.add(TurnStarted(self.state.turns + 1, edge.target))
+
+    def break_loop(self, turn: Turn, left: list[ToolCall], objection: Objection) -> None:
+        """Do not take the first handoff that is left, and do what the team's policy says instead."""
+        limits = self.machine.limits
+        self.add(Warned(objection.code, objection.why, turn.agent))
+        if limits.fallback not in ("", turn.agent):
+            self.transfer(turn, left, Edge(turn.agent, limits.fallback), objection.why)
+        elif limits.on_loop == "tell_model":
+            told = f"Not taken: {objection.why}. Answer the user yourself, or ask."
+            self.result(turn.number, left[0], told, "error")
+            self.settle(turn.number)
+        else:
+            for each in left:
+                self.result(turn.number, each, f"Not taken: {objection.why}.", "not_taken")
+            self.add(TurnEnded(turn.number, turn.agent))
+            self.follow(Stop("stopped") if limits.on_loop == "stop" else AskUser(turn.agent))
+
+    def stop_repairing(self, turn: Turn) -> None:
+        """End the turn of an agent that gets nothing right."""
+        objection = self.machine.limits.exhausted(turn)
+        if objection:
+            self.add(Warned(objection.code, objection.why, turn.agent))
+            self.end(turn)
 
     def end(self, turn: Turn) -> None:
         self.add(TurnEnded(turn.number, turn.agent))
@@ -297,14 +331,17 @@ class _Draft:
         due = self.state.due
         assert due is not None
         pattern = self.machine.pattern
-        route: Route
         if stop:
-            route = Stop("condition")
+            self.follow(Stop("condition"))
         else:
-            route = pattern.after(self.state, due.turn) if due.turn else pattern.begin(self.state)
+            self.follow(pattern.after(self.state, due.turn) if due.turn else pattern.begin(self.state))
+
+    def follow(self, route: Route) -> None:
         match route:
-            case Speak(agent):
+            case Speak(agent, prompt):
                 self.add(TurnStarted(self.state.turns + 1, agent))
+                if prompt:
+                    self.add(Prompted(self.state.turns, agent, prompt))
             case AskUser(agent):
                 self.ask(Turn(self.state.turns, agent), "user_input")
             case Stop(reason):

@@ -11,9 +11,10 @@ from relayline.machine.topology import Edge, tool_names
 
 @dataclass(frozen=True, slots=True)
 class Speak:
-    """This agent has the next turn."""
+    """This agent has the next turn. ``prompt``: what it is told, if it has to go on without the user."""
 
     agent: str
+    prompt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +50,24 @@ class Pattern(Protocol):
         ...
 
 
+AUTONOMOUS_PROMPT = "The user is not here to answer. Go on by yourself."
+AUTONOMOUS_TURNS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Autonomy:
+    """An agent may go on without the user: told ``prompt``, ``turns`` times in a row at the most."""
+
+    prompt: str = AUTONOMOUS_PROMPT
+    turns: int = AUTONOMOUS_TURNS
+
+
 @dataclass(frozen=True, slots=True)
 class Handoff:
     """The agents decide, along declared edges.
 
-    An agent that has exits and used none asks the user; one that has none is terminal and ends the conversation. What
+    An agent that has exits and used none asks the user, or goes on by itself if it is autonomous; one that has none is
+    terminal and ends the conversation. What
     the user says next goes to whoever spoke last, or always to ``start`` with ``return_to_previous=False``.
     """
 
@@ -61,6 +75,7 @@ class Handoff:
     agents: tuple[str, ...]
     edges: tuple[Edge, ...]
     return_to_previous: bool = True
+    autonomous: Mapping[str, Autonomy] = field(default_factory=dict[str, Autonomy])
     _exits: Mapping[str, Mapping[str, Edge]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -75,6 +90,9 @@ class Handoff:
         return Speak(state.speaker if keeps else self.start)
 
     def after(self, state: State, turn: Turn) -> Route:
+        alone = self.autonomous.get(turn.agent)
+        if alone and state.alone < alone.turns:
+            return Speak(turn.agent, alone.prompt)
         return AskUser(turn.agent) if self.exits(turn.agent) else Stop("terminal")
 
     def exits(self, agent: str) -> Mapping[str, Edge]:

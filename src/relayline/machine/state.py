@@ -12,6 +12,7 @@ from relayline.events import (
     Failed,
     Finished,
     HandoffSent,
+    Prompted,
     Replied,
     Retried,
     SessionStarted,
@@ -20,12 +21,13 @@ from relayline.events import (
     TurnEnded,
     TurnStarted,
     UserSpoke,
+    Warned,
 )
 from relayline.machine.log import Log
 from relayline.messages import Message, ToolCall, ToolResult
 
-Spoken: TypeAlias = Message | HandoffSent
-"""What a view is made from: the messages, and the handoffs between them."""
+Spoken: TypeAlias = Message | HandoffSent | Prompted
+"""What a view is made from: the messages, and what went on between them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +45,17 @@ class OpenCall:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One agent's hold on the conversation. ``step`` counts its model calls; ``calls`` is empty between them."""
+    """One agent's hold on the conversation.
+
+    ``step`` counts its model calls; ``calls`` is empty between them. ``misses``: how many replies in a row came to
+    nothing but errors.
+    """
 
     number: int
     agent: str
     step: int = 0
     calls: tuple[OpenCall, ...] = ()
+    misses: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +71,8 @@ class State:
 
     ``seq``: how many facts were folded. ``turns``, ``asked``: how many there were. ``speaker``: who had the
     conversation last. ``requests``: unanswered, oldest first. ``failure``, ``finished``: why it rests, if it does.
+    ``hops``: handoffs since the user last spoke. ``walked``: the edges taken since anything new came in, be it words of
+    the user or a tool's result. ``alone``: how often the active agent went on by itself since it got the conversation.
     """
 
     seq: int = 0
@@ -78,6 +87,9 @@ class State:
     due: Due | None = None
     failure: Failed | None = None
     finished: Ending | None = None
+    hops: int = 0
+    walked: frozenset[tuple[str, str]] = frozenset()
+    alone: int = 0
 
 
 def fold(facts: Iterable[Fact], state: State | None = None) -> State:
@@ -109,7 +121,11 @@ def evolve(state: State, fact: Fact) -> State:
             opened = {number: turn for number, turn in state.open.items() if number != fact.turn}
             return replace(state, seq=seq, open=opened, due=Due(state.open[fact.turn]))
         case HandoffSent():
-            return replace(state, seq=seq, spoken=state.spoken.append(fact), due=None)
+            return _handed_over(state, seq, fact)
+        case Prompted():
+            return replace(state, seq=seq, spoken=state.spoken.append(fact), alone=state.alone + 1)
+        case Warned():
+            return replace(state, seq=seq)
         case UserSpoke():
             return replace(
                 state,
@@ -119,6 +135,9 @@ def evolve(state: State, fact: Fact) -> State:
                 due=Due(),
                 failure=None,
                 finished=None,
+                hops=0,
+                walked=frozenset(),
+                alone=0,
             )
         case Asked():
             return _asked(state, seq, fact)
@@ -145,6 +164,8 @@ def _replied(state: State, seq: int, fact: Replied) -> State:
 
 
 def _returned(state: State, seq: int, fact: ToolReturned) -> State:
+    if fact.result.outcome == "done":
+        state = replace(state, walked=frozenset())
     turn = state.open[fact.turn]
     result = fact.result
     calls = tuple(replace(each, result=result) if each.call.id == result.call_id else each for each in turn.calls)
@@ -153,8 +174,16 @@ def _returned(state: State, seq: int, fact: ToolReturned) -> State:
         return replace(state, seq=seq, open={**state.open, fact.turn: replace(turn, calls=calls)})
     # The results join the transcript together and in call order, so it does not depend on who was faster, and nothing
     # can ever stand between a call and its result.
-    opened = {**state.open, fact.turn: replace(turn, calls=())}
+    missed = all(each.outcome == "error" for each in results)
+    opened = {**state.open, fact.turn: replace(turn, calls=(), misses=turn.misses + 1 if missed else 0)}
     return _spoke(state, seq, Message("tool", results, turn.agent), opened)
+
+
+def _handed_over(state: State, seq: int, fact: HandoffSent) -> State:
+    walked = state.walked | {(fact.source, fact.target)}
+    return replace(
+        state, seq=seq, spoken=state.spoken.append(fact), due=None, hops=state.hops + 1, walked=walked, alone=0
+    )
 
 
 def _spoke(state: State, seq: int, message: Message, opened: Mapping[int, Turn]) -> State:

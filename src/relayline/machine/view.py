@@ -6,9 +6,12 @@ lets a caller render what is new instead of the whole.
 
 from collections.abc import Iterable, Iterator
 
-from relayline.events import HandoffSent
+from relayline.events import HandoffSent, Prompted
 from relayline.machine.state import Spoken
 from relayline.messages import Message, Text
+
+TEAM = "team"
+"""Who speaks where the framework tells an agent something."""
 
 
 def view(spoken: Iterable[Spoken], agent: str) -> Iterator[Message]:
@@ -16,7 +19,8 @@ def view(spoken: Iterable[Spoken], agent: str) -> Iterator[Message]:
 
     Users' words and the agent's own traffic stand as they are. Colleagues' words are quoted in the user's role under
     their names, so that no model takes them for its own and no request ends on an assistant's message; their calls and
-    results are left out. A handoff to the agent is told with its reason.
+    results are left out. A handoff to the agent is told with its reason, and what the team told it stands where it
+    was said.
     """
     for item in spoken:
         shown = _show(item, agent)
@@ -27,6 +31,8 @@ def view(spoken: Iterable[Spoken], agent: str) -> Iterator[Message]:
 def _show(item: Spoken, agent: str) -> Message | None:
     if isinstance(item, HandoffSent):
         return _note(item) if item.target == agent else None
+    if isinstance(item, Prompted):
+        return Message("user", (Text(item.text),), TEAM) if item.agent == agent else None
     if item.role == "assistant" and not item.tool_calls and not item.text.strip():
         return None  # a model said nothing at all; no provider takes such a message back
     if item.role == "user" or item.author_name == agent:

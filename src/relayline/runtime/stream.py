@@ -14,6 +14,7 @@ from relayline.events import (
     Failed,
     Finished,
     HandoffSent,
+    Prompted,
     Replied,
     Retried,
     SessionStarted,
@@ -22,6 +23,7 @@ from relayline.events import (
     TurnEnded,
     TurnStarted,
     UserSpoke,
+    Warned,
 )
 from relayline.machine.state import State
 from relayline.messages import Message
@@ -44,6 +46,8 @@ EventType: TypeAlias = Literal[
     "request_answered",
     "retried",
     "output",
+    "warning",
+    "prompted",
     "failed",
 ]
 
@@ -72,6 +76,8 @@ class WorkflowEvent:
     handoff_sent           `HandoffSent`: ``source``, ``target``, ``reason``
     request_info           `HandoffAgentUserRequest`, `FunctionApprovalRequestContent` or
                            `InterruptedCallRequest`; answer it under ``request_id``
+    warning                `Warned`: ``code``, ``message``
+    prompted               `Prompted`: ``text``, what an agent was told that goes on by itself
     request_answered       `Answered`: ``settled``, ``note``
     output                 the whole conversation, a list of `Message`
     status                 `WorkflowRunState`
@@ -165,6 +171,10 @@ class Narrator:
                 return "executor_completed", fact, agent, ""
             case HandoffSent(_, source):
                 return "handoff_sent", fact, source, ""
+            case Prompted(_, agent):
+                return "prompted", fact, agent, ""
+            case Warned(_, _, agent):
+                return "warning", fact, agent, ""
             case Asked(request, _, _, agent):
                 return "request_info", request_data(fact, session.state), agent, request_id(session.id, request)
             case Answered(request):

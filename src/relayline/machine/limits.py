@@ -1,0 +1,51 @@
+"""When a conversation among agents is going nowhere, and what is done about it."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias
+
+from relayline.machine.state import State, Turn
+from relayline.machine.topology import Edge
+
+OnLoop: TypeAlias = Literal["tell_model", "ask_user", "stop"]
+"""``tell_model``: the handoff is refused, and the agent reads why. ``ask_user``: the agent's turn ends, and the user is
+asked. ``stop``: the conversation is finished for now."""
+
+
+class Objection(NamedTuple):
+    """Why something should not go on: a stable code, and a sentence."""
+
+    code: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What keeps agents from talking among themselves for ever.
+
+    ``hops``: handoffs between two messages of the user, None for any number. ``cycles``: whether an edge may be taken
+    again although nothing new came in since, neither words of the user nor a tool's result. ``misses``: replies in a
+    row that come to nothing but errors before the agent's turn is ended. ``on_loop``: what happens at the first two;
+    ``fallback`` names an agent that gets the conversation instead.
+    """
+
+    hops: int | None = 20
+    cycles: bool = False
+    misses: int = 5
+    on_loop: OnLoop = "tell_model"
+    fallback: str = ""
+
+    def objection(self, state: State, edge: Edge) -> Objection | None:
+        """Why ``edge`` should not be taken now, or None."""
+        if self.hops is not None and state.hops >= self.hops:
+            why = f"the conversation was handed over {state.hops} times since the user last spoke"
+            return Objection("hop_budget", why)
+        if not self.cycles and (edge.source, edge.target) in state.walked:
+            why = f"{edge.source} handed over to {edge.target} before, and nothing new has come in since"
+            return Objection("cycle", why)
+        return None
+
+    def exhausted(self, turn: Turn) -> Objection | None:
+        """Why ``turn`` should end, or None."""
+        if turn.misses < self.misses:
+            return None
+        return Objection("repair_limit", f"{turn.misses} replies of {turn.agent} in a row came to nothing but errors")
