@@ -81,7 +81,12 @@ def team(rule: Callable[[ChatRequest], list[Chunk]], store: Store | None = None)
         Agent("triage", "Route.", tools=[lookup], client=client),
         Agent("desk", "Help.", tools=[lookup], client=client),
     ]
-    return HandoffBuilder(participants=agents).with_checkpointing(store or InMemoryCheckpointStorage()).build()
+    return (
+        HandoffBuilder(participants=agents)
+        .with_checkpointing(store or InMemoryCheckpointStorage())
+        .with_loop_control(max_hops=None, allow_cycles=True)
+        .build()
+    )
 
 
 async def floor(

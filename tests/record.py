@@ -188,6 +188,38 @@ async def termination(store: Store) -> None:
     client.assert_done()
 
 
+async def autonomy(store: Store) -> None:
+    """An agent goes on by itself twice, then asks; a handoff and a message each give it new turns."""
+    client = script(
+        triage=["First.", "Second.", "Third?", "Fourth.", "Fifth.", handoff_to("archive")], archive=["Filed."]
+    )
+    agents = [client.as_agent("triage"), client.as_agent("archive")]
+    builder = (
+        HandoffBuilder(name="desk", participants=agents).add_handoff("triage", "archive").with_checkpointing(store)
+    )
+    flow = builder.with_autonomous_mode(["triage"], prompts={"triage": "Go on."}, turn_limits={"triage": 2}).build()
+    await flow.run("Write three lines.", session_id=SESSION)
+    await flow.run("And file them.", session_id=SESSION)
+    client.assert_done()
+
+
+async def loop(store: Store) -> None:
+    """Two agents pass the conversation around: one is told, one team asks the user, one stops."""
+    for on_loop in ("tell_model", "ask_user", "stop"):
+        client = script(
+            a=[
+                handoff_to("b"),
+                [handoff_to("b"), call("look_up", order=1)],
+                handoff_to("b"),
+                *["I give up."][: on_loop == "tell_model"],
+            ],
+            b=[handoff_to("a"), handoff_to("a")],
+        )
+        agents = [client.as_agent("a", tools=[look_up]), client.as_agent("b")]
+        builder = HandoffBuilder(name="circle", participants=agents).with_checkpointing(store)
+        await builder.with_loop_control(on_loop=on_loop).build().run("Hello.", session_id=SESSION)
+
+
 async def until_crash(flow: Workflow, store: Store, append: int, message: str) -> None:
     """Run until the process dies in its ``append``-th append, which is not written."""
     crashing = crash_at(store, append)
@@ -215,6 +247,8 @@ SCENARIOS: tuple[Callable[[Store], Awaitable[None]], ...] = (
     withdrawal,
     nonsense,
     termination,
+    autonomy,
+    loop,
 )
 
 

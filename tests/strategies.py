@@ -13,6 +13,7 @@ from relayline.events import (
     Failed,
     Finished,
     HandoffSent,
+    Prompted,
     Replied,
     Retried,
     SessionStarted,
@@ -22,6 +23,7 @@ from relayline.events import (
     TurnEnded,
     TurnStarted,
     UserSpoke,
+    Warned,
 )
 from relayline.messages import Message, Outcome, Role, Text, ToolCall, ToolResult
 
@@ -54,6 +56,8 @@ FACTS: dict[type[Fact], st.SearchStrategy[Fact]] = {
     ToolStarted: st.builds(ToolStarted, numbers, calls),
     ToolReturned: st.builds(ToolReturned, numbers, results),
     HandoffSent: st.builds(HandoffSent, numbers, texts, texts, texts),
+    Prompted: st.builds(Prompted, numbers, texts, texts),
+    Warned: st.builds(Warned, texts, texts, texts),
     TurnEnded: st.builds(TurnEnded, numbers, texts),
     Asked: st.builds(Asked, texts, st.sampled_from(get_args(Ask)), numbers, texts, st.none() | calls),
     Answered: st.builds(Answered, texts, st.sampled_from(get_args(Settled)), texts),

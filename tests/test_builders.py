@@ -47,15 +47,15 @@ def test_every_problem_is_reported_at_once_with_what_to_do() -> None:
         builder.build()
     assert list(raised.value.problems) == snapshot(
         [
-            "two participants are called 'billing'; names must differ",
-            "an agent has no name; names are how agents and people tell each other apart",
-            "participants must be agents; got 'triage'",
-            "unknown agent 'biling' in add_handoff; did you mean 'billing'?",
-            "add_handoff from 'billing' names no target",
-            "add_handoff from 'b' to itself: an agent that wants to go on just answers",
-            "unknown agent 7 in add_handoff; participants: 'billing', 'b'",
-            "unknown agent 'nobody' in with_start_agent; participants: 'billing', 'b'",
-            "with_termination_condition takes a function of the transcript; got 'soon'",
+            "RL102 two participants are called 'billing'; names must differ",
+            "RL104 an agent has no name; names are how agents and people tell each other apart",
+            "RL103 participants must be agents; got 'triage'",
+            "RL101 unknown agent 'biling' in add_handoff; did you mean 'billing'?",
+            "RL107 add_handoff from 'billing' names no target",
+            "RL106 add_handoff from 'b' to itself: an agent that wants to go on just answers",
+            "RL101 unknown agent 7 in add_handoff; participants: 'billing', 'b'",
+            "RL101 unknown agent 'nobody' in with_start_agent; participants: 'billing', 'b'",
+            "RL103 with_termination_condition takes a function of the transcript; got 'soon'",
         ]
     )
 
@@ -66,8 +66,8 @@ def test_a_tool_must_not_be_called_like_a_handoff_or_like_another_tool() -> None
         HandoffBuilder(participants=[Agent("a", tools=[handoff_to_b, handoff_to_b]), Agent("b")]).build()
     assert list(raised.value.problems) == snapshot(
         [
-            "agent 'a' has a tool called 'handoff_to_b', which is the name of a handoff",
-            "agent 'a' has two tools called 'handoff_to_b'",
+            "RL109 agent 'a' has a tool called 'handoff_to_b', which is the name of a handoff",
+            "RL109 agent 'a' has two tools called 'handoff_to_b'",
         ]
     )
 

@@ -3,14 +3,15 @@
 import difflib
 import hashlib
 import json
-from collections.abc import Sequence
-from typing import Self, cast
+from collections.abc import Mapping, Sequence
+from typing import Self, cast, get_args
 
 from relayline.agent import Agent, ToolSpec
 from relayline.errors import BuildError
 from relayline.journal.store import InMemoryCheckpointStorage, Store
 from relayline.machine.decide import Machine
-from relayline.machine.patterns import Handoff
+from relayline.machine.limits import Limits, OnLoop
+from relayline.machine.patterns import AUTONOMOUS_PROMPT, AUTONOMOUS_TURNS, Autonomy, Handoff
 from relayline.machine.topology import Edge, ToolPolicy, mesh, tool_names
 from relayline.messages import JSON
 from relayline.runtime.perform import Condition, Performer, Seat
@@ -39,6 +40,8 @@ class HandoffBuilder:
         self._start: Agent | str | None = None
         self._handoffs: list[tuple[Agent | str, Sequence[Agent | str], str]] = []
         self._return_to_previous = True
+        self._autonomous: tuple[Sequence[Agent | str] | None, Mapping[str, str], Mapping[str, int]] | None = None
+        self._limits: tuple[int | None, bool, OnLoop, Agent | str | None] = (20, False, "tell_model", None)
         self._condition: Condition | None = None
         self._store: Store | None = None
 
@@ -69,6 +72,41 @@ class HandoffBuilder:
         self._return_to_previous = enabled
         return self
 
+    def with_autonomous_mode(
+        self,
+        agents: Sequence[Agent | str] | None = None,
+        *,
+        prompts: Mapping[str, str] | None = None,
+        turn_limits: Mapping[str, int] | None = None,
+    ) -> Self:
+        """Let ``agents`` (default: all) go on by themselves where they would have asked the user.
+
+        ``prompts``: what an agent is told then, by name; only it sees this. ``turn_limits``: how many times in a row,
+        by name (default 50); after that the user is asked. Counted anew after each handoff and each message of the
+        user.
+        """
+        self._autonomous = (agents, prompts or {}, turn_limits or {})
+        return self
+
+    def with_loop_control(
+        self,
+        *,
+        max_hops: int | None = 20,
+        allow_cycles: bool = False,
+        on_loop: OnLoop = "tell_model",
+        fallback: Agent | str | None = None,
+    ) -> Self:
+        """What keeps the agents from passing the conversation around for ever; this is on by default.
+
+        ``max_hops``: handoffs per message of the user, None for any number. ``allow_cycles``: whether the same edge
+        may be taken again although nothing new came in since, neither words of the user nor a tool's result.
+        ``on_loop``: ``tell_model`` refuses the handoff and tells the agent why; ``ask_user`` gives the conversation
+        to the user; ``stop`` finishes it for now. ``fallback``: an agent that gets it instead. A ``warning`` event
+        always says what happened.
+        """
+        self._limits = (max_hops, allow_cycles, on_loop, fallback)
+        return self
+
     def with_termination_condition(self, condition: Condition) -> Self:
         """End the conversation when ``condition`` says so.
 
@@ -97,34 +135,72 @@ class HandoffBuilder:
         if self._start is not None:
             start = _named(self._start, names, "with_start_agent", problems) or start
         if self._condition is not None and not callable(self._condition):
-            problems.append(f"with_termination_condition takes a function of the transcript; got {self._condition!r}")
+            problems.append(
+                f"RL103 with_termination_condition takes a function of the transcript; got {self._condition!r}"
+            )
+        autonomous = self._autonomy(names, problems)
+        limits = self._loop_control(names, problems)
         seats = _seats(agents, edges, problems) if not problems else {}
         if problems:
             raise BuildError(*problems)
-        pattern = Handoff(start, tuple(names), edges, self._return_to_previous)
+        pattern = Handoff(start, tuple(names), edges, self._return_to_previous, autonomous)
         machine = Machine(
             name=self._name,
             pattern=pattern,
             policies={name: {key: _policy(tool) for key, tool in seat.tools.items()} for name, seat in seats.items()},
             fingerprint=_fingerprint(pattern),
             condition=self._condition is not None,
+            limits=limits,
         )
         performer = Performer(seats, self._condition)
         return Workflow(self._name, agents, pattern, machine, performer, self._store or InMemoryCheckpointStorage())
+
+    def _autonomy(self, names: Sequence[str], problems: list[str]) -> dict[str, Autonomy]:
+        if self._autonomous is None:
+            return {}
+        agents, prompts, limits = self._autonomous
+        if isinstance(agents, str):
+            problems.append(f"RL103 with_autonomous_mode takes a list of agents; got {agents!r}")
+            return {}
+        chosen = names if agents is None else [_named(each, names, "with_autonomous_mode", problems) for each in agents]
+        for name in {**prompts, **limits}:
+            if _named(name, names, "with_autonomous_mode", problems) and name not in chosen:
+                problems.append(
+                    f"RL101 {name!r} has a prompt or a limit in with_autonomous_mode, but is not autonomous"
+                )
+        for name, limit in limits.items():
+            if type(limit) is not int or limit < 0:
+                problems.append(f"RL108 the turn limit of {name!r} is {limit!r}; it is a number of turns, 0 or more")
+        return {
+            name: Autonomy(prompts.get(name, AUTONOMOUS_PROMPT), limits.get(name, AUTONOMOUS_TURNS))
+            for name in chosen
+            if name is not None
+        }
+
+    def _loop_control(self, names: Sequence[str], problems: list[str]) -> Limits:
+        hops, cycles, on_loop, fallback = self._limits
+        if hops is not None and (type(hops) is not int or hops < 1):
+            problems.append(
+                f"RL108 max_hops is {hops!r}; it is a number of handoffs, 1 or more, or None for any number"
+            )
+        if on_loop not in get_args(OnLoop):
+            problems.append(f"RL103 on_loop is {on_loop!r}; allowed: {', '.join(get_args(OnLoop))}")
+        name = "" if fallback is None else _named(fallback, names, "with_loop_control", problems)
+        return Limits(hops=hops, cycles=cycles, on_loop=on_loop, fallback=name or "")
 
     def _agents(self, problems: list[str]) -> tuple[Agent, ...]:
         agents: list[Agent] = []
         for each in self._participants:
             if not isinstance(each, Agent):  # pyright: ignore[reportUnnecessaryIsInstance] -- not everybody checks types
-                problems.append(f"participants must be agents; got {each!r}")
+                problems.append(f"RL103 participants must be agents; got {each!r}")
             elif not each.name.strip():
-                problems.append("an agent has no name; names are how agents and people tell each other apart")
+                problems.append("RL104 an agent has no name; names are how agents and people tell each other apart")
             elif any(each.name == other.name for other in agents):
-                problems.append(f"two participants are called {each.name!r}; names must differ")
+                problems.append(f"RL102 two participants are called {each.name!r}; names must differ")
             else:
                 agents.append(each)
         if not self._participants:
-            problems.append("a team needs at least one participant: HandoffBuilder(participants=[...])")
+            problems.append("RL105 a team needs at least one participant: HandoffBuilder(participants=[...])")
         return tuple(agents)
 
     def _edges(self, names: Sequence[str], problems: list[str]) -> tuple[Edge, ...]:
@@ -134,13 +210,15 @@ class HandoffBuilder:
         for source, targets, description in self._handoffs:
             start = _named(source, names, "add_handoff", problems)
             if not targets:
-                problems.append(f"add_handoff from {start!r} names no target")
+                problems.append(f"RL107 add_handoff from {start!r} names no target")
             for target in targets:
                 end = _named(target, names, "add_handoff", problems)
                 if start is None or end is None:
                     continue
                 if start == end:
-                    problems.append(f"add_handoff from {start!r} to itself: an agent that wants to go on just answers")
+                    problems.append(
+                        f"RL106 add_handoff from {start!r} to itself: an agent that wants to go on just answers"
+                    )
                 edges[start, end] = Edge(start, end, description)
         return tuple(edges.values())
 
@@ -151,7 +229,7 @@ def _named(given: object, names: Sequence[str], where: str, problems: list[str])
         return name
     close = difflib.get_close_matches(name, names, 1) if isinstance(name, str) else []
     hint = f"did you mean {close[0]!r}?" if close else f"participants: {', '.join(map(repr, names)) or 'none'}"
-    problems.append(f"unknown agent {name!r} in {where}; {hint}")
+    problems.append(f"RL101 unknown agent {name!r} in {where}; {hint}")
     return None
 
 
@@ -163,9 +241,11 @@ def _seats(agents: Sequence[Agent], edges: Sequence[Edge], problems: list[str]) 
         tools: dict[str, Tool] = {}
         for tool in map(as_tool, agent.tools):
             if tool.name in tools:
-                problems.append(f"agent {agent.name!r} has two tools called {tool.name!r}")
+                problems.append(f"RL109 agent {agent.name!r} has two tools called {tool.name!r}")
             elif tool.name in handoffs.values():
-                problems.append(f"agent {agent.name!r} has a tool called {tool.name!r}, which is the name of a handoff")
+                problems.append(
+                    f"RL109 agent {agent.name!r} has a tool called {tool.name!r}, which is the name of a handoff"
+                )
             tools[tool.name] = tool
         own = [ToolSpec(tool.name, tool.description, tool.parameters) for tool in tools.values()]
         exits = [

@@ -109,7 +109,8 @@ class HandoffSent:
 @dataclass(frozen=True, slots=True)
 class Prompted:
     """The team told an agent something: to go on by itself, say. Only that agent sees it; it is no part of the
-    transcript."""
+    transcript.
+    """
 
     turn: int
     agent: str

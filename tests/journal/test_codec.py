@@ -23,6 +23,7 @@ from relayline.events import (
     Failed,
     Finished,
     HandoffSent,
+    Prompted,
     Replied,
     Retried,
     SessionStarted,
@@ -31,6 +32,7 @@ from relayline.events import (
     TurnEnded,
     TurnStarted,
     UserSpoke,
+    Warned,
 )
 from relayline.journal.codec import VERSION, decode, encode
 from relayline.messages import Message, Text, ToolCall, ToolResult, user
@@ -80,6 +82,8 @@ def test_the_durable_format():
         ToolStarted(1, CALL),
         ToolReturned(1, ToolResult("t1-s1-c0", "look_up", "no", "error")),
         HandoffSent(1, "triage", "orders", "wants to know"),
+        Prompted(1, "triage", "Go on."),
+        Warned("cycle", "round and round", "triage"),
         TurnEnded(1, "triage"),
         Asked("r1", "approval", 1, "triage", CALL),
         Answered("r1", "refused", "not his"),
@@ -97,6 +101,8 @@ def test_the_durable_format():
             '{"type":"tool_started","turn":1,"call":{"kind":"tool_call","id":"t1-s1-c0","name":"look_up","arguments":"{\\"order\\":7}"}}',
             '{"type":"tool_returned","turn":1,"result":{"kind":"tool_result","call_id":"t1-s1-c0","name":"look_up","content":"no","outcome":"error"}}',
             '{"type":"handoff_sent","turn":1,"source":"triage","target":"orders","reason":"wants to know"}',
+            '{"type":"prompted","turn":1,"agent":"triage","text":"Go on."}',
+            '{"type":"warned","code":"cycle","message":"round and round","agent":"triage"}',
             '{"type":"turn_ended","turn":1,"agent":"triage"}',
             '{"type":"asked","request":"r1","ask":"approval","turn":1,"agent":"triage","call":{"kind":"tool_call","id":"t1-s1-c0","name":"look_up","arguments":"{\\"order\\":7}"}}',
             '{"type":"answered","request":"r1","settled":"refused","note":"not his"}',

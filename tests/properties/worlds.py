@@ -7,6 +7,7 @@ played twice, in another order or with crashes, and must come to the same conver
 import random
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import get_args
 
 from hypothesis import strategies as st
 
@@ -29,7 +30,8 @@ from relayline.machine.inputs import (
     UserSaid,
     Words,
 )
-from relayline.machine.patterns import Handoff
+from relayline.machine.limits import Limits, OnLoop
+from relayline.machine.patterns import Autonomy, Handoff
 from relayline.machine.state import State, fold
 from relayline.machine.topology import Edge, ToolPolicy, mesh, tool_names
 from relayline.messages import Text, ToolCall, user
@@ -55,8 +57,18 @@ def machines(draw: st.DrawFn) -> Machine:
     policies = {
         agent: draw(st.fixed_dictionaries({}, optional={k: st.just(v) for k, v in TOOLS.items()})) for agent in agents
     }
-    pattern = Handoff(draw(st.sampled_from(agents)), agents, edges, draw(st.booleans()))
-    return Machine("world", pattern, policies, "f", draw(st.booleans()))
+    alone = draw(st.dictionaries(st.sampled_from(agents), st.builds(Autonomy, st.just("go on"), st.integers(0, 3))))
+    pattern = Handoff(draw(st.sampled_from(agents)), agents, edges, draw(st.booleans()), alone)
+    limits = draw(
+        st.builds(
+            Limits,
+            hops=st.none() | st.integers(1, 5),
+            cycles=st.booleans(),
+            misses=st.integers(1, 4),
+            on_loop=st.sampled_from(get_args(OnLoop)),
+        )
+    )
+    return Machine("world", pattern, policies, "f", draw(st.booleans()), limits)
 
 
 @dataclass
