@@ -731,3 +731,16 @@ def test_a_message_that_pretends_to_hold_calls_or_odd_metadata_is_refused() -> N
         workflow.run(Message("user", (Text("x"),), metadata={"at": object()}))  # type: ignore[dict-item]
     with pytest.raises(UsageError, match="not valid Unicode"):
         workflow.run(Message("user", (Text("x"),), "\ud800"))
+
+
+async def test_a_caller_may_say_who_takes_a_message() -> None:
+    """By name or by itself, for this message; from there the conversation goes on as usual."""
+    client = ScriptedClient({"triage": ["Hello."], "orders": ["Orders here.", "Still here."]})
+    workflow = desk(client)
+    await workflow.run("hi", session_id="s")
+    assert (await workflow.run("orders, please", session_id="s", to="orders")).text == "Orders here."
+    assert (await workflow.run("and?", session_id="s")).text == "Still here."
+    with pytest.raises(UsageError, match="no agent 'nobody'.*there are: triage, orders"):
+        workflow.run("hi", to="nobody")
+    with pytest.raises(UsageError, match="only be given a message"):
+        workflow.run(session_id="s", to="orders")

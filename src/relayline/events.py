@@ -47,9 +47,12 @@ class SessionStarted:
 
 @dataclass(frozen=True, slots=True)
 class UserSpoke:
-    """The user said something, unasked or in answer to a request."""
+    """The user said something, unasked or in answer to a request. ``to``: the agent that must take it, if one was
+    named.
+    """
 
     message: Message
+    to: str = ""
     type: Literal["user_spoke"] = "user_spoke"
 
 

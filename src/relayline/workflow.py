@@ -95,6 +95,7 @@ class Workflow:
         *,
         session_id: str | None = None,
         responses: Mapping[str, Any] | None = None,
+        to: Agent | str | None = None,
         stream: bool = False,
     ) -> Run:
         """Say something, answer what was asked, or resume.
@@ -106,6 +107,7 @@ class Workflow:
         - ``run(session_id=...)`` resumes: it shows again what is pending, retries what failed, and goes on with what a
           crash cut off.
 
+        ``to``: the agent that takes this message, whoever had the conversation before; from there it goes on as usual.
         ``stream``: also give ``message_delta`` events. Everything else is the same with and without.
 
         Raises:
@@ -119,6 +121,13 @@ class Workflow:
                 "or the team with workflow.with_client(...)"
             )
         said = None if message is None else user_message(message)
+        target = to.name if isinstance(to, Agent) else to
+        if target is not None and target not in self.performer.seats:
+            raise UsageError(
+                f"no agent {target!r} to give the message to; there are: {', '.join(self.performer.seats)}"
+            )
+        if target is not None and said is None:
+            raise UsageError(f"{target!r} can only be given a message; there is none")
         if said is not None and responses:
             raise UsageError(
                 "give a message or responses, not both: a message withdraws what the responses would answer"
@@ -133,7 +142,7 @@ class Workflow:
 
         async def work(emit: Emit) -> RunResult:
             async with self._sessions.hold(given, self.machine) as session:
-                return await self._work(session, said, responses or {}, stream, emit)
+                return await self._work(session, said and UserSaid(said, target or ""), responses or {}, stream, emit)
 
         return Run(given, work)
 
@@ -165,11 +174,11 @@ class Workflow:
         return replace(self, store=store)
 
     async def _work(
-        self, session: Session, said: Message | None, responses: Mapping[str, Any], stream: bool, emit: Emit
+        self, session: Session, said: UserSaid | None, responses: Mapping[str, Any], stream: bool, emit: Emit
     ) -> RunResult:
         if not session.state.seq and said is None:
             raise await self._not_found(session.id)
-        inputs: list[Input] = [UserSaid(said)] if said else [Resumed(), *self._answers(session, responses)]
+        inputs: list[Input] = [said] if said else [Resumed(), *self._answers(session, responses)]
         before = len(session.state.transcript)
         narrator = Narrator(session, emit)
         await narrator.signal("started")

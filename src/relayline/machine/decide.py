@@ -81,7 +81,7 @@ class Machine:
         draft = _Draft(self, state)
         match given:
             case UserSaid():
-                draft.user_said(given.message)
+                draft.user_said(given)
             case Answer():
                 draft.answer(given)
             case ModelReplied():
@@ -121,11 +121,11 @@ class _Draft:
 
     # -- people
 
-    def user_said(self, message: Message) -> None:
+    def user_said(self, given: UserSaid) -> None:
         if not self.state.seq:
             self.add(SessionStarted(self.machine.name, self.machine.fingerprint))
         self.clear("replied")
-        self.add(UserSpoke(message))
+        self.add(UserSpoke(given.message, given.to))
         self.next_speaker()
 
     def clear(self, answered: Settled) -> None:
@@ -334,7 +334,8 @@ class _Draft:
         if stop:
             self.follow(Stop("condition"))
         else:
-            self.follow(pattern.after(self.state, due.turn) if due.turn else pattern.begin(self.state))
+            begin = Speak(due.to) if due.to else pattern.begin(self.state)
+            self.follow(pattern.after(self.state, due.turn) if due.turn else begin)
 
     def follow(self, route: Route) -> None:
         match route:

@@ -11,10 +11,12 @@ from relayline.messages import JSON, Message, Text, ToolCall
 class UserSaid:
     """A message that answers no request by name.
 
-    It answers an agent's open question, withdraws every other request and interrupts what was going on.
+    It answers an agent's open question, withdraws every other request and interrupts what was going on. ``to``: the
+    agent that takes it, instead of whom the pattern would choose.
     """
 
     message: Message
+    to: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,9 +60,12 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """The pattern is to be asked who speaks next: after the user (``turn`` is None) or after a turn."""
+    """Somebody has to speak next: after a turn, or after the user (``turn`` is None), who may have said who
+    (``to``).
+    """
 
     turn: Turn | None = None
+    to: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,7 @@ def evolve(state: State, fact: Fact) -> State:
                 seq=seq,
                 spoken=state.spoken.append(fact.message),
                 transcript=state.transcript.append(fact.message),
-                due=Due(),
+                due=Due(to=fact.to),
                 failure=None,
                 finished=None,
                 hops=0,
