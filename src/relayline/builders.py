@@ -3,8 +3,8 @@
 import difflib
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from typing import Self, cast, get_args
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, NamedTuple, Self, cast, get_args
 
 from relayline.agent import Agent, ToolSpec
 from relayline.errors import BuildError
@@ -12,19 +12,32 @@ from relayline.journal.store import InMemoryCheckpointStorage, Store
 from relayline.machine.decide import Machine
 from relayline.machine.limits import Limits, OnLoop
 from relayline.machine.patterns import AUTONOMOUS_PROMPT, AUTONOMOUS_TURNS, Autonomy, Handoff
-from relayline.machine.topology import Edge, ToolPolicy, mesh, tool_names
+from relayline.machine.topology import Edge, Returns, ToolPolicy, mesh, tool_names
 from relayline.messages import JSON
 from relayline.runtime.perform import Condition, Performer, Seat
-from relayline.tools import Tool, as_tool
+from relayline.tools import ApprovalMode, Tool, as_tool, tool
 from relayline.workflow import Workflow
 
+WHY = "Why, in a few words. Your colleague will read it."
 HANDOFF_PARAMETERS: dict[str, JSON] = {
     "type": "object",
     "properties": {
-        "reason": {"type": "string", "description": "Why, in a few words. Your colleague will read it."},
+        "reason": {"type": "string", "description": WHY},
     },
     "additionalProperties": False,
 }
+
+
+class _Handoff(NamedTuple):
+    """One call of `HandoffBuilder.add_handoff`."""
+
+    source: Agent | str
+    targets: Sequence[Agent | str]
+    description: str
+    payload: type[Any] | None
+    approval: ApprovalMode
+    returns: Returns
+    always: bool
 
 
 class HandoffBuilder:
@@ -38,7 +51,7 @@ class HandoffBuilder:
         self._name = name
         self._participants = tuple(participants)
         self._start: Agent | str | None = None
-        self._handoffs: list[tuple[Agent | str, Sequence[Agent | str], str]] = []
+        self._handoffs: list[_Handoff] = []
         self._return_to_previous = True
         self._autonomous: tuple[Sequence[Agent | str] | None, Mapping[str, str], Mapping[str, int]] | None = None
         self._limits: tuple[int | None, bool, OnLoop, Agent | str | None] = (20, False, "tell_model", None)
@@ -56,15 +69,28 @@ class HandoffBuilder:
         return self
 
     def add_handoff(
-        self, source: Agent | str, targets: Agent | str | Sequence[Agent | str], *, description: str = ""
+        self,
+        source: Agent | str,
+        targets: Agent | str | Sequence[Agent | str],
+        *,
+        description: str = "",
+        payload: type[Any] | None = None,
+        approval: ApprovalMode = "never_require",
+        returns: Returns = "stay",
+        always: bool = False,
     ) -> Self:
         """Let ``source`` hand over to ``targets``.
 
-        ``description``: what ``source`` is told they are for; by default each target's own description.
+        ``description``: what ``source`` is told they are for; by default each target's own description. ``payload``: a
+        pydantic model or dataclass that ``source`` has to fill in; one that does not fit goes back to it as an error,
+        one that does reaches the target and the ``handoff_sent`` event. ``approval="always_require"``: a person is
+        asked first. ``returns``: who is next when the target is done: the target itself (``stay``), ``source``
+        (``caller``) or the start agent (``start``). ``always``: no choice, the target takes over whenever ``source``
+        is done.
         """
         # Whatever is no list stands for itself here, and build() says so if it is no agent either.
         several = list(targets) if isinstance(targets, list | tuple) else [cast("Agent | str", targets)]
-        self._handoffs.append((source, several, description))
+        self._handoffs.append(_Handoff(source, several, description, payload, approval, returns, always))
         return self
 
     def with_return_to_previous(self, enabled: bool = True) -> Self:
@@ -130,7 +156,8 @@ class HandoffBuilder:
         problems: list[str] = []
         agents = self._agents(problems)
         names = [agent.name for agent in agents]
-        edges = self._edges(names, problems)
+        payloads = self._edges(names, problems)
+        edges = tuple(payloads)
         start = names[0] if names else ""
         if self._start is not None:
             start = _named(self._start, names, "with_start_agent", problems) or start
@@ -140,7 +167,7 @@ class HandoffBuilder:
             )
         autonomous = self._autonomy(names, problems)
         limits = self._loop_control(names, problems)
-        seats = _seats(agents, edges, problems) if not problems else {}
+        seats = _seats(agents, payloads, problems) if not problems else {}
         if problems:
             raise BuildError(*problems)
         pattern = Handoff(start, tuple(names), edges, self._return_to_previous, autonomous)
@@ -203,24 +230,39 @@ class HandoffBuilder:
             problems.append("RL105 a team needs at least one participant: HandoffBuilder(participants=[...])")
         return tuple(agents)
 
-    def _edges(self, names: Sequence[str], problems: list[str]) -> tuple[Edge, ...]:
+    def _edges(self, names: Sequence[str], problems: list[str]) -> dict[Edge, type[Any] | None]:
+        """The edges in declared order, each with the payload it carries."""
         if not self._handoffs:
-            return mesh(names)
-        edges: dict[tuple[str, str], Edge] = {}
-        for source, targets, description in self._handoffs:
-            start = _named(source, names, "add_handoff", problems)
-            if not targets:
-                problems.append(f"RL107 add_handoff from {start!r} names no target")
+            return dict.fromkeys(mesh(names))
+        edges: dict[tuple[str, str], tuple[Edge, type[Any] | None]] = {}
+        for each in self._handoffs:
+            source = _named(each.source, names, "add_handoff", problems)
+            targets = [_named(target, names, "add_handoff", problems) for target in each.targets]
+            problems += _problems_of(each, source, targets)
             for target in targets:
-                end = _named(target, names, "add_handoff", problems)
-                if start is None or end is None:
-                    continue
-                if start == end:
-                    problems.append(
-                        f"RL106 add_handoff from {start!r} to itself: an agent that wants to go on just answers"
-                    )
-                edges[start, end] = Edge(start, end, description)
-        return tuple(edges.values())
+                if source is not None and target is not None:
+                    gated = each.approval == "always_require"
+                    edge = Edge(source, target, each.description, gated, each.returns, each.always)
+                    edges[source, target] = edge, each.payload
+        for agent in names:
+            onward = [edge.target for edge, _ in edges.values() if edge.source == agent and edge.always]
+            if len(onward) > 1:
+                several = " and to ".join(map(repr, onward))
+                problems.append(f"RL111 {agent!r} always hands over to {several}; it can to one only")
+        return dict(edges.values())
+
+
+def _problems_of(each: _Handoff, source: str | None, targets: Sequence[str | None]) -> Iterator[str]:
+    if not targets:
+        yield f"RL107 add_handoff from {source!r} names no target"
+    if source in targets and source is not None:
+        yield f"RL106 add_handoff from {source!r} to itself: an agent that wants to go on just answers"
+    if each.approval not in get_args(ApprovalMode):
+        yield f"RL103 approval is {each.approval!r} in add_handoff; allowed: {', '.join(get_args(ApprovalMode))}"
+    if each.returns not in get_args(Returns):
+        yield f"RL103 returns is {each.returns!r} in add_handoff; allowed: {', '.join(get_args(Returns))}"
+    if each.always and (each.payload or each.approval == "always_require"):
+        yield f"RL112 no model chooses the handoff from {source!r}, so it can carry no payload and need no approval"
 
 
 def _named(given: object, names: Sequence[str], where: str, problems: list[str]) -> str | None:
@@ -233,37 +275,45 @@ def _named(given: object, names: Sequence[str], where: str, problems: list[str])
     return None
 
 
-def _seats(agents: Sequence[Agent], edges: Sequence[Edge], problems: list[str]) -> dict[str, Seat]:
+def _seats(agents: Sequence[Agent], edges: Mapping[Edge, type[Any] | None], problems: list[str]) -> dict[str, Seat]:
     by_name = {agent.name: agent for agent in agents}
     handoffs = tool_names(list(by_name))
     seats: dict[str, Seat] = {}
     for agent in agents:
         tools: dict[str, Tool] = {}
-        for tool in map(as_tool, agent.tools):
-            if tool.name in tools:
-                problems.append(f"RL109 agent {agent.name!r} has two tools called {tool.name!r}")
-            elif tool.name in handoffs.values():
-                problems.append(
-                    f"RL109 agent {agent.name!r} has a tool called {tool.name!r}, which is the name of a handoff"
-                )
-            tools[tool.name] = tool
-        own = [ToolSpec(tool.name, tool.description, tool.parameters) for tool in tools.values()]
-        exits = [
-            _handoff(edge, by_name[edge.target], handoffs[edge.target]) for edge in edges if edge.source == agent.name
-        ]
-        seats[agent.name] = Seat(agent, tools, (*own, *exits))
+        for own in map(as_tool, agent.tools):
+            who = f"agent {agent.name!r}"
+            if own.name in tools:
+                problems.append(f"RL109 {who} has two tools called {own.name!r}")
+            elif own.name in handoffs.values():
+                problems.append(f"RL109 {who} has a tool called {own.name!r}, which is the name of a handoff")
+            tools[own.name] = own
+        specs = [ToolSpec(own.name, own.description, own.parameters) for own in tools.values()]
+        payloads: dict[str, Tool] = {}
+        for edge, payload in edges.items():
+            if edge.source == agent.name and not edge.always:
+                name, target = handoffs[edge.target], by_name[edge.target]
+                if payload is not None:
+                    payloads[name] = _payload_tool(name, payload)
+                schema = payloads[name].parameters if payload is not None else HANDOFF_PARAMETERS
+                specs.append(ToolSpec(name, _purpose(edge, target), schema, target.name, tuple(target.examples)))
+        seats[agent.name] = Seat(agent, tools, tuple(specs), payloads)
     return seats
 
 
-def _handoff(edge: Edge, target: Agent, name: str) -> ToolSpec:
+def _purpose(edge: Edge, target: Agent) -> str:
     purpose = edge.description or target.description or target.name
-    return ToolSpec(
-        name,
-        f"Hand the conversation over to {target.name}: {purpose}",
-        HANDOFF_PARAMETERS,
-        target.name,
-        tuple(target.examples),
-    )
+    return f"Hand the conversation over to {target.name}: {purpose}"
+
+
+def _payload_tool(name: str, payload: type[Any]) -> Tool:
+    """A handoff's arguments as those of a function, so that they are shown and checked as any tool's are."""
+
+    def handoff(payload: object, reason: Annotated[str, WHY] = "") -> None:
+        del payload, reason
+
+    handoff.__annotations__["payload"] = payload
+    return tool(handoff, name=name)
 
 
 def _policy(tool: Tool) -> ToolPolicy:

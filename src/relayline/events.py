@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, TypeAlias
 
-from relayline.messages import Message, ToolCall, ToolResult
+from relayline.messages import JSON, Message, ToolCall, ToolResult
 
 Ask: TypeAlias = Literal["user_input", "approval", "outcome"]
 """What a person is asked for.
@@ -100,13 +100,29 @@ class ToolReturned:
 
 @dataclass(frozen=True, slots=True)
 class HandoffSent:
-    """The conversation went from one agent to another along a declared edge."""
+    """The conversation went from one agent to another along a declared edge.
+
+    ``payload``: what the source's model handed on, if the edge declares it. ``returns``: who is next once the target is
+    done: the target itself (``stay``), the source (``caller``) or the start agent (``start``).
+    """
 
     turn: int
     source: str
     target: str
     reason: str = ""
+    payload: JSON = None
+    returns: Literal["stay", "caller", "start"] = "stay"
     type: Literal["handoff_sent"] = "handoff_sent"
+
+
+@dataclass(frozen=True, slots=True)
+class HandedBack:
+    """An agent was done, and the conversation went back to the one that had handed over to it."""
+
+    turn: int
+    source: str
+    target: str
+    type: Literal["handed_back"] = "handed_back"
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +213,7 @@ Fact: TypeAlias = (
     | ToolStarted
     | ToolReturned
     | HandoffSent
+    | HandedBack
     | Prompted
     | Warned
     | TurnEnded

@@ -213,7 +213,7 @@ class Workflow:
             if isinstance(response, Approval) and response.arguments is not None and asked.call is not None:
                 seat = self.performer.seats.get(asked.agent)
                 tool = seat and seat.tools.get(asked.call.name)
-                problem = tool.problem(response.arguments) if tool else f"{asked.call.name!r} is not in this team."
+                problem = tool.problem(response.arguments) if tool else f"{asked.call.name!r} takes none."
                 if problem:
                     raise UsageError(f"the edited arguments do not fit; the request stays open. {problem}")
             answers.append(Answer(local, response))

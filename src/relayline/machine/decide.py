@@ -12,6 +12,7 @@ from relayline.events import (
     Fact,
     Failed,
     Finished,
+    HandedBack,
     HandoffSent,
     Prompted,
     Replied,
@@ -41,10 +42,10 @@ from relayline.machine.inputs import (
     Words,
 )
 from relayline.machine.limits import Limits, Objection
-from relayline.machine.patterns import AskUser, Pattern, Route, Speak, Stop
+from relayline.machine.patterns import AskUser, GiveBack, Pass, Pattern, Route, Speak, Stop
 from relayline.machine.state import OpenCall, State, Turn, evolve
 from relayline.machine.topology import PREFIX, Edge, ToolPolicy, tool_name
-from relayline.messages import Message, Outcome, Text, ToolCall, ToolResult, valid
+from relayline.messages import JSON, Message, Outcome, Text, ToolCall, ToolResult, valid
 
 WITHDRAWN = "Not run: it was waiting for a person's decision, and the user went on with another message."
 INTERRUPTED = "Interrupted. It is not known whether this took effect; find out before doing it again."
@@ -169,6 +170,9 @@ class _Draft:
         assert asked.call is not None
         if response.approved:
             self.add(Answered(asked.request, "approved", response.reason))
+            if asked.call.name in self.machine.pattern.exits(asked.agent):
+                self.settle(asked.turn)
+                return
             edited = asked.call.arguments if response.arguments is None else response.arguments
             self.add(ToolStarted(asked.turn, replace(asked.call, arguments=edited)))
             return
@@ -222,12 +226,16 @@ class _Draft:
             problem = _unreadable(call)
         if problem is not None:
             self.result(turn.number, call, problem, "error")
+        elif self.gated(turn.agent, call.name):
+            self.ask(turn, "approval", call)
         elif handoff:
             return  # parked until the calls beside it are settled
-        elif self.machine.policies[turn.agent][call.name].approval:
-            self.ask(turn, "approval", call)
         else:
             self.add(ToolStarted(turn.number, call))
+
+    def gated(self, agent: str, name: str) -> bool:
+        edge = self.machine.pattern.exits(agent).get(name)
+        return edge.approval if edge else self.machine.policies[agent][name].approval
 
     def tool_done(self, given: ToolDone) -> None:
         for turn in self.state.open.values():
@@ -283,16 +291,18 @@ class _Draft:
         elif objection := self.machine.limits.objection(self.state, edge):
             self.break_loop(turn, left, objection)
         else:
-            reason = left[0].parse_arguments().get("reason")
-            self.transfer(turn, left, edge, valid(reason) if isinstance(reason, str) else "")
+            given = left[0].parse_arguments()
+            reason, payload = given.get("reason"), given.get("payload")
+            words = valid(reason) if isinstance(reason, str) else ""
+            self.transfer(turn, left, edge, words, payload)
 
-    def transfer(self, turn: Turn, left: list[ToolCall], edge: Edge, reason: str) -> None:
+    def transfer(self, turn: Turn, left: list[ToolCall], edge: Edge, reason: str, payload: JSON = None) -> None:
         """Hand over for the first of the calls that are left."""
         self.result(turn.number, left[0], f"Transferred to {edge.target}.", "transferred")
         for each in left[1:]:
             self.result(turn.number, each, f"Not taken: the conversation went to {edge.target}.", "not_taken")
         self.add(TurnEnded(turn.number, turn.agent))
-        self.add(HandoffSent(turn.number, edge.source, edge.target, reason))
+        self.add(HandoffSent(turn.number, edge.source, edge.target, reason, payload, edge.returns))
         self.add(TurnStarted(self.state.turns + 1, edge.target))
 
     def break_loop(self, turn: Turn, left: list[ToolCall], objection: Objection) -> None:
@@ -337,12 +347,27 @@ class _Draft:
             begin = Speak(due.to) if due.to else pattern.begin(self.state)
             self.follow(pattern.after(self.state, due.turn) if due.turn else begin)
 
+    def go_on(self, edge: Edge) -> None:
+        """Take an edge that no model chose; a circle of them ends with the user."""
+        objection = self.machine.limits.objection(self.state, edge)
+        if objection:
+            self.add(Warned(objection.code, objection.why, edge.source))
+            self.follow(Stop("stopped") if self.machine.limits.on_loop == "stop" else AskUser(edge.source))
+            return
+        self.add(HandoffSent(self.state.turns, edge.source, edge.target, "", None, edge.returns))
+        self.add(TurnStarted(self.state.turns + 1, edge.target))
+
     def follow(self, route: Route) -> None:
         match route:
             case Speak(agent, prompt):
                 self.add(TurnStarted(self.state.turns + 1, agent))
                 if prompt:
                     self.add(Prompted(self.state.turns, agent, prompt))
+            case Pass(edge):
+                self.go_on(edge)
+            case GiveBack(agent):
+                self.add(HandedBack(self.state.turns, self.state.speaker, agent))
+                self.add(TurnStarted(self.state.turns + 1, agent))
             case AskUser(agent):
                 self.ask(Turn(self.state.turns, agent), "user_input")
             case Stop(reason):

@@ -18,6 +18,20 @@ class Speak:
 
 
 @dataclass(frozen=True, slots=True)
+class Pass:
+    """The conversation goes along this edge, without any model having chosen it."""
+
+    edge: Edge
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """The conversation goes back to this agent, who had handed over."""
+
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
 class AskUser:
     """Wait for the user, on behalf of this agent."""
 
@@ -31,7 +45,7 @@ class Stop:
     reason: Ending
 
 
-Route: TypeAlias = Speak | AskUser | Stop
+Route: TypeAlias = Speak | Pass | GiveBack | AskUser | Stop
 
 
 class Pattern(Protocol):
@@ -66,9 +80,10 @@ class Autonomy:
 class Handoff:
     """The agents decide, along declared edges.
 
-    An agent that has exits and used none asks the user, or goes on by itself if it is autonomous; one that has none is
-    terminal and ends the conversation. What
-    the user says next goes to whoever spoke last, or always to ``start`` with ``return_to_previous=False``.
+    An agent that is done without a handoff passes the conversation along its unconditional edge, if it has one; goes
+    on by itself, if it is autonomous; gives it back, if somebody waits for it; asks the user, if it could have handed
+    over; and otherwise is terminal and ends it. What the user says next goes to whoever spoke last, or always to
+    ``start`` with ``return_to_previous=False``.
     """
 
     start: str
@@ -77,22 +92,30 @@ class Handoff:
     return_to_previous: bool = True
     autonomous: Mapping[str, Autonomy] = field(default_factory=dict[str, Autonomy])
     _exits: Mapping[str, Mapping[str, Edge]] = field(init=False, repr=False, compare=False)
+    _always: Mapping[str, Edge] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         names = tool_names(self.agents)
         exits: dict[str, dict[str, Edge]] = {agent: {} for agent in self.agents}
         for edge in self.edges:
-            exits[edge.source][names[edge.target]] = edge
+            if not edge.always:
+                exits[edge.source][names[edge.target]] = edge
         object.__setattr__(self, "_exits", exits)
+        object.__setattr__(self, "_always", {edge.source: edge for edge in self.edges if edge.always})
 
     def begin(self, state: State) -> Route:
-        keeps = self.return_to_previous and state.speaker in self._exits
+        keeps = self.return_to_previous and state.sticky and state.speaker in self._exits
         return Speak(state.speaker if keeps else self.start)
 
     def after(self, state: State, turn: Turn) -> Route:
+        onward = self._always.get(turn.agent)
+        if onward:
+            return Pass(onward)
         alone = self.autonomous.get(turn.agent)
         if alone and state.alone < alone.turns:
             return Speak(turn.agent, alone.prompt)
+        if state.callers:
+            return GiveBack(state.callers[-1])
         return AskUser(turn.agent) if self.exits(turn.agent) else Stop("terminal")
 
     def exits(self, agent: str) -> Mapping[str, Edge]:

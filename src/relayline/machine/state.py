@@ -11,6 +11,7 @@ from relayline.events import (
     Fact,
     Failed,
     Finished,
+    HandedBack,
     HandoffSent,
     Prompted,
     Replied,
@@ -26,7 +27,7 @@ from relayline.events import (
 from relayline.machine.log import Log
 from relayline.messages import Message, ToolCall, ToolResult
 
-Spoken: TypeAlias = Message | HandoffSent | Prompted
+Spoken: TypeAlias = Message | HandoffSent | HandedBack | Prompted
 """What a view is made from: the messages, and what went on between them."""
 
 
@@ -76,6 +77,8 @@ class State:
     conversation last. ``requests``: unanswered, oldest first. ``failure``, ``finished``: why it rests, if it does.
     ``hops``: handoffs since the user last spoke. ``walked``: the edges taken since anything new came in, be it words of
     the user or a tool's result. ``alone``: how often the active agent went on by itself since it got the conversation.
+    ``callers``: who gets the conversation back when the active agent is done, the last first. ``sticky``: whether the
+    active agent takes the user's next message.
     """
 
     seq: int = 0
@@ -93,6 +96,8 @@ class State:
     hops: int = 0
     walked: frozenset[tuple[str, str]] = frozenset()
     alone: int = 0
+    callers: tuple[str, ...] = ()
+    sticky: bool = True
 
 
 def fold(facts: Iterable[Fact], state: State | None = None) -> State:
@@ -119,12 +124,19 @@ def evolve(state: State, fact: Fact) -> State:
         case TurnStarted():
             turn = Turn(fact.turn, fact.agent)
             opened = {**state.open, fact.turn: turn}
-            return replace(state, seq=seq, turns=fact.turn, speaker=fact.agent, open=opened, due=None)
+            # Whoever the user turned to instead owes nobody an answer.
+            turned = state.due is not None and state.due.turn is None and fact.agent != state.speaker
+            callers = () if turned else state.callers
+            return replace(state, seq=seq, turns=fact.turn, speaker=fact.agent, open=opened, due=None, callers=callers)
         case TurnEnded():
             opened = {number: turn for number, turn in state.open.items() if number != fact.turn}
             return replace(state, seq=seq, open=opened, due=Due(state.open[fact.turn]))
         case HandoffSent():
             return _handed_over(state, seq, fact)
+        case HandedBack():
+            spoken, walked = state.spoken.append(fact), frozenset[tuple[str, str]]()
+            callers = state.callers[:-1]
+            return replace(state, seq=seq, spoken=spoken, due=None, hops=state.hops + 1, walked=walked, callers=callers)
         case Prompted():
             return replace(state, seq=seq, spoken=state.spoken.append(fact), alone=state.alone + 1)
         case Warned():
@@ -145,8 +157,7 @@ def evolve(state: State, fact: Fact) -> State:
         case Asked():
             return _asked(state, seq, fact)
         case Answered():
-            requests = {key: request for key, request in state.requests.items() if key != fact.request}
-            return replace(state, seq=seq, requests=requests)
+            return _answered(state, seq, fact)
         case Failed():
             return replace(state, seq=seq, failure=fact)
         case Retried():
@@ -183,9 +194,18 @@ def _returned(state: State, seq: int, fact: ToolReturned) -> State:
 
 
 def _handed_over(state: State, seq: int, fact: HandoffSent) -> State:
-    walked = state.walked | {(fact.source, fact.target)}
+    # Whoever hands over for good has nobody waiting for it any more.
+    callers = (*state.callers, fact.source) if fact.returns == "caller" else ()
     return replace(
-        state, seq=seq, spoken=state.spoken.append(fact), due=None, hops=state.hops + 1, walked=walked, alone=0
+        state,
+        seq=seq,
+        spoken=state.spoken.append(fact),
+        due=None,
+        hops=state.hops + 1,
+        walked=state.walked | {(fact.source, fact.target)},
+        alone=0,
+        callers=callers,
+        sticky=fact.returns != "start",
     )
 
 
@@ -199,6 +219,16 @@ def _asked(state: State, seq: int, fact: Asked) -> State:
     opened = state.open if fact.call is None else _staged(state, fact.turn, OpenCall(fact.call, stage))
     requests = {**state.requests, fact.request: fact}
     return replace(state, seq=seq, requests=requests, asked=state.asked + 1, due=None, open=opened)
+
+
+def _answered(state: State, seq: int, fact: Answered) -> State:
+    requests = dict(state.requests)
+    asked = requests.pop(fact.request)
+    opened = state.open
+    if fact.settled == "approved" and asked.call is not None:
+        # What is approved is no longer asked; a tool is started by the next fact, a handoff waits to be taken.
+        opened = _staged(state, asked.turn, OpenCall(asked.call))
+    return replace(state, seq=seq, requests=requests, open=opened)
 
 
 def _staged(state: State, number: int, changed: OpenCall) -> Mapping[int, Turn]:

@@ -5,18 +5,34 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 PREFIX = "handoff_to_"
 LONGEST = 64  # the shortest limit any provider sets for a tool name
 
 
+Returns: TypeAlias = Literal["stay", "caller", "start"]
+"""Who has the conversation once the target of a handoff is done.
+
+``stay``: the target keeps it, and the user's next message goes to it. ``caller``: it goes back to the agent that handed
+over, with the answer in the transcript. ``start``: the target asks the user, whose answer goes to the start agent.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A permission to hand over. ``description``: what the source's model is told the target is for."""
+    """A permission to hand over.
+
+    ``description``: what the source's model is told the target is for. ``approval``: a person is asked before each
+    transfer. ``always``: no model chooses it; it is taken whenever the source is done.
+    """
 
     source: str
     target: str
     description: str = ""
+    approval: bool = False
+    returns: Returns = "stay"
+    always: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,10 @@ Because every item is shown by itself, a view only ever grows at its end. That k
 lets a caller render what is new instead of the whole.
 """
 
+import json
 from collections.abc import Iterable, Iterator
 
-from relayline.events import HandoffSent, Prompted
+from relayline.events import HandedBack, HandoffSent, Prompted
 from relayline.machine.state import Spoken
 from relayline.messages import Message, Text
 
@@ -31,6 +32,9 @@ def view(spoken: Iterable[Spoken], agent: str) -> Iterator[Message]:
 def _show(item: Spoken, agent: str) -> Message | None:
     if isinstance(item, HandoffSent):
         return _note(item) if item.target == agent else None
+    if isinstance(item, HandedBack):
+        text = f"[{item.source}] is done and gives the conversation back to you."
+        return Message("user", (Text(text),), item.source) if item.target == agent else None
     if isinstance(item, Prompted):
         return Message("user", (Text(item.text),), TEAM) if item.agent == agent else None
     if item.role == "assistant" and not item.tool_calls and not item.text.strip():
@@ -44,5 +48,6 @@ def _show(item: Spoken, agent: str) -> Message | None:
 
 def _note(handoff: HandoffSent) -> Message:
     reason = f" Reason: {handoff.reason}" if handoff.reason else ""
-    text = f"[{handoff.source}] handed the conversation over to you.{reason}"
+    payload = f"\n{json.dumps(handoff.payload, ensure_ascii=False)}" if handoff.payload is not None else ""
+    text = f"[{handoff.source}] handed the conversation over to you.{reason}{payload}"
     return Message("user", (Text(text),), handoff.source)

@@ -32,11 +32,15 @@ Perform: TypeAlias = Callable[[Effect, Context], Coroutine[Any, Any, Input]]
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """An agent in a team: itself, its tools by name, and all that its model is offered, ready made."""
+    """An agent in a team: itself, its tools by name, and all that its model is offered, ready made.
+
+    ``payloads``: the handoffs that carry something, by name, as tools that only check it.
+    """
 
     agent: Agent
     tools: Mapping[str, Tool]
     specs: tuple[ToolSpec, ...]
+    payloads: Mapping[str, Tool] = field(default_factory=dict[str, Tool])
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,5 +166,5 @@ async def reply(seat: Seat, effect: str, context: Context) -> ModelReplied:
 
 def _problem(seat: Seat, call: ToolCall) -> str | None:
     """What is wrong with a call, before a person is asked to approve it."""
-    tool = seat.tools.get(call.name)
+    tool = seat.tools.get(call.name) or seat.payloads.get(call.name)
     return None if tool is None else tool.problem(call.arguments)

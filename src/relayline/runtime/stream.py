@@ -13,6 +13,7 @@ from relayline.events import (
     Fact,
     Failed,
     Finished,
+    HandedBack,
     HandoffSent,
     Prompted,
     Replied,
@@ -42,6 +43,7 @@ EventType: TypeAlias = Literal[
     "tool_call",
     "tool_result",
     "handoff_sent",
+    "handed_back",
     "request_info",
     "request_answered",
     "retried",
@@ -73,7 +75,8 @@ class WorkflowEvent:
     message_delta          `str`, the next words of ``executor_id``
     tool_call              the `ToolCall` as it runs
     tool_result            the `ToolResult`
-    handoff_sent           `HandoffSent`: ``source``, ``target``, ``reason``
+    handoff_sent           `HandoffSent`: ``source``, ``target``, ``reason``, ``payload``
+    handed_back            `HandedBack`: ``source``, ``target``
     request_info           `HandoffAgentUserRequest`, `FunctionApprovalRequestContent` or
                            `InterruptedCallRequest`; answer it under ``request_id``
     warning                `Warned`: ``code``, ``message``
@@ -171,6 +174,8 @@ class Narrator:
                 return "executor_completed", fact, agent, ""
             case HandoffSent(_, source):
                 return "handoff_sent", fact, source, ""
+            case HandedBack(_, source):
+                return "handed_back", fact, source, ""
             case Prompted(_, agent):
                 return "prompted", fact, agent, ""
             case Warned(_, _, agent):

@@ -92,14 +92,15 @@ def call(tool: str, /, **arguments: JSON) -> ToolCall:
     return ToolCall("", tool, json.dumps(arguments, ensure_ascii=False))
 
 
-def handoff_to(agent: str, *, reason: str = "") -> ToolCall:
-    """A model's handoff to ``agent``, declared or not.
+def handoff_to(agent: str, *, reason: str = "", payload: JSON = None) -> ToolCall:
+    """A model's handoff to ``agent``, declared or not, with the ``payload`` the edge asks for.
 
     Of two agents whose names differ only in what a tool's name cannot hold, it means the one that is plain; for the
     other, `call` the tool by its whole name.
     """
     name = tool_names([agent])[agent]
-    return call(name, reason=reason) if reason else call(name)
+    given: dict[str, JSON] = {"reason": reason, "payload": payload}
+    return call(name, **{key: value for key, value in given.items() if value})
 
 
 def _last(request: ChatRequest) -> str:
