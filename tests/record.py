@@ -12,6 +12,7 @@ import asyncio
 import sys
 import tomllib
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,13 @@ from relayline.workflow import Workflow
 ROOT = Path(__file__).parent.parent
 FOLDER = Path(__file__).parent / "recorded"
 SESSION = "recorded"
+
+
+@dataclass
+class Order:
+    """What the desk has to know."""
+
+    order: int
 
 
 @tool(repeatable=True)
@@ -220,6 +228,22 @@ async def loop(store: Store) -> None:
         await builder.with_loop_control(on_loop=on_loop).build().run("Hello.", session_id=SESSION)
 
 
+async def contracts(store: Store) -> None:
+    """A handoff with a payload that a person approves; the target gives back; then edges that nobody chooses."""
+    client = script(
+        front=[handoff_to("desk", reason="late", payload={"order": 7}), "All told."],
+        desk=["It is late."],
+        file=["Filed."],
+    )
+    front, desk, file = (client.as_agent(name) for name in ("front", "desk", "file"))
+    builder = HandoffBuilder(name="contracts", participants=[front, desk, file]).with_checkpointing(store)
+    builder.add_handoff(front, desk, payload=Order, approval="always_require", returns="caller")
+    flow = builder.add_handoff(front, file, always=True).add_handoff(file, desk, returns="start").build()
+    (asked,) = (await flow.run("Where is it?", session_id=SESSION, to="front")).requests
+    await flow.run(responses={asked.request_id: asked.data.create_response(approved=True, reason="go on")})
+    client.assert_done()
+
+
 async def until_crash(flow: Workflow, store: Store, append: int, message: str) -> None:
     """Run until the process dies in its ``append``-th append, which is not written."""
     crashing = crash_at(store, append)
@@ -248,6 +272,7 @@ SCENARIOS: tuple[Callable[[Store], Awaitable[None]], ...] = (
     nonsense,
     termination,
     autonomy,
+    contracts,
     loop,
 )
 

@@ -12,6 +12,7 @@ from relayline.events import (
     Fact,
     Failed,
     Finished,
+    HandedBack,
     HandoffSent,
     Prompted,
     Replied,
@@ -55,7 +56,10 @@ FACTS: dict[type[Fact], st.SearchStrategy[Fact]] = {
     Replied: st.builds(Replied, numbers, messages, texts, numbers, numbers),
     ToolStarted: st.builds(ToolStarted, numbers, calls),
     ToolReturned: st.builds(ToolReturned, numbers, results),
-    HandoffSent: st.builds(HandoffSent, numbers, texts, texts, texts),
+    HandoffSent: st.builds(
+        HandoffSent, numbers, texts, texts, texts, json_values, st.sampled_from(["stay", "caller", "start"])
+    ),
+    HandedBack: st.builds(HandedBack, numbers, texts, texts),
     Prompted: st.builds(Prompted, numbers, texts, texts),
     Warned: st.builds(Warned, texts, texts, texts),
     TurnEnded: st.builds(TurnEnded, numbers, texts),

@@ -19,7 +19,7 @@ class Ticket(BaseModel):
 
 
 def team(client: ScriptedClient, **edge: object) -> Workflow:
-    """triage hands over to desk as the edge says; desk may hand over to triage."""
+    """Triage hands over to desk as the edge says; desk may hand over to triage."""
     triage, desk = Agent("triage", client=client), Agent("desk", "Help.", "Looks into it.", client=client)
     builder = HandoffBuilder(participants=[triage, desk]).add_handoff(triage, desk, **edge)  # type: ignore[arg-type]
     return builder.add_handoff(desk, triage).build()
@@ -35,7 +35,10 @@ async def test_a_payload_is_shown_to_the_model_and_reaches_the_receiver() -> Non
     assert "Ticket" in str(spec.parameters)
     [sent] = [event.data for event in events if event.type == "handoff_sent"]
     assert (sent.reason, sent.payload) == ("late", ticket)
-    assert client.requests[-1].messages[-1].text == snapshot()
+    assert client.requests[-1].messages[-1].text == snapshot("""\
+[triage] handed the conversation over to you. Reason: late
+{"order": "A-1", "amount": 5}\
+""")
 
 
 async def test_a_payload_that_does_not_fit_goes_back_to_the_sender() -> None:
@@ -53,7 +56,9 @@ async def test_a_payload_that_does_not_fit_goes_back_to_the_sender() -> None:
 async def test_a_person_may_have_to_agree_to_a_handoff() -> None:
     """Approved it happens, refused it does not and the sender's model reads why; it cannot be edited."""
     for approved, speaker in ((True, "desk"), (False, "triage")):
-        client = ScriptedClient({"triage": [["Just a moment.", handoff_to("desk")], "Then I will."], "desk": ["Hello."]})
+        client = ScriptedClient(
+            {"triage": [["Just a moment.", handoff_to("desk")], "Then I will."], "desk": ["Hello."]}
+        )
         workflow = team(client, approval="always_require")
         [asked] = (await workflow.run("hi", session_id="s")).requests
         assert asked.data.function_call.name == "handoff_to_desk"
@@ -92,20 +97,33 @@ async def test_a_consulted_colleague_gives_the_conversation_back() -> None:
         {"a": [handoff_to("b"), "So: forty-two."], "b": [handoff_to("c"), "Forty-two, says c."], "c": ["42."]}
     )
     agents = [Agent(name, client=client) for name in "abc"]
-    builder = HandoffBuilder(participants=agents).add_handoff("a", "b", returns="caller").add_handoff("b", "c", returns="caller")
+    builder = (
+        HandoffBuilder(participants=agents)
+        .add_handoff("a", "b", returns="caller")
+        .add_handoff("b", "c", returns="caller")
+    )
     workflow = builder.build()
     events = [event async for event in workflow.run("?", session_id="s")]
     assert [(e.data.source, e.data.target) for e in events if e.type == "handed_back"] == [("c", "b"), ("b", "a")]
     conversation = (await workflow.session("s")).conversation
-    assert [m.text for m in conversation if m.role == "assistant" and m.text] == ["42.", "Forty-two, says c.", "So: forty-two."]
-    assert client.requests[-1].messages[-1].text == snapshot('[b] is done and gives the conversation back to you.')
+    assert [m.text for m in conversation if m.role == "assistant" and m.text] == [
+        "42.",
+        "Forty-two, says c.",
+        "So: forty-two.",
+    ]
+    assert client.requests[-1].messages[-1].text == snapshot("[b] is done and gives the conversation back to you.")
 
 
 async def test_who_turns_to_another_agent_is_not_brought_back() -> None:
     """The user speaks to a third agent while somebody waits for an answer: nobody waits any more."""
     client = ScriptedClient({"a": [handoff_to("b")], "b": [RuntimeError("down")], "c": ["Here I am."]})
     agents = [Agent(name, client=client) for name in "abc"]
-    builder = HandoffBuilder(participants=agents).add_handoff("a", "b", returns="caller").add_handoff("a", "c").add_handoff("c", "a")
+    builder = (
+        HandoffBuilder(participants=agents)
+        .add_handoff("a", "b", returns="caller")
+        .add_handoff("a", "c")
+        .add_handoff("c", "a")
+    )
     workflow = builder.build()
     with pytest.raises(Exception, match="down"):
         await workflow.run("?", session_id="s")
@@ -153,11 +171,21 @@ def test_contracts_that_contradict_themselves_are_told_at_build() -> None:
     builder.add_handoff("c", "a", returns="never", approval="maybe")  # type: ignore[arg-type]
     with pytest.raises(BuildError) as raised:
         builder.build()
-    assert list(raised.value.problems) == snapshot(["RL112 no model chooses the handoff from 'b', so it can carry no payload and need no approval", "RL103 approval is 'maybe' in add_handoff; allowed: always_require, never_require", "RL103 returns is 'never' in add_handoff; allowed: stay, caller, start", "RL111 'a' always hands over to 'b' and to 'c'; it can to one"])
+    assert list(raised.value.problems) == snapshot(
+        [
+            "RL112 no model chooses the handoff from 'b', so it can carry no payload and need no approval",
+            "RL103 approval is 'maybe' in add_handoff; allowed: always_require, never_require",
+            "RL103 returns is 'never' in add_handoff; allowed: stay, caller, start",
+            "RL111 'a' always hands over to 'b' and to 'c'; it can to one only",
+        ]
+    )
 
 
 def test_the_fact_of_a_plain_handoff_has_not_grown() -> None:
     """What an edge does not use takes no room in the journal."""
     from relayline.journal.codec import encode
 
-    assert encode(HandoffSent(1, "a", "b", "why")) == '{"type":"handoff_sent","turn":1,"source":"a","target":"b","reason":"why"}'
+    assert (
+        encode(HandoffSent(1, "a", "b", "why"))
+        == '{"type":"handoff_sent","turn":1,"source":"a","target":"b","reason":"why"}'
+    )
