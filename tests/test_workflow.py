@@ -2,9 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated
 
 import pytest
 from inline_snapshot import snapshot
+from pydantic import AfterValidator
 
 from relayline import (
     Agent,
@@ -21,6 +24,7 @@ from relayline import (
     ReplyInfo,
     RequestNotOpen,
     Run,
+    RunClosed,
     SequenceConflict,
     SessionNotFound,
     StoreError,
@@ -577,17 +581,17 @@ def test_a_call_that_makes_no_sense_is_refused_at_once() -> None:
         workflow.run("broken \ud800")
     with pytest.raises(UsageError, match="role 'user'"):
         workflow.run(Message("assistant", (Text("I am you"),)))
-    with pytest.raises(UsageError, match="printable"):
+    with pytest.raises(UsageError, match="without control characters"):
         workflow.run("hi", session_id="a\nb")
     with pytest.raises(UsageError, match="str or a Message"):
         workflow.run(42)  # type: ignore[arg-type]
 
 
-async def test_an_unknown_session_is_named_with_those_that_exist() -> None:
-    """Looking at it or resuming it does not make it."""
+async def test_an_unknown_session_is_named() -> None:
+    """Looking at it or resuming it does not make it, and does not tell which others there are."""
     workflow = desk(ScriptedClient("Hello."))
     await workflow.run("hi", session_id="mine")
-    with pytest.raises(SessionNotFound, match="no session 'yours' in this store; latest: 'mine'"):
+    with pytest.raises(SessionNotFound, match="no session 'yours' in this store; give a message"):
         await workflow.run(session_id="yours")
     with pytest.raises(SessionNotFound):
         await workflow.session("yours")
@@ -744,3 +748,220 @@ async def test_a_caller_may_say_who_takes_a_message() -> None:
         workflow.run("hi", to="nobody")
     with pytest.raises(UsageError, match="only be given a message"):
         workflow.run(session_id="s", to="orders")
+
+
+async def test_a_run_may_be_awaited_by_many() -> None:
+    """All get the same result, at once or later."""
+    run = desk(ScriptedClient("Hello.")).run("hi")
+    first, second = await asyncio.gather(_result(run), _result(run))
+    assert first is second
+    assert await run is first
+
+
+async def _result(run: Run) -> object:
+    return await run
+
+
+async def test_a_run_is_iterated_once() -> None:
+    """A second reader would miss what the first one got, and is told so."""
+    run = desk(ScriptedClient("Hello.")).run("hi")
+    assert [event async for event in run]
+    with pytest.raises(UsageError, match="iterated once"):
+        async for _ in run:
+            pass
+
+
+async def test_a_reader_of_a_run_that_is_stopped_by_somebody_else_just_ends() -> None:
+    """Nobody cancelled the reader; who wants the result is told that there is none."""
+    slow = Slow()
+    run = desk(slow).run("hi", stream=True)
+    started = asyncio.Event()
+
+    async def read() -> str:
+        async for event in run:
+            if event.type == "message_delta":
+                started.set()
+        return "ended"
+
+    reader = asyncio.create_task(read())
+    await started.wait()
+    await run.aclose()
+    assert await reader == "ended"
+    with pytest.raises(RunClosed):
+        await run
+
+
+async def test_a_run_that_was_closed_before_it_began_never_does() -> None:
+    """No model is called, nothing is written."""
+    workflow = desk(ScriptedClient())
+    run = workflow.run("hi", session_id="s")
+    await run.aclose()
+    with pytest.raises(RunClosed):
+        await run
+    with pytest.raises(SessionNotFound):
+        await workflow.session("s")
+
+
+async def test_a_clients_generator_is_closed_in_the_task_that_ran_it() -> None:
+    """Wherever the reply is given up: what it opened is closed in order, at once."""
+    closed: list[object] = []
+
+    class Careful(ChatClient):
+        async def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
+            task = asyncio.current_task()
+            try:
+                yield "Hm."
+                yield 7  # type: ignore[misc]
+            finally:
+                closed.append(asyncio.current_task() is task)
+
+    with pytest.raises(ModelError, match="yields str, ToolCall or ReplyInfo; got 7"):
+        await desk(Careful()).run("hi")
+    assert closed == [True]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        ReplyInfo(input_tokens=1.5),
+        ReplyInfo(output_tokens=-1),
+        ReplyInfo(model=None),
+        ToolCall("1", "find", {"a": 1}),
+        ToolCall(["x"], "find"),
+        b"bytes",
+    ],
+)  # type: ignore[arg-type]
+async def test_what_a_client_must_not_yield_fails_before_it_is_kept(odd: object) -> None:
+    """The error names it, and the session can be read and retried."""
+
+    class Odd(ChatClient):
+        async def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
+            yield odd  # type: ignore[misc]
+
+    workflow = desk(Odd())
+    with pytest.raises(ModelError, match="TypeError"):
+        await workflow.run("hi", session_id="s")
+    assert (await workflow.with_client(ScriptedClient("Fine."), override=True).run(session_id="s")).text == "Fine."
+
+
+async def test_a_tool_cannot_run_the_session_it_is_called_in() -> None:
+    """It would wait for itself; the model reads why, and another session is no trouble."""
+
+    @tool
+    async def ask(session: str) -> str:
+        """Ask."""
+        return (await workflow.run("inner", session_id=session)).text
+
+    client = ScriptedClient(call("ask", session="s"), call("ask", session="other"), "Inner.", "Done.")
+    workflow = HandoffBuilder(participants=[Agent("a", tools=[ask], client=client)]).build()
+    assert (await workflow.run("hi", session_id="s")).text == "Done."
+    told = [m.tool_results[0] for m in client.requests[-1].messages if m.role == "tool"]
+    assert [each.outcome for each in told] == ["error", "done"]
+    assert "waiting for this very call" in told[0].content
+
+
+async def test_copies_of_a_workflow_queue_as_one() -> None:
+    """A client per request is a common way to serve; nobody's turn is thrown away."""
+    base = desk(ScriptedClient())
+    runs = [base.with_client(ScriptedClient("Yes."), override=True).run(f"m{n}", session_id="s") for n in range(3)]
+    assert [result.text for result in await asyncio.gather(*(_result(run) for run in runs))] == ["Yes."] * 3  # type: ignore[attr-defined]
+
+
+async def test_two_teams_do_not_share_a_session_by_accident() -> None:
+    """A session belongs to the team that began it, by the team's name."""
+    store = InMemoryCheckpointStorage()
+    for name in ("hr", "sales"):
+        agents = [Agent("a", client=ScriptedClient("Noted."))]
+        workflow = HandoffBuilder(name=name, participants=agents).with_checkpointing(store).build()
+        if name == "hr":
+            await workflow.run("secret", session_id="user-7")
+        else:
+            with pytest.raises(UsageError, match="belongs to the team 'hr', not to 'sales'"):
+                await workflow.run("hi", session_id="user-7")
+
+
+async def test_what_a_tool_did_is_kept_though_somebody_else_took_the_session_up() -> None:
+    """The slow tool's result settles the question that its absence raised."""
+    store = InMemoryCheckpointStorage()
+    entered, go = asyncio.Event(), asyncio.Event()
+
+    @tool
+    async def book() -> str:
+        """Book it."""
+        entered.set()
+        await go.wait()
+        return "booked"
+
+    def team(*replies: object) -> Workflow:
+        agents = [Agent("a", tools=[book], client=ScriptedClient(*replies))]  # type: ignore[arg-type]
+        return HandoffBuilder(participants=agents).with_checkpointing(store).build()
+
+    slow = asyncio.create_task(_result(team(call("book")).run("go", session_id="s")))
+    await entered.wait()
+    [asked] = (await team().run(session_id="s")).requests
+    assert isinstance(asked.data, InterruptedCallRequest)
+    go.set()
+    with pytest.raises(SequenceConflict):
+        await slow
+    result = await team("All done.").run(session_id="s")
+    assert result.text == "All done."
+    assert [r.content for m in result.conversation for r in m.tool_results] == ["booked"]
+
+
+def test_one_workflow_serves_several_event_loops() -> None:
+    """Threads with loops of their own, as some web servers have them, and one session: one is first, the others are told."""
+    workflow = desk(ScriptedClient(*["Hello."] * 4, delay=0.01))
+
+    def serve(number: int) -> str:
+        try:
+            return asyncio.run(_text(workflow, f"m{number}"))
+        except SequenceConflict:
+            return "conflict"
+
+    async def _text(workflow: Workflow, message: str) -> str:
+        return (await workflow.run(message, session_id="s")).text
+
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(serve, range(4)))
+    assert "Hello." in answers
+    assert set(answers) <= {"Hello.", "conflict"}
+
+
+async def test_a_validator_that_raises_is_told_to_the_model() -> None:
+    """It is the call that fails, not the run."""
+
+    def known(value: str) -> str:
+        raise KeyError(value)
+
+    def check(x: Annotated[str, AfterValidator(known)]) -> str:
+        """Check."""
+        return x
+
+    client = ScriptedClient(call("check", x="a"), "I see.")
+    workflow = HandoffBuilder(participants=[Agent("a", tools=[check], client=client)]).build()
+    assert (await workflow.run("hi")).text == "I see."
+
+
+async def test_a_model_that_only_calls_tools_is_stopped() -> None:
+    """A turn has a hundred replies; then the user has the conversation."""
+
+    class Eager(ChatClient):
+        calls = 0
+
+        async def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
+            self.calls += 1
+            yield ToolCall("1", "find", '{"order": "A"}')
+
+    eager = Eager()
+    workflow = HandoffBuilder(participants=[Agent("a", tools=[find], client=eager)]).build()
+    events = [event async for event in workflow.run("hi")]
+    assert [event.data.code for event in events if event.type == "warning"] == ["step_limit"]
+    assert eager.calls == 100
+
+
+def test_what_a_message_is_made_of_does_not_change_later() -> None:
+    """A list that goes on growing is copied."""
+    parts = [Text("a")]
+    message = Message("user", parts)  # type: ignore[arg-type]
+    parts.append(Text("b"))
+    assert message.text == "a"

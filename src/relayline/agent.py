@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
+from relayline.errors import BuildError
 from relayline.messages import JSON, Message, ToolCall
 from relayline.tools import Tool, as_tool
 
@@ -108,7 +109,10 @@ class Agent:
     examples: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        # Frozen all the way down: a list the caller goes on appending to must not change the agent.
+        for field_name in ("tools", "knowledge", "examples"):
+            if isinstance(getattr(self, field_name), str):
+                raise BuildError(f"{field_name} of agent {self.name!r} is a list; got one string")
+        # A list the caller goes on appending to must not change the agent.
         object.__setattr__(self, "tools", tuple(as_tool(each) for each in self.tools))
         object.__setattr__(self, "knowledge", tuple(self.knowledge))
         object.__setattr__(self, "examples", tuple(self.examples))

@@ -137,7 +137,8 @@ class HandoffBuilder:
         """End the conversation when ``condition`` says so.
 
         It is given the transcript, oldest message first, after each message of the user and after each turn that ended
-        without a handoff. Sync or async. Should it raise, that run fails with a `ConditionError` and can be retried.
+        without a handoff. Sync (then it should be quick: everybody waits for it) or async. Should it raise, that run
+        fails with a `ConditionError` and can be retried.
         """
         self._condition = condition
         return self
@@ -164,6 +165,10 @@ class HandoffBuilder:
         if self._condition is not None and not callable(self._condition):
             problems.append(
                 f"RL103 with_termination_condition takes a function of the transcript; got {self._condition!r}"
+            )
+        if self._store is not None and not hasattr(self._store, "append"):
+            problems.append(
+                f"RL103 with_checkpointing takes a store, such as InMemoryCheckpointStorage(); got {self._store!r}"
             )
         autonomous = self._autonomy(names, problems)
         limits = self._loop_control(names, problems)
@@ -220,8 +225,12 @@ class HandoffBuilder:
         for each in self._participants:
             if not isinstance(each, Agent):  # pyright: ignore[reportUnnecessaryIsInstance] -- not everybody checks types
                 problems.append(f"RL103 participants must be agents; got {each!r}")
+            elif not isinstance(each.name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+                problems.append(f"RL103 an agent's name is a string; got {each.name!r}")
             elif not each.name.strip():
                 problems.append("RL104 an agent has no name; names are how agents and people tell each other apart")
+            elif each.client is not None and not hasattr(each.client, "stream"):
+                problems.append(f"RL103 the client of {each.name!r} has no stream(request); got {each.client!r}")
             elif any(each.name == other.name for other in agents):
                 problems.append(f"RL102 two participants are called {each.name!r}; names must differ")
             else:

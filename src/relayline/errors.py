@@ -6,7 +6,8 @@
     ├── UsageError                the call was wrong; nothing was changed
     │   ├── BuildError            the team cannot be built as declared
     │   ├── SessionNotFound       no such session in this store
-    │   └── RequestNotOpen        an answer to a request that is unknown, answered or withdrawn
+    │   ├── RequestNotOpen        an answer to a request that is unknown, answered or withdrawn
+    │   └── RunClosed             the result of a run that was closed before it had one
     └── WorldError                the call was right, the world was not; a retry is possible
         ├── ModelError            a chat client failed
         ├── ConditionError        a termination condition failed
@@ -41,6 +42,10 @@ class SessionNotFound(UsageError):
 
 class RequestNotOpen(UsageError):
     """An answer came for a request that is not waiting for one: unknown, answered already, or withdrawn."""
+
+
+class RunClosed(UsageError):
+    """The run was closed before it ended, so it has no result. The session is whole; run it again to go on."""
 
 
 class WorldError(RelaylineError):

@@ -88,6 +88,10 @@ class Message:
     author_name: str = ""
     metadata: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
 
+    def __post_init__(self) -> None:
+        # What a caller goes on appending to must not change what was said.
+        object.__setattr__(self, "parts", tuple(self.parts))
+
     @property
     def text(self) -> str:
         """The words of the message, its text parts joined as they stand."""
@@ -107,7 +111,8 @@ def valid(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        return text.encode("utf-8", "replace").decode()
+        # By way of UTF-16, where two halves that were sent in two pieces are one character again.
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\ufffd", "?")
     return text
 
 

@@ -5,15 +5,25 @@ import uuid
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any
+from unicodedata import category
 from weakref import WeakValueDictionary
 
 from relayline.agent import Agent, ChatClient
-from relayline.errors import ConditionError, ModelError, RequestNotOpen, SessionNotFound, UsageError, WorldError
+from relayline.errors import (
+    ConditionError,
+    ModelError,
+    RelaylineError,
+    RequestNotOpen,
+    SessionNotFound,
+    UsageError,
+    WorldError,
+)
 from relayline.journal.store import Store
 from relayline.machine.decide import Machine
-from relayline.machine.inputs import Answer, Approval, Input, Resumed, UserSaid
+from relayline.machine.inputs import Answer, Approval, Input, Resumed, Terminate, UserSaid
 from relayline.machine.patterns import Pattern
 from relayline.machine.state import State
 from relayline.messages import Message
@@ -49,26 +59,47 @@ class SessionView:
     seq: int
 
 
+_HELD: ContextVar[frozenset[tuple[int, str]]] = ContextVar("relayline_held", default=frozenset())
+"""The sessions that wait for what is being done: a tool sees the one it was called in."""
+
+
 class Sessions:
     """The sessions of one store that this process has at hand: one run at a time for each, the others queue."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self._idle: OrderedDict[str, Session] = OrderedDict()
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        # By event loop too: a lock of one loop cannot be waited for in another. Across loops, as across processes, the
+        # store decides who was first.
+        self._locks: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
     async def hold(self, session_id: str, machine: Machine) -> AsyncGenerator[Session]:
         """The session, caught up with its journal and nobody else's in this process meanwhile."""
-        lock = self._locks.setdefault(session_id, asyncio.Lock())
+        if (id(self), session_id) in _HELD.get():
+            raise UsageError(
+                f"session {session_id!r} is waiting for this very call, so it cannot be run in it; "
+                "what a tool or a condition needs of the conversation it is given"
+            )
+        lock = self._locks.setdefault((id(asyncio.get_running_loop()), session_id), asyncio.Lock())
         async with lock:
+            held = _HELD.set(_HELD.get() | {(id(self), session_id)})
             session = self._idle.pop(session_id, None) or Session(session_id, machine, self.store)
-            await session.refresh()
-            yield session
-            # Not in a finally: what was cut off half-way is folded anew the next time.
-            self._idle[session_id] = session
-            if len(self._idle) > SESSIONS_KEPT:
-                self._idle.popitem(last=False)
+            try:
+                await session.refresh()
+                yield session
+            except RelaylineError:
+                self._keep(session)
+                raise
+            finally:
+                _HELD.reset(held)
+            # Not if it was cancelled or broke: what was cut off half-way is folded anew the next time.
+            self._keep(session)
+
+    def _keep(self, session: Session) -> None:
+        self._idle[session.id] = session
+        if len(self._idle) > SESSIONS_KEPT:
+            self._idle.popitem(last=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +115,12 @@ class Workflow:
     machine: Machine = field(repr=False)
     performer: Performer = field(repr=False)
     store: Store = field(repr=False)
-    _sessions: Sessions = field(init=False, repr=False, compare=False)
+    # Shared by copies on the same store, so that they queue as well.
+    _sessions: Sessions | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_sessions", Sessions(self.store))
+        if self._sessions is None:
+            object.__setattr__(self, "_sessions", Sessions(self.store))
 
     def run(
         self,
@@ -132,22 +165,24 @@ class Workflow:
             raise UsageError(
                 "give a message or responses, not both: a message withdraws what the responses would answer"
             )
-        if responses is not None:
+        if responses:
             session_id = _session_of(responses, session_id)
         if said is None and session_id is None:
             raise UsageError("nothing to do: give a message, responses, or the session_id to resume")
         given = session_id if session_id is not None else f"session-{uuid.uuid4().hex[:12]}"
-        if not given or not given.isprintable():
-            raise UsageError(f"a session id is a printable, non-empty string; got {given!r}")
+        odd = not isinstance(given, str)  # pyright: ignore[reportUnnecessaryIsInstance] -- not everybody checks types
+        if odd or not given or any(category(each) in ("Cc", "Cs") for each in given):
+            raise UsageError(f"a session id is a string without control characters, and not empty; got {given!r}")
 
         async def work(emit: Emit) -> RunResult:
+            assert self._sessions is not None
             async with self._sessions.hold(given, self.machine) as session:
                 return await self._work(session, said and UserSaid(said, target or ""), responses or {}, stream, emit)
 
         return Run(given, work)
 
     async def session(self, session_id: str) -> SessionView:
-        """Look at a session without touching it.
+        """Look at a session without touching it: as it stands in the journal, whoever is at work on it.
 
         Raises:
             SessionNotFound: if the store has none of that id.
@@ -156,7 +191,7 @@ class Workflow:
         await session.refresh()
         state = session.state
         if not state.seq:
-            raise await self._not_found(session_id)
+            raise _not_found(session_id)
         return SessionView(
             session_id, run_state(state), state.speaker, state.transcript, pending(session_id, state), state.seq
         )
@@ -171,13 +206,19 @@ class Workflow:
 
     def with_store(self, store: Store) -> "Workflow":
         """The same team on another store."""
-        return replace(self, store=store)
+        return replace(self, store=store, _sessions=None)
 
     async def _work(
         self, session: Session, said: UserSaid | None, responses: Mapping[str, Any], stream: bool, emit: Emit
     ) -> RunResult:
-        if not session.state.seq and said is None:
-            raise await self._not_found(session.id)
+        state = session.state
+        if not state.seq and said is None:
+            raise _not_found(session.id)
+        if state.workflow not in ("", self.name):
+            raise UsageError(
+                f"session {session.id!r} belongs to the team {state.workflow!r}, not to {self.name!r}; "
+                "use another session id, or build the team under that name"
+            )
         inputs: list[Input] = [said] if said else [Resumed(), *self._answers(session, responses)]
         before = len(session.state.transcript)
         narrator = Narrator(session, emit)
@@ -199,6 +240,8 @@ class Workflow:
         return RunResult(session.id, run_state(state), new, state.transcript, pending(session.id, state))
 
     def _answers(self, session: Session, responses: Mapping[str, Any]) -> list[Answer]:
+        if len(responses) > 1 and any(isinstance(value, Terminate) for value in responses.values()):
+            raise UsageError("terminate() ends the conversation; give no other response with it")
         answers: list[Answer] = []
         for request, value in responses.items():
             local = request.rpartition("/")[2]
@@ -219,12 +262,10 @@ class Workflow:
             answers.append(Answer(local, response))
         return answers
 
-    async def _not_found(self, session_id: str) -> SessionNotFound:
-        known = [each.session_id for each in await self.store.sessions()][-5:]
-        return SessionNotFound(
-            f"no session {session_id!r} in this store; latest: {', '.join(map(repr, known)) or 'none'}. "
-            "Give a message as well to start it."
-        )
+
+def _not_found(session_id: str) -> SessionNotFound:
+    # Not which ones there are: an id may be all that somebody needs to answer for somebody else.
+    return SessionNotFound(f"no session {session_id!r} in this store; give a message as well to start it")
 
 
 def _session_of(responses: Mapping[str, Any], session_id: str | None) -> str:

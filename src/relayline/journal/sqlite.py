@@ -1,6 +1,7 @@
 """Journals in one SQLite file: WAL, one writer thread, safe for several processes."""
 
 import asyncio
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -107,7 +108,8 @@ class SqliteCheckpointStorage(Store):
             await writer.close()
 
     async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        self._writer = self._writer or _Writer(self.path)
+        if self._writer is None or self._writer.pid != os.getpid():
+            self._writer = _Writer(self.path)  # a forked child inherits neither threads nor a usable connection
         try:
             return await self._writer.do(work)
         except (sqlite3.Error, OSError, ValueError) as error:
@@ -118,6 +120,7 @@ class _Writer:
     """One thread and the one connection it opens when it is first used."""
 
     def __init__(self, path: Path) -> None:
+        self.pid = os.getpid()
         self._path = path
         self._thread = ThreadPoolExecutor(1, "relayline-sqlite")
         self._db: sqlite3.Connection | None = None  # touched by the thread only

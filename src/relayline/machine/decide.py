@@ -240,7 +240,11 @@ class _Draft:
     def tool_done(self, given: ToolDone) -> None:
         for turn in self.state.open.values():
             for each in turn.calls:
-                if each.call.id == given.effect and each.stage == "started" and each.result is None:
+                if each.call.id == given.effect and each.stage in ("started", "unclear") and each.result is None:
+                    # Whoever was asked what became of it need not find out any more.
+                    for request in list(self.state.requests.values()):
+                        if request.call and request.call.id == given.effect:
+                            self.add(Answered(request.request, "withdrawn"))
                     self.result(turn.number, each.call, given.content, given.outcome)
                     self.settle(turn.number)
                     return
@@ -281,7 +285,7 @@ class _Draft:
         turn = self.state.open[number]
         left = [each.call for each in turn.calls if each.result is None]
         if not turn.calls:
-            self.stop_repairing(turn)
+            self.stop_exhausted(turn)
         if not left or any(each.stage != "parked" for each in turn.calls if each.result is None):
             return
         edge = self.machine.pattern.exits(turn.agent).get(left[0].name)
@@ -321,8 +325,8 @@ class _Draft:
             self.add(TurnEnded(turn.number, turn.agent))
             self.follow(Stop("stopped") if limits.on_loop == "stop" else AskUser(turn.agent))
 
-    def stop_repairing(self, turn: Turn) -> None:
-        """End the turn of an agent that gets nothing right."""
+    def stop_exhausted(self, turn: Turn) -> None:
+        """End the turn of an agent that gets nothing right, or goes on and on."""
         objection = self.machine.limits.exhausted(turn)
         if objection:
             self.add(Warned(objection.code, objection.why, turn.agent))

@@ -31,6 +31,7 @@ class Limits:
     hops: int | None = 20
     cycles: bool = False
     misses: int = 5
+    steps: int | None = 100
     on_loop: OnLoop = "tell_model"
     fallback: str = ""
 
@@ -46,6 +47,10 @@ class Limits:
 
     def exhausted(self, turn: Turn) -> Objection | None:
         """Why ``turn`` should end, or None."""
-        if turn.misses < self.misses:
-            return None
-        return Objection("repair_limit", f"{turn.misses} replies of {turn.agent} in a row came to nothing but errors")
+        if turn.misses >= self.misses:
+            return Objection(
+                "repair_limit", f"{turn.misses} replies of {turn.agent} in a row came to nothing but errors"
+            )
+        if self.steps is not None and turn.step >= self.steps:
+            return Objection("step_limit", f"{turn.agent} called tools in {turn.step} replies of one turn")
+        return None

@@ -50,7 +50,7 @@ class Log(Sequence[T], Generic[T]):
         return iter(self._items[: self._size])
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Log) and self[:] == other[:]
+        return isinstance(other, Log | list | tuple) and self[:] == list(cast("Sequence[object]", other))
 
     def __hash__(self) -> int:
         raise TypeError("a Log is compared by content and not hashable")

@@ -82,6 +82,7 @@ class State:
     """
 
     seq: int = 0
+    workflow: str = ""
     fingerprint: str = ""
     spoken: Log[Spoken] = field(default_factory=Log[Spoken])
     transcript: Log[Message] = field(default_factory=Log[Message])
@@ -165,7 +166,7 @@ def evolve(state: State, fact: Fact) -> State:
         case Finished():
             return replace(state, seq=seq, finished=fact.reason, due=None)
         case SessionStarted():
-            return replace(state, seq=seq, fingerprint=fact.fingerprint)
+            return replace(state, seq=seq, workflow=fact.workflow, fingerprint=fact.fingerprint)
         case _:
             assert_never(fact)
 

@@ -51,15 +51,10 @@ def mesh(agents: Sequence[str]) -> tuple[Edge, ...]:
 def tool_names(agents: Sequence[str]) -> Mapping[str, str]:
     """The handoff tool's name for each agent, acceptable to every provider and unique in the team.
 
-    A name that is plain already is kept. Where letters had to go, were too many or stand for two agents, a hash of the
-    whole name tells them apart; it depends on the name alone, so it stays when the team changes.
+    A name that is plain already is kept. Where letters had to go or were too many, a hash of the whole name is added.
+    It depends on this one name alone, so that a tool means the same agent whoever else joins the team.
     """
-    slugs = {agent: _slug(agent) for agent in agents}
-    taken = list(slugs.values())
-    return {
-        agent: PREFIX + (slug if slug == agent or (slug and taken.count(slug) == 1) else _hashed(agent, slug))
-        for agent, slug in slugs.items()
-    }
+    return {agent: PREFIX + (agent if _slug(agent) == agent else _hashed(agent, _slug(agent))) for agent in agents}
 
 
 def tool_name(written: str) -> str:

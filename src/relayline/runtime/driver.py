@@ -5,9 +5,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
+from relayline.errors import SequenceConflict
 from relayline.events import Entry
 from relayline.machine.effects import effects
-from relayline.machine.inputs import EffectFailed, Input
+from relayline.machine.inputs import EffectFailed, Input, ToolDone
 from relayline.runtime.perform import Context, Perform
 from relayline.runtime.session import Session
 
@@ -28,7 +29,7 @@ async def drive(
     try:
         while True:
             if inputs:
-                await show(await session.commit(inputs))
+                await show(await _commit(session, inputs))
             wanted = {effect.id: effect for effect in effects(session.state)}
             if not wanted:
                 return cause
@@ -42,6 +43,18 @@ async def drive(
         for task in running.values():
             task.cancel()
         await asyncio.gather(*running.values(), return_exceptions=True)
+
+
+async def _commit(session: Session, inputs: Sequence[Input]) -> Sequence[Entry]:
+    try:
+        return await session.commit(inputs)
+    except SequenceConflict:
+        # Somebody else has taken the session up. What a tool did is theirs to go on with, and must not be lost.
+        done = [each for each in inputs if isinstance(each, ToolDone)]
+        if done:
+            await session.refresh()
+            await session.commit(done)
+        raise
 
 
 async def _next(running: Running, wanted: Mapping[str, Callable[[], Coroutine[Any, Any, Input]]]) -> list[Input]:

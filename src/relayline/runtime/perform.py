@@ -2,11 +2,12 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, assert_never
+from typing import Any, TypeAlias, assert_never, cast
 
-from relayline.agent import Agent, ChatRequest, ReplyInfo, ToolSpec
+from relayline.agent import Agent, ChatRequest, Chunk, ReplyInfo, ToolSpec
 from relayline.errors import BuildError
 from relayline.journal.codec import checked
 from relayline.machine.effects import CallModel, Effect, Judge, RunTool
@@ -84,9 +85,9 @@ class Performer:
             key = f"{session.id}/{effect.id}"
             given = ToolContext(session.id, effect.agent, effect.id, key, session.state.transcript)
             return ToolDone(effect.id, valid(await tool.call(effect.call.arguments, given)))
-        except (Exception, asyncio.CancelledError) as error:
+        except (Exception, asyncio.CancelledError, SystemExit) as error:  # argparse and its kin exit
             _unless_cancelled(error)
-            return ToolDone(effect.id, valid(f"{type(error).__name__}: {error}"), "error")
+            return ToolDone(effect.id, valid(f"{type(error).__name__}: {_told(error)}"), "error")
 
     async def _judge(self, effect: Judge, context: Context) -> Input:
         if self.condition is None:
@@ -109,7 +110,29 @@ def _unless_cancelled(error: BaseException) -> None:
 
 
 def _failed(effect: str, error: BaseException, prefix: str = "") -> EffectFailed:
-    return EffectFailed(effect, type(error).__name__, valid(f"{prefix}{error}"), error)
+    return EffectFailed(effect, type(error).__name__, valid(prefix + _told(error)), error)
+
+
+def _told(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "(it cannot say what is wrong)"
+
+
+def _strings(chunk: object, *values: object) -> None:
+    if not all(isinstance(value, str) for value in values):
+        raise TypeError(f"names, ids and arguments (as JSON text) are strings; got {chunk!r:.160}")
+
+
+@asynccontextmanager
+async def _closing(chunks: AsyncIterator[Chunk]) -> AsyncGenerator[AsyncIterator[Chunk]]:
+    """Close a client's generator where it was run: left to the garbage collector, it would end in another task."""
+    try:
+        yield chunks
+    finally:
+        if isinstance(chunks, AsyncGenerator):
+            await cast("AsyncGenerator[Chunk]", chunks).aclose()
 
 
 @dataclass(slots=True)
@@ -123,9 +146,15 @@ class _Reply:
 
     def call(self, call: ToolCall) -> None:
         self.close()
+        _strings(call, call.id, call.name, call.arguments)
         self.parts.append(ToolCall(call.id, valid(call.name), valid(call.arguments)))
 
     def inform(self, info: ReplyInfo) -> None:
+        if not isinstance(info, ReplyInfo):  # pyright: ignore[reportUnnecessaryIsInstance] -- a client is not ours
+            raise TypeError(f"a client yields str, ToolCall or ReplyInfo; got {info!r:.80}")
+        _strings(info, info.model)
+        if not all(type(count) is int and count >= 0 for count in (info.input_tokens, info.output_tokens)):
+            raise TypeError(f"tokens are counted in whole numbers; got {info!r:.160}")
         self.model = valid(info.model) or self.model
         self.input_tokens = info.input_tokens or self.input_tokens
         self.output_tokens = info.output_tokens or self.output_tokens
@@ -147,15 +176,16 @@ async def reply(seat: Seat, effect: str, context: Context) -> ModelReplied:
     request = ChatRequest(seat.agent, context.session.view(name), seat.specs)
     whole = _Reply()
     emit = context.emit
-    async for chunk in client.stream(request):
-        if isinstance(chunk, str):
-            whole.words.append(chunk)
-            if emit is not None and chunk:
-                await emit(name, chunk)
-        elif isinstance(chunk, ToolCall):
-            whole.call(chunk)
-        else:
-            whole.inform(chunk)
+    async with _closing(client.stream(request)) as chunks:
+        async for chunk in chunks:
+            if isinstance(chunk, str):
+                whole.words.append(chunk)
+                if emit is not None and chunk:
+                    await emit(name, chunk)
+            elif isinstance(chunk, ToolCall):
+                whole.call(chunk)
+            else:
+                whole.inform(chunk)
     whole.close()
     calls = [part for part in whole.parts if isinstance(part, ToolCall)]
     problems = {number: problem for number, call in enumerate(calls) if (problem := _problem(seat, call))}
@@ -167,4 +197,7 @@ async def reply(seat: Seat, effect: str, context: Context) -> ModelReplied:
 def _problem(seat: Seat, call: ToolCall) -> str | None:
     """What is wrong with a call, before a person is asked to approve it."""
     tool = seat.tools.get(call.name) or seat.payloads.get(call.name)
-    return None if tool is None else tool.problem(call.arguments)
+    try:
+        return None if tool is None else tool.problem(call.arguments)
+    except Exception as error:  # a user's own validator
+        return valid(f"Not run: its arguments could not be checked: {_told(error)}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, cast
 
 from relayline.errors import UsageError
-from relayline.events import Asked
+from relayline.events import Ask, Asked
 from relayline.journal.codec import checked
 from relayline.machine.inputs import Approval, OutcomeTold, Response, Terminate, Words
 from relayline.machine.state import State
@@ -97,13 +97,20 @@ def _last_words(state: State, agent: str) -> tuple[Message, ...]:
     return tuple(message for message in state.transcript.since(start) if message.author_name == agent)
 
 
+ANSWERS: Mapping[Ask, type[Words | Approval | OutcomeTold]] = {
+    "user_input": Words,
+    "approval": Approval,
+    "outcome": OutcomeTold,
+}
+
+
 def as_response(asked: Asked, value: object) -> Response:
     """Take whatever is unambiguous as the answer to ``asked``.
 
     Raises:
         UsageError: if it is no answer to this kind of request.
     """
-    if isinstance(value, Words | Terminate | Approval | OutcomeTold):
+    if isinstance(value, (ANSWERS[asked.ask], Terminate)):
         return value
     if asked.ask == "user_input" and isinstance(value, str | Message | list | tuple):
         return _words(cast("str | Message | Sequence[str | Message]", value))
@@ -122,7 +129,7 @@ def as_response(asked: Asked, value: object) -> Response:
 def _words(answer: str | Message | Sequence[str | Message]) -> Response:
     several: Sequence[Any] = [answer] if isinstance(answer, str | Message) else answer
     if not several:
-        return Terminate()
+        raise UsageError("an answer holds at least one message; .terminate() ends the conversation")
     return Words(tuple(user_message(each) for each in several))
 
 

@@ -1,14 +1,14 @@
 """A run: iterate over it, await it, or close it."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
+from relayline.errors import RunClosed, UsageError
 from relayline.runtime.stream import Emit, RunResult, WorkflowEvent
 
-Work: TypeAlias = Callable[[Emit], Awaitable[RunResult]]
+Work: TypeAlias = Callable[[Emit], Coroutine[Any, Any, RunResult]]
 
 WAITING_EVENTS = 1024
 """How many events a slow reader may be behind before the run waits for it."""
@@ -17,9 +17,10 @@ WAITING_EVENTS = 1024
 class Run:
     """One call of `Workflow.run`: nothing happens before it is iterated, awaited or entered.
 
-    ``async for event in run`` gives the events as they happen; ``await run`` gives the `RunResult`, also after the
-    iteration. Both raise what the run failed with. Leaving the iteration, ``aclose()`` and the end of ``async with``
-    cancel what is in flight; the session stays at its last fact and can be run again.
+    ``async for event in run`` gives the events as they happen, once; ``await run`` gives the `RunResult`, as often as
+    you like, also after the iteration. Both raise what the run failed with. Leaving the iteration, ``aclose()`` and
+    the end of ``async with`` cancel what is in flight; the session stays at its last fact and can be run again, but
+    not inside the loop over a run of it, which would wait for the loop that waits for it.
     """
 
     def __init__(self, session_id: str, work: Work) -> None:
@@ -28,21 +29,27 @@ class Run:
         self._events: asyncio.Queue[WorkflowEvent | None] = asyncio.Queue(WAITING_EVENTS)
         self._pump: asyncio.Task[RunResult] | None = None
         self._read = False
+        self._closed = False
 
     async def __aiter__(self) -> AsyncGenerator[WorkflowEvent, None]:
         # A generator, so that a reader who just walks away closes the run; the work is in a task of its own, because a
         # generator must not be suspended inside a task group or timeout of its producer.
-        self._start()
+        if self._read:
+            raise UsageError("a run is iterated once; await it for its result, or run the session again")
+        self._read = True
+        pump = self._start()
         try:
-            while not self._read and (event := await self._events.get()) is not None:
-                yield event
-            self._read = True
-            await self._result()
+            while not (pump.done() and self._events.empty()):
+                event = await self._events.get()
+                if event is not None:
+                    yield event
+            if not self._closed:
+                self._result(pump)
         finally:
             await self.aclose()
 
     def __await__(self) -> Generator[Any, None, RunResult]:
-        return self._drain().__await__()
+        return self._finish().__await__()
 
     async def __aenter__(self) -> Self:
         self._start()
@@ -54,35 +61,40 @@ class Run:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Stop here. Harmless on a run that is over, or was never begun."""
-        self._read = True
+        """Stop here. Harmless on a run that is over; one that was never begun never will."""
+        if self._pump is None or not self._pump.done():
+            self._closed = True
         if self._pump is not None and not self._pump.done():
             self._pump.cancel()
             await asyncio.wait([self._pump])
 
-    def _start(self) -> None:
+    def _start(self) -> asyncio.Task[RunResult]:
         if self._pump is None:
-            self._pump = asyncio.create_task(self._run(), name=f"relayline {self.session_id}")
+            if self._closed:
+                raise _closed(self.session_id)
+            self._pump = asyncio.create_task(self._work(self._events.put), name=f"relayline {self.session_id}")
+            self._pump.add_done_callback(self._wake)
+        return self._pump
 
-    async def _run(self) -> RunResult:
-        try:
-            result = await self._work(self._events.put)
-        except asyncio.CancelledError:
-            # Whoever cancels has stopped reading, so a full queue would be waited for in vain.
-            with suppress(asyncio.QueueFull):
-                self._events.put_nowait(None)
-            raise
-        except BaseException:
-            await self._events.put(None)
-            raise
-        await self._events.put(None)
-        return result
+    def _wake(self, pump: asyncio.Task[RunResult]) -> None:
+        if not pump.cancelled():
+            pump.exception()  # looked at: whoever leaves a failed run early has seen it fail
+        if self._events.empty():
+            self._events.put_nowait(None)  # for a reader that waits; any other sees that the pump is done
 
-    async def _drain(self) -> RunResult:
-        async for _ in self:
-            pass
-        return await self._result()
+    async def _finish(self) -> RunResult:
+        pump = self._start()
+        if not self._read:
+            async for _ in self:
+                pass
+        await asyncio.wait([pump])
+        return self._result(pump)
 
-    async def _result(self) -> RunResult:
-        assert self._pump is not None
-        return await self._pump
+    def _result(self, pump: asyncio.Task[RunResult]) -> RunResult:
+        if pump.cancelled():
+            raise _closed(self.session_id)
+        return pump.result()
+
+
+def _closed(session_id: str) -> RunClosed:
+    return RunClosed(f"this run of session {session_id!r} was closed before it ended; run the session again to go on")
