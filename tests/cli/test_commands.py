@@ -242,6 +242,29 @@ flowchart LR
 """)
 
 
+def test_a_graph_shows_what_an_edge_asks(tmp_path: Path):
+    """Edges nobody chooses, that a person approves, and where the conversation goes afterwards."""
+    path = tmp_path / "terms.py"
+    path.write_text(
+        "from relayline import Agent, HandoffBuilder\n"
+        'builder = HandoffBuilder(name="terms", participants=[Agent(name) for name in "abc"])\n'
+        'builder.add_handoff("a", "b", always=True).add_handoff("b", "c", approval="always_require", returns="caller")\n'
+        "workflow = builder.build()\n"
+    )
+    assert call("graph", str(path)).output == snapshot("""\
+team terms
+
+a (start)
+  => b: (always)
+
+b
+  -> c: (a person approves, then back to the caller)
+
+c (end)
+""")
+    assert "a0 ==>" in call("graph", str(path), "--format", "mermaid").output
+
+
 def test_what_the_model_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """It says what it is, whose, and that it is not here yet."""
     monkeypatch.setenv("RELAYLINE_CACHE", str(tmp_path / "cache"))

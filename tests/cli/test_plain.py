@@ -5,11 +5,12 @@ import io
 import pytest
 from inline_snapshot import snapshot
 
-from relayline import ToolCall, WorkflowEvent
+from relayline import HandoffBuilder, ToolCall, WorkflowEvent
 from relayline.cli.conversation import Move, Respond, Say
 from relayline.cli.plain import PipedPerson, PlainScreen
 from relayline.runtime.requests import FunctionApprovalRequestContent as Approval
 from relayline.runtime.requests import InterruptedCallRequest as Interrupted
+from relayline.testing import ScriptedClient, handoff_to
 from tests.cli.stories import recorded
 
 
@@ -92,3 +93,33 @@ async def test_lines_with_nothing_on_them_are_skipped():
     piped = Piped("\n  \n\x1b[A\x00\n\x1b[1mhello\r\n")
     assert await piped.person.say() == Say("hello")
     assert await piped.person.say() is None
+
+
+async def test_a_return_and_a_warning():
+    """Who gives the conversation back is a line like any handoff; a warning is about the program and stands aside."""
+    client = ScriptedClient(
+        {"a": [handoff_to("b"), handoff_to("b"), handoff_to("c"), "So."], "b": ["B.", "B."], "c": [handoff_to("a")]}
+    )
+    agents = [client.as_agent(name) for name in "abc"]
+    team = (
+        HandoffBuilder(participants=agents)
+        .add_handoff("a", "b", returns="caller")
+        .add_handoff("a", "c")
+        .add_handoff("c", "a")
+    )
+    piped = Piped()
+    async for event in team.with_loop_control(max_hops=4).build().run("hi"):
+        piped.screen.show(event)
+    assert piped.out.getvalue() == snapshot("""\
+-- a -> b
+b: B.
+-- b -> a (done)
+-- a -> b
+b: B.
+-- b -> a (done)
+   handoff_to_c() = error: Not taken: the conversation was handed over 4 times since the user last spoke. Answer the user yourself, or ask.
+a: So.
+""")
+    assert piped.aside.getvalue() == snapshot(
+        "warning: the conversation was handed over 4 times since the user last spoke\n"
+    )

@@ -10,7 +10,10 @@ from relayline.workflow import Workflow
 
 
 def as_mermaid(workflow: Workflow) -> str:
-    """A flowchart: the start agent rounded, terminal agents doubly framed, descriptions on the edges."""
+    """A flowchart: the start agent rounded, terminal agents doubly framed, edges with descriptions and terms.
+
+    A thick edge is taken whenever its source is done; any other is the source's choice.
+    """
     pattern = _handoffs(workflow)
     ids = {agent: f"a{number}" for number, agent in enumerate(pattern.agents)}
     lines = ["flowchart LR"]
@@ -18,13 +21,13 @@ def as_mermaid(workflow: Workflow) -> str:
         left, right = _shape(pattern, agent)
         lines.append(f'    {node}{left}"{_label(agent)}"{right}')
     for edge in pattern.edges:
-        label = f'|"{_label(edge.description)}"|' if edge.description else ""
-        lines.append(f"    {ids[edge.source]} -->{label} {ids[edge.target]}")
+        label = f'|"{_label(about)}"|' if (about := _about(edge)) else ""
+        lines.append(f"    {ids[edge.source]} {'==>' if edge.always else '-->'}{label} {ids[edge.target]}")
     return "\n".join(lines)
 
 
 def as_text(workflow: Workflow) -> str:
-    """An agent a paragraph, with the ways out of it."""
+    """An agent a paragraph, with the ways out of it: ``->`` if it chooses them, ``=>`` if it does not."""
     pattern = _handoffs(workflow)
     about = {agent.name: one_line(agent.description) for agent in workflow.agents}
     exits = _exits(pattern)
@@ -37,9 +40,22 @@ def _paragraph(pattern: Handoff, agent: str, about: Mapping[str, str], exits: Se
     first = one_line(agent) + (f" ({', '.join(marks)})" if marks else "")
     lines = [f"{first}: {about[agent]}" if about.get(agent) else first]
     for edge in exits:
-        why = f": {one_line(edge.description)}" if edge.description else ""
-        lines.append(f"  -> {one_line(edge.target)}{why}")
+        why = f": {one_line(terms)}" if (terms := _about(edge)) else ""
+        lines.append(f"  {'=>' if edge.always else '->'} {one_line(edge.target)}{why}")
     return "\n".join(lines)
+
+
+def _about(edge: Edge) -> str:
+    terms = [
+        term
+        for term, holds in (
+            ("always", edge.always),
+            ("a person approves", edge.approval),
+            (f"then back to the {edge.returns}", edge.returns != "stay"),
+        )
+        if holds
+    ]
+    return " ".join(filter(None, [edge.description, f"({', '.join(terms)})" if terms else ""]))
 
 
 def _handoffs(workflow: Workflow) -> Handoff:

@@ -54,6 +54,10 @@ class PlainScreen(Screen):
             case "handoff_sent":
                 why = f" ({one_line(event.data.reason)})" if event.data.reason else ""
                 self._line(f"-- {one_line(event.data.source)} -> {one_line(event.data.target)}{why}")
+            case "handed_back":
+                self._line(f"-- {one_line(event.data.source)} -> {one_line(event.data.target)} (done)")
+            case "warning":
+                self.tell(f"warning: {event.data.message}")
             case _:
                 pass
 

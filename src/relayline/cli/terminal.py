@@ -20,7 +20,6 @@ from relayline.cli.calls import arguments_of, written
 from relayline.cli.clean import Sieve, clean, one_line
 from relayline.cli.conversation import Opening, Screen
 from relayline.cli.wrap import Wrap
-from relayline.events import HandoffSent
 from relayline.messages import Message, ToolCall, ToolResult
 from relayline.runtime.requests import InterruptedCallRequest
 from relayline.runtime.stream import WorkflowEvent
@@ -109,7 +108,11 @@ class TerminalScreen(Screen):
             case "tool_result":
                 self._result(event.executor_id, event.data)
             case "handoff_sent":
-                self._divide(event.data)
+                self._divide(event.data.source, event.data.target, event.data.reason)
+            case "handed_back":
+                self._divide(event.data.source, event.data.target, "done")
+            case "warning":
+                self._remark(event.data.message, "yellow")
             case "retried":
                 self.tell("trying again")
             case "output":
@@ -187,12 +190,12 @@ class TerminalScreen(Screen):
         else:
             self._aside(f"  ! {one_line(result.name)}: {one_line(result.content)}", "yellow")
 
-    def _divide(self, handoff: HandoffSent) -> None:
+    def _divide(self, source: str, target: str, reason: str) -> None:
         self.leave()
         rule = self.glyphs.rule
-        line = Text.assemble((rule * 2 + " ", "dim"), self._name(handoff.source), (f" {self.glyphs.arrow} ", "dim"))
-        line.append_text(self._name(handoff.target))
-        why = Text(one_line(handoff.reason), "italic dim")
+        line = Text.assemble((rule * 2 + " ", "dim"), self._name(source), (f" {self.glyphs.arrow} ", "dim"))
+        line.append_text(self._name(target))
+        why = Text(one_line(reason), "italic dim")
         fits = line.cell_len + why.cell_len + 6 <= self._width()
         if why and fits:
             line.append(f" {self.glyphs.dot} ", "dim")
