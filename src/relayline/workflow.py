@@ -11,7 +11,7 @@ from typing import Any
 from unicodedata import category
 from weakref import WeakValueDictionary
 
-from relayline.agent import Agent, ChatClient
+from relayline.agent import Agent, ChatClient, ChatRequest
 from relayline.errors import (
     ConditionError,
     ModelError,
@@ -187,14 +187,30 @@ class Workflow:
         Raises:
             SessionNotFound: if the store has none of that id.
         """
-        session = Session(session_id, self.machine, self.store)
-        await session.refresh()
-        state = session.state
-        if not state.seq:
-            raise _not_found(session_id)
+        state = (await self._look(session_id)).state
         return SessionView(
             session_id, run_state(state), state.speaker, state.transcript, pending(session_id, state), state.seq
         )
+
+    async def preview(self, session_id: str, agent: Agent | str) -> ChatRequest:
+        """Exactly what ``agent``'s model would be given if it had to answer now.
+
+        Raises:
+            SessionNotFound: if the store has none of that id.
+            UsageError: if there is no such agent.
+        """
+        name = agent.name if isinstance(agent, Agent) else agent
+        if name not in self.performer.seats:
+            raise UsageError(f"no agent {name!r}; there are: {', '.join(self.performer.seats)}")
+        session = await self._look(session_id)
+        return self.performer.seats[name].request(session)
+
+    async def _look(self, session_id: str) -> Session:
+        session = Session(session_id, self.machine, self.store)
+        await session.refresh()
+        if not session.state.seq:
+            raise _not_found(session_id)
+        return session
 
     def with_client(self, client: ChatClient, *, override: bool = False) -> "Workflow":
         """The same team, speaking through ``client``: the agents that have none of their own, or all of them."""

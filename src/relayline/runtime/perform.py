@@ -43,6 +43,10 @@ class Seat:
     specs: tuple[ToolSpec, ...]
     payloads: Mapping[str, Tool] = field(default_factory=dict[str, Tool])
 
+    def request(self, session: Session) -> ChatRequest:
+        """What the agent's model is given, as the session stands."""
+        return ChatRequest(self.agent, session.view(self.agent.name), self.specs)
+
 
 @dataclass(frozen=True, slots=True)
 class Performer:
@@ -173,7 +177,7 @@ async def reply(seat: Seat, effect: str, context: Context) -> ModelReplied:
     client = seat.agent.client
     assert client is not None, "Workflow.run has made sure"
     name = seat.agent.name
-    request = ChatRequest(seat.agent, context.session.view(name), seat.specs)
+    request = seat.request(context.session)
     whole = _Reply()
     emit = context.emit
     async with _closing(client.stream(request)) as chunks:
