@@ -71,14 +71,14 @@ def list_orders(email: Email) -> str:
 @tool
 def change_address(
     order_number: OrderNumber,
-    address: Annotated[str, "The new delivery address: street, number and town", Field(min_length=5, max_length=200)],
+    address: Annotated[str, "The new delivery address (street, number, town)", Field(min_length=5, max_length=200)],
 ) -> str:
     """Send an order to another address: change where it will be delivered."""
     return open_shop().change_address(order_number, address)
 
 
 @tool
-def start_return(order_number: OrderNumber, reason: Annotated[Reason, "Why the customer sends it back"]) -> str:
+def start_return(order_number: OrderNumber, reason: Annotated[Reason, "Why it goes back"]) -> str:
     """Return an order: send it back because it arrived broken, is wrong or no longer wanted."""
     return open_shop().start_return(order_number, reason)
 
@@ -254,7 +254,7 @@ workflow = (
     HandoffBuilder(name="support", participants=[triage, orders, returns, fraud])
     .with_start_agent(triage)
     .add_handoff(triage, orders)
-    .add_handoff(triage, returns, description=f"{returns.description} And payments or charges that look wrong.")
+    .add_handoff(triage, returns, description=f"{returns.description} And payments or charges that look wrong, or somebody else in the account.")
     .add_handoff(orders, [triage, returns])
     .add_handoff(returns, [triage, orders])
     .add_handoff(
