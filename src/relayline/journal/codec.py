@@ -7,7 +7,7 @@ the closed set of facts: what this release does not know is refused with a sente
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from typing import Annotated, Any, cast
 
@@ -96,12 +96,13 @@ def _default(of: Any) -> Any:
 def _plain(value: Any) -> Any:
     if isinstance(value, str | int | float | None):
         return value
+    kind = cast("type[Any]", type(value))
+    if is_dataclass(kind):  # before the abstract classes, which are slow to ask
+        shown = ((name, getattr(value, name), default) for name, default in _shape(kind))
+        return {name: _plain(each) for name, each, default in shown if each != default}
     if isinstance(value, Mapping):
         return _json_value(cast("object", value), DEEPEST)
-    if isinstance(value, Sequence):
-        return [_plain(each) for each in cast("Sequence[Any]", value)]
-    shown = ((name, getattr(value, name), default) for name, default in _shape(cast("type[Any]", type(value))))
-    return {name: _plain(each) for name, each, default in shown if each != default}
+    return [_plain(each) for each in cast("Sequence[Any]", value)]
 
 
 def checked(metadata: Mapping[str, JSON]) -> Mapping[str, JSON]:

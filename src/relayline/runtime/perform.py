@@ -2,8 +2,7 @@
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, assert_never, cast
 
@@ -129,16 +128,6 @@ def _strings(chunk: object, *values: object) -> None:
         raise TypeError(f"names, ids and arguments (as JSON text) are strings; got {chunk!r:.160}")
 
 
-@asynccontextmanager
-async def _closing(chunks: AsyncIterator[Chunk]) -> AsyncGenerator[AsyncIterator[Chunk]]:
-    """Close a client's generator where it was run: left to the garbage collector, it would end in another task."""
-    try:
-        yield chunks
-    finally:
-        if isinstance(chunks, AsyncGenerator):
-            await cast("AsyncGenerator[Chunk]", chunks).aclose()
-
-
 @dataclass(slots=True)
 class _Reply:
     parts: list[Text | ToolCall] = field(default_factory=list[Text | ToolCall])
@@ -180,7 +169,8 @@ async def reply(seat: Seat, effect: str, context: Context) -> ModelReplied:
     request = seat.request(context.session)
     whole = _Reply()
     emit = context.emit
-    async with _closing(client.stream(request)) as chunks:
+    chunks = client.stream(request)
+    try:
         async for chunk in chunks:
             if isinstance(chunk, str):
                 whole.words.append(chunk)
@@ -190,6 +180,10 @@ async def reply(seat: Seat, effect: str, context: Context) -> ModelReplied:
                 whole.call(chunk)
             else:
                 whole.inform(chunk)
+    finally:
+        # Here, where it was run: left to the garbage collector, a generator would end in another task.
+        if isinstance(chunks, AsyncGenerator):
+            await cast("AsyncGenerator[Chunk]", chunks).aclose()
     whole.close()
     calls = [part for part in whole.parts if isinstance(part, ToolCall)]
     problems = {number: problem for number, call in enumerate(calls) if (problem := _problem(seat, call))}
