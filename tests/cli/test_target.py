@@ -87,8 +87,8 @@ def test_the_example_is_the_default():
         ("made:later", "give a function that is not async"),
         ("empty.py", "there is no team in empty.py; it has no workflow at all"),
         ("two.py", "there is more than one team in two.py; say which, with :NAME. It has one, two"),
-        ("unbuildable.py:team", "the team cannot be built as declared\n- two participants are called 'a'"),
-        ("broken.py", "- unknown agent 'x'"),
+        ("unbuildable.py:team", "the team cannot be built as declared\n- RL102 two participants are called 'a'"),
+        ("broken.py", "- RL101 unknown agent 'x'"),
     ],
 )
 def test_what_is_wrong_is_said(target: str, says: str):

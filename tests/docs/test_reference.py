@@ -9,10 +9,14 @@ from typing import get_args
 from relayline import errors
 from relayline.events import Ask, Ending, Fact, Settled
 from relayline.journal.codec import VERSION, decode, encode
+from relayline.machine.limits import Limits, OnLoop
+from relayline.machine.patterns import AUTONOMOUS_TURNS
 from relayline.messages import Outcome, Part
 from relayline.runtime.stream import EventType, WorkflowEvent, WorkflowRunState
 
-REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
+ROOT = Path(__file__).parents[2]
+REFERENCE = ROOT / "docs" / "reference"
+SOURCE = ROOT / "src" / "relayline"
 FACTS = {kind.__dataclass_fields__["type"].default: kind for kind in get_args(Fact)}
 
 
@@ -101,3 +105,27 @@ def test_every_value_with_a_meaning_is_listed():
 def test_the_format_is_the_one_described():
     """Raising the format means reading this page again."""
     assert f'"version":{VERSION}' in (REFERENCE / "journal.md").read_text("utf-8")
+
+
+def test_every_code_of_a_build_problem_is_described_once():
+    """Whoever is told a code finds it, and a code that is given no more is not described."""
+    described = [code(cells[0])[0] for cells in rows("build-problems.md") if code(cells[0])]
+    given = set(re.findall(r"\bRL\d{3}\b", (SOURCE / "builders.py").read_text("utf-8")))
+    assert described == sorted(given)
+
+
+def test_every_code_of_a_warning_is_described_once():
+    """The codes are those of the limits, and the words for `on_loop` those that a builder takes."""
+    page = "../how-to/loops-and-autonomy.md"
+    first = [code(cells[0])[0] for cells in rows(page) if code(cells[0])]
+    given = re.findall(r'Objection\(\s*"(\w+)"', (SOURCE / "machine" / "limits.py").read_text("utf-8"))
+    assert set(first) - {"code", "on_loop"} == {*given, *(f'"{word}"' for word in get_args(OnLoop))}
+    assert len(first) == len(set(first))
+
+
+def test_the_limits_a_page_names_are_the_defaults():
+    """A default that changes is changed where it is promised."""
+    limits, page = Limits(), (REFERENCE.parent / "how-to" / "loops-and-autonomy.md").read_text("utf-8")
+    for said in (f"| {limits.hops} handoffs", f"| {limits.misses} replies", f"| {limits.steps} replies"):
+        assert said in page
+    assert f"it is {AUTONOMOUS_TURNS} times in a row" in page
