@@ -6,7 +6,7 @@ import pytest
 from inline_snapshot import snapshot
 from pydantic import BaseModel
 
-from relayline import Agent, BuildError, HandoffBuilder, UsageError, Workflow, tool
+from relayline import Agent, BuildError, HandoffBuilder, ToolCall, UsageError, Workflow, tool
 from relayline.events import HandoffSent
 from relayline.testing import ScriptedClient, call, handoff_to
 
@@ -173,7 +173,7 @@ def test_contracts_that_contradict_themselves_are_told_at_build() -> None:
         builder.build()
     assert list(raised.value.problems) == snapshot(
         [
-            "RL112 no model chooses the handoff from 'b', so it can carry no payload and need no approval",
+            "RL112 no model chooses the handoff from 'b', so it has no payload, no approval and no way back",
             "RL103 approval is 'maybe' in add_handoff; allowed: always_require, never_require",
             "RL103 returns is 'never' in add_handoff; allowed: stay, caller, start",
             "RL111 'a' always hands over to 'b' and to 'c'; it can to one only",
@@ -189,3 +189,58 @@ def test_the_fact_of_a_plain_handoff_has_not_grown() -> None:
         encode(HandoffSent(1, "a", "b", "why"))
         == '{"type":"handoff_sent","turn":1,"source":"a","target":"b","reason":"why"}'
     )
+
+
+@pytest.mark.parametrize("number", ["NaN", "1e999", "-Infinity"])
+async def test_a_payload_no_journal_can_hold_goes_back_to_the_sender(number: str) -> None:
+    """Declared or not, the model reads what is wrong and tries again."""
+    for edge in ({"payload": Ticket}, {}):
+        wrong = ToolCall("", "handoff_to_desk", f'{{"payload": {{"order": "A", "amount": {number}}}}}')
+        client = ScriptedClient({"triage": [wrong, handoff_to("desk", payload={"order": "A"})], "desk": ["I see."]})
+        assert (await team(client, **edge).run("hi")).text == "I see."
+        assert client.requests[1].messages[-1].tool_results[0].outcome == "error"
+
+
+async def test_what_an_edge_does_not_declare_is_not_handed_on() -> None:
+    """A payload that nobody asked for stays with the one who wrote it."""
+    client = ScriptedClient({"triage": [handoff_to("desk", payload={"x": 1})], "desk": ["I see."]})
+    events = [event async for event in team(client).run("hi")]
+    assert [event.data.payload for event in events if event.type == "handoff_sent"] == [None]
+
+
+async def test_who_gets_the_conversation_back_has_its_autonomous_turns_again() -> None:
+    """They are counted anew, as after a handoff."""
+    client = ScriptedClient({"a": [handoff_to("b"), "a1", "a2", "a3"], "b": ["b1", "b2", "b3"]})
+    agents = [Agent(name, client=client) for name in "ab"]
+    builder = HandoffBuilder(participants=agents).add_handoff("a", "b", returns="caller")
+    result = await builder.with_autonomous_mode(turn_limits={"a": 2, "b": 2}).build().run("go")
+    assert result.text.split() == ["b1", "b2", "b3", "a1", "a2", "a3"]
+
+
+async def test_an_agent_the_user_turned_to_keeps_the_conversation() -> None:
+    """A visit that would have ended with the start agent is over when the user turns to a third."""
+    client = ScriptedClient({"a": [handoff_to("b")], "b": ["Yes?"], "c": ["Here.", "Still here."]})
+    agents = [Agent(name, client=client) for name in "abc"]
+    builder = HandoffBuilder(participants=agents).add_handoff("a", "b", returns="start").add_handoff("a", "c")
+    workflow = builder.add_handoff("b", "a").add_handoff("c", "a").build()
+    await workflow.run("hi", session_id="s")
+    await workflow.run("c?", session_id="s", to="c")
+    assert (await workflow.run("and?", session_id="s")).text == "Still here."
+
+
+def test_a_payload_without_a_schema_is_one_problem_of_the_list() -> None:
+    """Not an exception of its own."""
+    agents = [Agent("a"), Agent("b")]
+    with pytest.raises(BuildError, match="RL110"):
+        HandoffBuilder(participants=agents).add_handoff("a", "b", payload={"x": 1}).build()  # type: ignore[arg-type]
+    with pytest.raises(BuildError, match="RL108 the prompt of 'a'"):
+        HandoffBuilder(participants=agents).with_autonomous_mode(prompts={"a": " "}).build()
+
+
+async def test_an_autonomous_agent_that_gets_nothing_right_is_not_prompted_again() -> None:
+    """The user is asked, whatever autonomy it has."""
+    client = ScriptedClient(*[call("nothing_like_it")] * 5)
+    agents = [Agent("a", client=client), Agent("b", client=client)]
+    result = await HandoffBuilder(participants=agents).with_autonomous_mode().build().run("hi")
+    client.assert_done()
+    assert result.requests

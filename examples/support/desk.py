@@ -249,12 +249,15 @@ fraud = Agent(
     ],
 )
 
+# Only returns can hand over to fraud, so triage is told to send these there.
+ALSO = "And payments or charges that look wrong, or somebody else in the account."
+
 # Fraud leads nowhere: what is told there is for a person to take up, and the conversation ends with it.
 workflow = (
     HandoffBuilder(name="support", participants=[triage, orders, returns, fraud])
     .with_start_agent(triage)
     .add_handoff(triage, orders)
-    .add_handoff(triage, returns, description=f"{returns.description} And payments or charges that look wrong, or somebody else in the account.")
+    .add_handoff(triage, returns, description=f"{returns.description} {ALSO}")
     .add_handoff(orders, [triage, returns])
     .add_handoff(returns, [triage, orders])
     .add_handoff(

@@ -200,6 +200,11 @@ class HandoffBuilder:
                 problems.append(
                     f"RL101 {name!r} has a prompt or a limit in with_autonomous_mode, but is not autonomous"
                 )
+        for name, prompt in prompts.items():
+            if not isinstance(prompt, str) or not prompt.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
+                problems.append(
+                    f"RL108 the prompt of {name!r} is {prompt!r}; it is what the agent is told, and not empty"
+                )
         for name, limit in limits.items():
             if type(limit) is not int or limit < 0:
                 problems.append(f"RL108 the turn limit of {name!r} is {limit!r}; it is a number of turns, 0 or more")
@@ -223,7 +228,7 @@ class HandoffBuilder:
     def _agents(self, problems: list[str]) -> tuple[Agent, ...]:
         agents: list[Agent] = []
         for each in self._participants:
-            if not isinstance(each, Agent):  # pyright: ignore[reportUnnecessaryIsInstance] -- not everybody checks types
+            if not isinstance(each, Agent):  # pyright: ignore[reportUnnecessaryIsInstance] -- not all check types
                 problems.append(f"RL103 participants must be agents; got {each!r}")
             elif not isinstance(each.name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
                 problems.append(f"RL103 an agent's name is a string; got {each.name!r}")
@@ -251,7 +256,8 @@ class HandoffBuilder:
             for target in targets:
                 if source is not None and target is not None:
                     gated = each.approval == "always_require"
-                    edge = Edge(source, target, each.description, gated, each.returns, each.always)
+                    carries = each.payload is not None
+                    edge = Edge(source, target, each.description, gated, each.returns, carries, each.always)
                     edges[source, target] = edge, each.payload
         for agent in names:
             onward = [edge.target for edge, _ in edges.values() if edge.source == agent and edge.always]
@@ -270,8 +276,8 @@ def _problems_of(each: _Handoff, source: str | None, targets: Sequence[str | Non
         yield f"RL103 approval is {each.approval!r} in add_handoff; allowed: {', '.join(get_args(ApprovalMode))}"
     if each.returns not in get_args(Returns):
         yield f"RL103 returns is {each.returns!r} in add_handoff; allowed: {', '.join(get_args(Returns))}"
-    if each.always and (each.payload or each.approval == "always_require"):
-        yield f"RL112 no model chooses the handoff from {source!r}, so it can carry no payload and need no approval"
+    if each.always and (each.payload or each.approval == "always_require" or each.returns != "stay"):
+        yield f"RL112 no model chooses the handoff from {source!r}, so it has no payload, no approval and no way back"
 
 
 def _named(given: object, names: Sequence[str], where: str, problems: list[str]) -> str | None:
@@ -302,9 +308,9 @@ def _seats(agents: Sequence[Agent], edges: Mapping[Edge, type[Any] | None], prob
         for edge, payload in edges.items():
             if edge.source == agent.name and not edge.always:
                 name, target = handoffs[edge.target], by_name[edge.target]
-                if payload is not None:
-                    payloads[name] = _payload_tool(name, payload)
-                schema = payloads[name].parameters if payload is not None else HANDOFF_PARAMETERS
+                if payload is not None and (checks := _payload_tool(name, payload, problems)):
+                    payloads[name] = checks
+                schema = payloads[name].parameters if name in payloads else HANDOFF_PARAMETERS
                 specs.append(ToolSpec(name, _purpose(edge, target), schema, target.name, tuple(target.examples)))
         seats[agent.name] = Seat(agent, tools, tuple(specs), payloads)
     return seats
@@ -315,14 +321,18 @@ def _purpose(edge: Edge, target: Agent) -> str:
     return f"Hand the conversation over to {target.name}: {purpose}"
 
 
-def _payload_tool(name: str, payload: type[Any]) -> Tool:
+def _payload_tool(name: str, payload: type[Any], problems: list[str]) -> Tool | None:
     """A handoff's arguments as those of a function, so that they are shown and checked as any tool's are."""
 
     def handoff(payload: object, reason: Annotated[str, WHY] = "") -> None:
         del payload, reason
 
     handoff.__annotations__["payload"] = payload
-    return tool(handoff, name=name)
+    try:
+        return tool(handoff, name=name)
+    except (BuildError, LookupError, TypeError) as error:
+        problems.append(f"RL110 {payload!r} cannot be the payload of {name}: it has no JSON Schema ({error})")
+        return None
 
 
 def _policy(tool: Tool) -> ToolPolicy:

@@ -25,7 +25,7 @@ Settled: TypeAlias = Literal["replied", "terminated", "approved", "refused", "to
 """How a request ended.
 
 ``told``: a person said what the interrupted tool did. ``rerun``: a person said to run it again.
-``withdrawn``: the user went on without answering.
+``withdrawn``: the user went on without answering, or the answer came by itself.
 """
 
 Ending: TypeAlias = Literal["terminal", "terminated", "condition", "stopped"]

@@ -4,6 +4,7 @@ A message is what somebody said. The transcript is a sequence of them; a provide
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
@@ -32,6 +33,12 @@ class Text:
     kind: Literal["text"] = "text"
 
 
+def _finite(number: str) -> float:
+    if not math.isfinite(value := float(number)):
+        raise ValueError(f"{number} is not a number that JSON can hold")
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class ToolCall:
     """A model asks for a tool, or for a handoff.
@@ -53,7 +60,7 @@ class ToolCall:
             ValueError: if the model wrote something other than a JSON object.
         """
         try:
-            parsed: object = json.loads(self.arguments or "{}")
+            parsed: object = json.loads(self.arguments or "{}", parse_float=_finite, parse_constant=_finite)
         except RecursionError:
             raise ValueError(f"arguments of {self.name!r} are nested too deep") from None
         if not isinstance(parsed, dict):

@@ -136,7 +136,8 @@ def typed(command: list[str], folder: Path) -> str:
         [sys.executable, *program],
         cwd=folder,
         env={
-            **{name: value for name, value in os.environ.items() if not name.startswith(("RELAYLINE", "PYTEST"))},
+            # What is set here and not at a reader's desk would change what is printed.
+            **{name: value for name, value in os.environ.items() if not name.startswith(("RELAYLINE", "PYTEST", "CI"))},
             "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), *filter(None, sys.path)]),
             "PYTHONWARNINGS": "error",
             "XDG_DATA_HOME": str(folder),

@@ -298,7 +298,7 @@ class _Draft:
             given = left[0].parse_arguments()
             reason, payload = given.get("reason"), given.get("payload")
             words = valid(reason) if isinstance(reason, str) else ""
-            self.transfer(turn, left, edge, words, payload)
+            self.transfer(turn, left, edge, words, payload if edge.payload else None)
 
     def transfer(self, turn: Turn, left: list[ToolCall], edge: Edge, reason: str, payload: JSON = None) -> None:
         """Hand over for the first of the calls that are left."""
@@ -330,7 +330,8 @@ class _Draft:
         objection = self.machine.limits.exhausted(turn)
         if objection:
             self.add(Warned(objection.code, objection.why, turn.agent))
-            self.end(turn)
+            self.add(TurnEnded(turn.number, turn.agent))
+            self.follow(AskUser(turn.agent) if self.machine.pattern.exits(turn.agent) else Stop("stopped"))
 
     def end(self, turn: Turn) -> None:
         self.add(TurnEnded(turn.number, turn.agent))

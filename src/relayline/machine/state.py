@@ -127,8 +127,17 @@ def evolve(state: State, fact: Fact) -> State:
             opened = {**state.open, fact.turn: turn}
             # Whoever the user turned to instead owes nobody an answer.
             turned = state.due is not None and state.due.turn is None and fact.agent != state.speaker
-            callers = () if turned else state.callers
-            return replace(state, seq=seq, turns=fact.turn, speaker=fact.agent, open=opened, due=None, callers=callers)
+            callers, sticky = ((), True) if turned else (state.callers, state.sticky)
+            return replace(
+                state,
+                seq=seq,
+                turns=fact.turn,
+                speaker=fact.agent,
+                open=opened,
+                due=None,
+                callers=callers,
+                sticky=sticky,
+            )
         case TurnEnded():
             opened = {number: turn for number, turn in state.open.items() if number != fact.turn}
             return replace(state, seq=seq, open=opened, due=Due(state.open[fact.turn]))
@@ -137,7 +146,8 @@ def evolve(state: State, fact: Fact) -> State:
         case HandedBack():
             spoken, walked = state.spoken.append(fact), frozenset[tuple[str, str]]()
             callers = state.callers[:-1]
-            return replace(state, seq=seq, spoken=spoken, due=None, hops=state.hops + 1, walked=walked, callers=callers)
+            hops = state.hops + 1
+            return replace(state, seq=seq, spoken=spoken, due=None, hops=hops, walked=walked, alone=0, callers=callers)
         case Prompted():
             return replace(state, seq=seq, spoken=state.spoken.append(fact), alone=state.alone + 1)
         case Warned():

@@ -24,7 +24,8 @@ class Edge:
     """A permission to hand over.
 
     ``description``: what the source's model is told the target is for. ``approval``: a person is asked before each
-    transfer. ``always``: no model chooses it; it is taken whenever the source is done.
+    transfer. ``payload``: the source hands something on. ``always``: no model chooses it; it is taken whenever the
+    source is done.
     """
 
     source: str
@@ -32,6 +33,7 @@ class Edge:
     description: str = ""
     approval: bool = False
     returns: Returns = "stay"
+    payload: bool = False
     always: bool = False
 
 
