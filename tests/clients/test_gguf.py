@@ -216,3 +216,11 @@ async def test_a_file_that_cannot_be_loaded_is_an_error_of_the_model(tmp_path: P
     (tmp_path / "short.gguf").write_bytes(b"GGUF\x03\x00\x00\x00")
     with pytest.raises(ModelError, match=r"llama\.cpp"):
         await reply(GgufClient(tmp_path / "short.gguf"), user("hi"))
+
+
+def test_it_says_which_file_speaks(tmp_path: Path) -> None:
+    """Its name and size, and that it may be wrong, in one line."""
+    (tmp_path / "tiny.gguf").write_bytes(b"GGUF" + bytes(2_000_000))
+    assert GgufClient(tmp_path / "tiny.gguf").about == (
+        "tiny.gguf (2 MB, local, by way of llama.cpp); what it writes may be wrong"
+    )

@@ -74,6 +74,12 @@ class GgufClient(ChatClient):
         self._server: Any = None
         self._loading = threading.Lock()
 
+    @property
+    def about(self) -> str:
+        """What speaks, in a line for people."""
+        size = self._path.stat().st_size / 1e6
+        return f"{self._path.name} ({size:,.0f} MB, local, by way of llama.cpp); what it writes may be wrong"
+
     async def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
         """Words as they come, then at most one tool call, then the tokens used.
 
