@@ -379,3 +379,30 @@ async def test_cancelling_all_of_many_appends_leaves_the_store_usable(tmp_path: 
                 await store.append(f"s{number}", facts(5), after=0)
             except SequenceConflict:
                 assert f"s{number}" in kept
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks on this system")
+def test_a_forked_child_writes_through_a_connection_of_its_own(tmp_path: Path):
+    """A store that was used before a server forked its workers is good in each of them."""
+    program = f"""
+import asyncio, os
+from relayline.events import TurnStarted
+from relayline.journal.sqlite import SqliteCheckpointStorage
+
+store = SqliteCheckpointStorage({str(tmp_path / "s.db")!r})
+
+async def write(number):
+    await store.append("s", [TurnStarted(number, "a")], after=number)
+
+asyncio.run(write(0))
+if not (child := os.fork()):
+    asyncio.run(write(1))
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+asyncio.run(write(2))
+print([entry.seq for entry in asyncio.run(store.read("s"))])
+"""
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout) == (0, "[1, 2, 3]\n"), done.stderr
