@@ -29,4 +29,5 @@ async def main() -> None:
                 print(f"{event.executor_id}: {event.data.text}")
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -485,6 +485,32 @@ async def test_a_tool_of_another_trade(client: EmbeddedClient) -> None:
     assert (await helpdesk.speak("accounts")).call == ("reset_password", {"username": "mkay7"})
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "I do not want a refund for A-1044",
+        "don't refund A-1044!!",
+        "question about A-1044",
+        "send me a receipt for A-1044",
+    ],
+)
+async def test_what_moves_money_is_only_proposed_when_it_is_asked_for(client: EmbeddedClient, said: str) -> None:
+    """Nearness in meaning is enough to look something up, and not to act; "not" is heard where it matters."""
+    assert (await paying(client, said)).decision != "called"
+    assert (await paying(client, "refund A-1044, please")).call == ("pay_back", {"order_number": "A-1044"})
+
+
+async def paying(client: EmbeddedClient, said: str) -> Said:
+    @tool(approval_mode="always_require")
+    def pay_back(order_number: Annotated[str, "The order number, such as A-1042", Field(pattern=r"^A-\d{4}$")]) -> str:
+        """Refund an order: pay money back to the card it was paid with."""
+        return ""
+
+    desk = Agent("returns", "", "Returns and refunds: getting money back.", [pay_back], client)
+    spec = ToolSpec("pay_back", pay_back.description, pay_back.parameters)
+    return await reply(client, ChatRequest(desk, [user(said)], [spec]))
+
+
 # A shop that declares instructions and little else
 
 

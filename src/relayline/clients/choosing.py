@@ -1,8 +1,9 @@
 """Which of its own tools, or which sentence of its own knowledge, an agent answers with."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from relayline.agent import Agent, ToolSpec
 from relayline.clients.meaning import Alike, by_word_only, fit
@@ -11,8 +12,9 @@ from relayline.clients.scene import Scene
 from relayline.clients.schema import properties, required
 from relayline.clients.slots import Heard, fill, is_free
 from relayline.clients.values import tidy
-from relayline.clients.words import clauses, sentences, topical, words
+from relayline.clients.words import FUNCTION_WORDS, clauses, sentences, spaced, stem, stems, topical, words
 from relayline.messages import JSON
+from relayline.tools import as_tool
 
 # Tuned on the development half of benchmarks/routing; its README has the figures.
 ACT = 0.30
@@ -30,6 +32,8 @@ _ASKS = re.compile(
     r"^\W*(?:(?:hi|hello|hey|ok|and|so|but)\W+)*(how|what|when|which|why|who|do|does|is|are|will|must|should|may)\b",
     re.IGNORECASE,
 )
+
+_NEGATIONS = frozenset("not no never without don't dont didn't won't wouldn't cannot can't".split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,11 @@ def choose_tool(scene: Scene, agent: Agent, own: Sequence[ToolSpec], alike: Alik
     whole = topic(scene)
     parts = [part for part in clauses(tidy(scene.said)) if topical(part)]
     texts = [whole] if len(parts) < 2 else parts
+    # A person who is asked for approval should not have to wonder who wanted this.
+    gated = {tool.name for tool in map(as_tool, agent.tools) if tool.approval_mode == "always_require"}
+    own = [tool for tool in own if tool.name not in gated or asked_for(tool, scene.said)]
+    if not own:
+        return ToolChoice(None, 0.0)
     scored = {(tool.name, text): _score(tool, text, alike) for text in texts for tool in own}
     scores = {tool.name: max(scored[tool.name, text] for text in texts) for tool in own}
     ranked = dict(sorted(scores.items(), key=lambda each: -each[1]))
@@ -72,6 +81,27 @@ def choose_tool(scene: Scene, agent: Agent, own: Sequence[ToolSpec], alike: Alik
     if score < ACT or (known.index is not None and known.score > score):
         return ToolChoice(None, score, scores=ranked)
     return ToolChoice(best, score, "" if clause == whole else clause, f"closest in meaning ({score:.2f})", ranked)
+
+
+def asked_for(tool: ToolSpec, said: str) -> bool:
+    """Whether a message names what the tool does, and does not say not to: nearness in meaning is no order to act."""
+    about = stems(f"{spaced(tool.name)} {tool.description} {' '.join(_options(tool.parameters))}")
+    for clause in re.split(r"[,.;:!?]", said):
+        heard = words(clause)
+        for at, word in enumerate(heard):
+            if word not in FUNCTION_WORDS and stem(word) in about and not _NEGATIONS & set(heard[max(0, at - 4) : at]):
+                return True
+    return False
+
+
+def _options(schema: object) -> Iterator[str]:
+    """The words among which a tool lets choose, wherever they stand in its schema."""
+    if isinstance(schema, Mapping):
+        for key, value in cast("Mapping[str, object]", schema).items():
+            if key == "enum":
+                yield from map(str, cast("Sequence[object]", value))
+            else:
+                yield from _options(value)
 
 
 def closest_knowledge(scene: Scene, agent: Agent, alike: Alike) -> Known:
