@@ -11,7 +11,7 @@ from pathlib import Path
 
 from relayline.cli import target as targets
 from relayline.cli.conversation import Conversation, Opening, look
-from relayline.cli.places import history_path, store_path
+from relayline.cli.places import command, history_path, store_path
 from relayline.cli.plain import PipedPerson, PlainScreen
 from relayline.cli.slash import Slash
 from relayline.cli.threads import leave
@@ -50,7 +50,7 @@ async def _talk(workflow: Workflow, store: Store, session: str | None, again: li
     async with aclosing(store):
         session_id = session or await _new_id(workflow)
         known = await look(workflow, session_id) is not None
-        resume = shlex.join(["relayline", "chat", *filter(None, again), "--session", session_id])
+        resume = shlex.join([command(), "chat", *filter(None, again), "--session", session_id])
         opening = Opening(workflow, about(workflow), session_id, not known, resume)
         if sys.stdin.isatty() and sys.stdout.isatty():
             return await _at_the_terminal(opening)

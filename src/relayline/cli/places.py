@@ -1,6 +1,7 @@
 """Where the command line keeps things: the session store and what was typed."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -38,3 +39,11 @@ def history_path() -> Path | None:
     except (OSError, UsageError):
         return None
     return path
+
+
+def command() -> str:
+    """What to type for this program: its name if a shell would find it, else the way to it."""
+    here = Path(sys.argv[0])
+    if here.name != "relayline" or shutil.which("relayline"):
+        return "relayline"
+    return os.path.relpath(here) if here.is_absolute() else str(here)
