@@ -4,6 +4,7 @@ What a model or a tool wrote is always behind its speaker's name or three spaces
 itself off as a handoff.
 """
 
+import asyncio
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -123,6 +124,9 @@ class PipedPerson(Person):
         # waits for the loop to move, would never get to act.
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise asyncio.CancelledError  # it came a moment before, and nobody would hear of it while we wait
             while line := self._lines.readline():
                 if said := clean(line).strip():
                     return said
