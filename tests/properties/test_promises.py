@@ -1,6 +1,5 @@
 """The machine's promises, in random worlds."""
 
-import json
 import os
 import subprocess
 import sys
@@ -12,12 +11,12 @@ from hypothesis import strategies as st
 
 from relayline.agent import Agent, ChatRequest
 from relayline.errors import RequestNotOpen
-from relayline.events import Answered, Asked, Finished, HandoffSent, Replied, ToolReturned, ToolStarted, TurnStarted
+from relayline.events import Answered, Asked, HandoffSent, Replied, ToolReturned, ToolStarted, TurnStarted
 from relayline.journal.codec import encode
 from relayline.machine.decide import Machine
 from relayline.machine.effects import effects
 from relayline.machine.inputs import Answer, Approval, Resumed, UserSaid, Words
-from relayline.machine.state import State, evolve, fold
+from relayline.machine.state import State, fold
 from relayline.machine.view import view
 from relayline.messages import Message, ToolResult, user
 from relayline.testing import check_request
@@ -295,7 +294,7 @@ for seed in range(20):
     assert len(written.pop()) > 10_000
 
 
-def _turn(machine: Machine, state: State, number: int) -> tuple[State, str, int]:
+def _turn(machine: Machine, state: State) -> tuple[State, str, int]:
     """One turn with a tool call, and the Python functions called and bytes written for it."""
     from relayline.machine.inputs import ModelReplied, ToolDone
     from relayline.messages import Text, ToolCall
@@ -327,7 +326,6 @@ def _turn(machine: Machine, state: State, number: int) -> tuple[State, str, int]
                 given = ModelReplied(wanted[0].id, (Text("z" * 200),))
     finally:
         sys.setprofile(None)
-    assert number >= 0
     return state, "".join(written), calls
 
 
@@ -338,10 +336,10 @@ def test_a_turn_costs_the_same_however_long_the_conversation_is() -> None:
 
     machine = Machine("w", Handoff("ann", ("ann", "bob"), mesh(("ann", "bob"))), {"ann": TOOLS, "bob": {}})
     state, costs, sizes = State(), [], []
-    for number in range(1_000):
-        state, written, calls = _turn(machine, state, number)
+    for _ in range(1_000):
+        state, written, calls = _turn(machine, state)
         costs.append(calls)
         sizes.append(len(written))
-    assert costs[-1] <= costs[9]
+    # The least of several: a garbage collection in the middle of a turn is counted with it.
+    assert min(costs[-20:]) <= min(costs[5:25])
     assert sizes[-1] <= sizes[9] + 60
-    assert json.loads(encode(evolve and Finished("terminal")))["type"] == "finished"
