@@ -1,0 +1,33 @@
+"""A batch of facts being written."""
+
+from relayline.events import Ask, Asked, Fact, ToolReturned
+from relayline.machine.effects import model_call
+from relayline.machine.rules import Rules
+from relayline.machine.state import State, Turn, evolve
+from relayline.messages import Outcome, ToolCall, ToolResult
+
+
+class Draft:
+    """Every fact is folded at once, so that the next rule sees what the last one did."""
+
+    def __init__(self, rules: Rules, state: State) -> None:
+        self.rules = rules
+        self.state = state
+        self.facts: list[Fact] = []
+
+    def add(self, fact: Fact) -> None:
+        """Append ``fact`` to the batch."""
+        self.facts.append(fact)
+        self.state = evolve(self.state, fact)
+
+    def ask(self, turn: Turn, ask: Ask, call: ToolCall | None = None) -> None:
+        """Ask a person."""
+        self.add(Asked(f"r{self.state.asked + 1}", ask, turn.number, turn.agent, call))
+
+    def result(self, turn: int, call: ToolCall, content: str, outcome: Outcome) -> None:
+        """Give ``call`` its result."""
+        self.add(ToolReturned(turn, ToolResult(call.id, call.name, content, outcome)))
+
+    def caller(self, effect: str) -> Turn | None:
+        """The turn that waits for this model call, if one does."""
+        return next((turn for turn in self.state.open.values() if not turn.calls and model_call(turn) == effect), None)

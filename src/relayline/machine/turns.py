@@ -1,0 +1,73 @@
+"""Turns: how one ends, and who has the next."""
+
+from typing import assert_never
+
+from relayline.events import Finished, HandedBack, HandoffSent, Prompted, TurnEnded, TurnStarted, Warned
+from relayline.machine.draft import Draft
+from relayline.machine.patterns import AskUser, GiveBack, Pass, Route, Speak, Stop
+from relayline.machine.state import Turn
+from relayline.machine.topology import Edge
+
+
+def stop_exhausted(draft: Draft, turn: Turn) -> None:
+    """End the turn of an agent that gets nothing right, or goes on and on."""
+    objection = draft.rules.limits.exhausted(turn)
+    if objection:
+        draft.add(Warned(objection.code, objection.why, turn.agent))
+        draft.add(TurnEnded(turn.number, turn.agent))
+        follow(draft, AskUser(turn.agent) if draft.rules.pattern.exits(turn.agent) else Stop("stopped"))
+
+
+def end(draft: Draft, turn: Turn) -> None:
+    """The turn is over without a handoff."""
+    draft.add(TurnEnded(turn.number, turn.agent))
+    next_speaker(draft)
+
+
+def next_speaker(draft: Draft) -> None:
+    """Ask the pattern, unless a termination condition is to be asked before it."""
+    if not draft.rules.condition:
+        route(draft, stop=False)
+
+
+def route(draft: Draft, *, stop: bool) -> None:
+    """Let whoever is next according to the pattern speak."""
+    due = draft.state.due
+    assert due is not None
+    pattern = draft.rules.pattern
+    if stop:
+        follow(draft, Stop("condition"))
+    else:
+        begin = Speak(due.to) if due.to else pattern.begin(draft.state)
+        follow(draft, pattern.after(draft.state, due.turn) if due.turn else begin)
+
+
+def _go_on(draft: Draft, edge: Edge) -> None:
+    """Take an edge that no model chose; a circle of them ends with the user."""
+    objection = draft.rules.limits.objection(draft.state, edge)
+    if objection:
+        draft.add(Warned(objection.code, objection.why, edge.source))
+        follow(draft, Stop("stopped") if draft.rules.limits.on_loop == "stop" else AskUser(edge.source))
+        return
+    draft.add(HandoffSent(draft.state.turns, edge.source, edge.target, "", None, edge.returns))
+    draft.add(TurnStarted(draft.state.turns + 1, edge.target))
+
+
+def follow(draft: Draft, route: Route) -> None:
+    """Do what the pattern said."""
+    match route:
+        case Speak(agent, prompt):
+            draft.add(TurnStarted(draft.state.turns + 1, agent))
+            if prompt:
+                draft.add(Prompted(draft.state.turns, agent, prompt))
+        case Pass(edge):
+            _go_on(draft, edge)
+        case GiveBack(agent):
+            draft.add(HandedBack(draft.state.turns, draft.state.speaker, agent))
+            draft.add(TurnStarted(draft.state.turns + 1, agent))
+        case AskUser(agent):
+            draft.ask(Turn(draft.state.turns, agent), "user_input")
+        case Stop(reason):
+            draft.add(Finished(reason))
+        case _:
+            assert_never(route)
