@@ -12,23 +12,27 @@ import asyncio
 import sys
 import tomllib
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from relayline import (
     HandoffAgentUserRequest,
     HandoffBuilder,
+    HumanAgent,
     InMemoryCheckpointStorage,
     Message,
     ModelError,
     ReplyInfo,
     Text,
+    ToolContext,
     tool,
 )
 from relayline.journal.store import Store
+from relayline.machine.limits import Budget
 from relayline.messages import ToolCall
 from relayline.testing import Crash, FakeClock, Reply, ScriptedClient, call, crash_at, handoff_to, record
+from relayline.views import summary
 from relayline.workflow import Workflow
 
 ROOT = Path(__file__).parent.parent
@@ -60,6 +64,15 @@ def ship(order: int) -> None:
     """Send an order."""
     if order < 0:
         raise LookupError(f"there is no order {order}")
+
+
+@tool(repeatable=True)
+def escalate(order: int, context: ToolContext) -> str:
+    """Let a person look at it."""
+    del context.state["draft"]
+    context.state["order"] = order
+    context.handoff("jo", "wants a person", {"order": order})
+    return "noted"
 
 
 def team(store: Store, client: ScriptedClient, until: Callable[[Sequence[Message]], bool] | None = None) -> Workflow:
@@ -244,6 +257,52 @@ async def contracts(store: Store) -> None:
     client.assert_done()
 
 
+async def people(store: Store) -> None:
+    """A tool hands over and leaves a note; a person takes over, answers and hands back; who takes over gets a summary."""
+    client = script(
+        front=[[call("escalate", order=7), handoff_to("archive")], "All told.", handoff_to("archive")],
+        archive=["Filed."],
+    )
+    scribe = ScriptedClient(["They want order 7.", ReplyInfo("a-model", 90, 12)])
+    front, archive = client.as_agent("front", tools=[escalate]), client.as_agent("archive")
+    builder = HandoffBuilder(name="people", participants=[front, HumanAgent("jo"), archive]).with_checkpointing(store)
+    builder.add_handoff(front, "jo", payload=Order).add_handoff("jo", archive)
+    flow = builder.add_handoff(front, archive, view=summary(scribe)).build()
+    (turn,) = (await flow.run("Where is it?", session_id=SESSION, state={"draft": True})).requests
+    (turn,) = (await flow.run(responses={turn.request_id: "I have it here."})).requests
+    (turn,) = (await flow.run(responses={turn.request_id: "Thank you!"})).requests
+    await flow.run(responses={turn.request_id: turn.data.hand_back("You are welcome.")})
+    await flow.run("File it.", session_id=SESSION)
+    client.assert_done()
+    scribe.assert_done()
+
+
+async def budget(store: Store) -> None:
+    """A budget of tokens runs out between two replies, and the session is run on."""
+    client = script(triage=[[handoff_to("orders"), ReplyInfo("a-model", 120, 17)]], orders=["It was sent."], archive=[])
+    client_team = team(store, client)
+    limited = replace(client_team, machine=replace(client_team.machine, budget=Budget(tokens=100)))
+    stopped = (await limited.run("Where is order 7?", session_id=SESSION)).stopped
+    assert stopped
+    assert stopped.budget == "tokens"
+    await limited.run(session_id=SESSION)
+    client.assert_done()
+
+
+async def expiry(store: Store) -> None:
+    """Nobody approves in time, nobody answers in time: neither the user nor the person who was handed to."""
+    client = script(front=[call("refund", order=7), "Sorry.", handoff_to("jo"), "Jo is not here."])
+    front = client.as_agent("front", tools=[refund])
+    builder = HandoffBuilder(name="late", participants=[front, HumanAgent("jo")]).with_checkpointing(store)
+    flow = builder.with_request_expiry(approvals=0.5, questions=0.5, people=0.5).build()
+    await flow.run("Pay me back.", session_id=SESSION)
+    await flow.run(session_id=SESSION)
+    await flow.run(session_id=SESSION)
+    await flow.run("A person, please.", session_id=SESSION)
+    await flow.run(session_id=SESSION)
+    client.assert_done()
+
+
 async def until_crash(flow: Workflow, store: Store, append: int, message: str) -> None:
     """Run until the process dies in its ``append``-th append, which is not written."""
     crashing = crash_at(store, append)
@@ -274,6 +333,9 @@ SCENARIOS: tuple[Callable[[Store], Awaitable[None]], ...] = (
     autonomy,
     contracts,
     loop,
+    people,
+    budget,
+    expiry,
 )
 
 

@@ -19,8 +19,13 @@ from relayline.events import (
     Retried,
     SessionStarted,
     Settled,
+    Spent,
+    StateChanged,
+    Stopped,
+    Summarised,
     ToolReturned,
     ToolStarted,
+    Transfer,
     TurnEnded,
     TurnStarted,
     UserSpoke,
@@ -55,18 +60,23 @@ FACTS: dict[type[Fact], st.SearchStrategy[Fact]] = {
     TurnStarted: st.builds(TurnStarted, numbers, texts),
     Replied: st.builds(Replied, numbers, messages, texts, numbers, numbers),
     ToolStarted: st.builds(ToolStarted, numbers, calls),
-    ToolReturned: st.builds(ToolReturned, numbers, results),
+    ToolReturned: st.builds(ToolReturned, numbers, results, st.none() | st.builds(Transfer, texts, texts, json_values)),
+    StateChanged: st.builds(
+        StateChanged, st.dictionaries(texts, json_values, max_size=3), st.lists(texts, max_size=3).map(tuple), texts
+    ),
     HandoffSent: st.builds(
         HandoffSent, numbers, texts, texts, texts, json_values, st.sampled_from(["stay", "caller", "start"])
     ),
-    HandedBack: st.builds(HandedBack, numbers, texts, texts),
+    HandedBack: st.builds(HandedBack, numbers, texts, texts, texts),
     Prompted: st.builds(Prompted, numbers, texts, texts),
+    Summarised: st.builds(Summarised, texts, numbers, texts, texts, numbers, numbers),
     Warned: st.builds(Warned, texts, texts, texts),
     TurnEnded: st.builds(TurnEnded, numbers, texts),
     Asked: st.builds(Asked, texts, st.sampled_from(get_args(Ask)), numbers, texts, st.none() | calls),
-    Answered: st.builds(Answered, texts, st.sampled_from(get_args(Settled)), texts),
+    Answered: st.builds(Answered, texts, st.sampled_from(get_args(Settled)), texts, texts),
     Failed: st.builds(Failed, texts, texts, texts, texts),
     Retried: st.builds(Retried, texts),
+    Stopped: st.builds(Stopped, st.sampled_from(get_args(Spent)), texts),
     Finished: st.builds(Finished, st.sampled_from(get_args(Ending))),
 }
 

@@ -25,12 +25,10 @@ def test_without_edges_everyone_may_hand_over_to_everyone() -> None:
 
 
 def test_agents_may_be_named_or_given_one_or_many() -> None:
-    """Objects, names, one target or a list; several calls for a source add up, the last description of an edge counts."""
+    """Objects, names, one target or a list; several calls for a source add up."""
     a, b, c = (Agent(name) for name in "abc")
     builder = HandoffBuilder().participants([a, b, c]).with_start_agent("b")
-    builder.add_handoff(a, "b").add_handoff("a", [c]).add_handoff(b, c, description="old").add_handoff(
-        b, c, description="new"
-    )
+    builder.add_handoff(a, "b").add_handoff("a", [c]).add_handoff(b, c, description="new")
     workflow = builder.build()
     assert workflow.pattern.edges == (Edge("a", "b"), Edge("a", "c"), Edge("b", "c", "new"))
     assert workflow.pattern.start == "b"

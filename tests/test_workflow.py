@@ -626,10 +626,7 @@ async def test_tools_are_offered_in_declared_order_before_the_handoffs() -> None
         Agent("c", examples=["sea"]),
     ]
     workflow = (
-        HandoffBuilder(participants=agents)
-        .add_handoff("a", ["c", "b"])
-        .add_handoff("a", "c", description="Swim.")
-        .build()
+        HandoffBuilder(participants=agents).add_handoff("a", "c", description="Swim.").add_handoff("a", "b").build()
     )
     await workflow.with_client(client).run("hi")
     assert [(spec.name, spec.description, spec.target) for spec in client.requests[0].tools] == snapshot(

@@ -256,6 +256,7 @@ ALSO = "And payments or charges that look wrong, or somebody else in the account
 workflow = (
     HandoffBuilder(name="support", participants=[triage, orders, returns, fraud])
     .with_start_agent(triage)
+    .with_terminal_agents([fraud])
     .add_handoff(triage, orders)
     .add_handoff(triage, returns, description=f"{returns.description} {ALSO}")
     .add_handoff(orders, [triage, returns])

@@ -1,7 +1,8 @@
 """Handoff orchestration: agents decide who takes the conversation next, one journal keeps all of it."""
 
-from relayline.agent import Agent, ChatClient, ChatRequest, ReplyInfo, ToolSpec
+from relayline.agent import Agent, ChatClient, ChatRequest, HumanAgent, Participant, ReplyInfo, ToolSpec
 from relayline.builders import HandoffBuilder
+from relayline.context import ToolContext
 from relayline.errors import (
     BuildError,
     ConditionError,
@@ -17,18 +18,19 @@ from relayline.errors import (
     UsageError,
     WorldError,
 )
-from relayline.events import HandoffSent
+from relayline.events import HandoffSent, Stopped
 from relayline.journal.store import InMemoryCheckpointStorage
 from relayline.messages import Message, Text, ToolCall, ToolResult
 from relayline.runtime.requests import (
     AgentResponse,
     FunctionApprovalRequestContent,
     HandoffAgentUserRequest,
+    HumanTurnRequest,
     InterruptedCallRequest,
 )
 from relayline.runtime.run import Run
 from relayline.runtime.stream import RunResult, WorkflowEvent, WorkflowRunState
-from relayline.tools import Tool, ToolContext, tool
+from relayline.tools import Tool, tool
 from relayline.workflow import SessionView, Workflow
 
 __all__ = [
@@ -43,11 +45,14 @@ __all__ = [
     "HandoffAgentUserRequest",
     "HandoffBuilder",
     "HandoffSent",
+    "HumanAgent",
+    "HumanTurnRequest",
     "InMemoryCheckpointStorage",
     "InterruptedCallRequest",
     "Message",
     "MissingExtra",
     "ModelError",
+    "Participant",
     "RelaylineError",
     "ReplyInfo",
     "RequestNotOpen",
@@ -57,6 +62,7 @@ __all__ = [
     "SequenceConflict",
     "SessionNotFound",
     "SessionView",
+    "Stopped",
     "StoreError",
     "Text",
     "Tool",

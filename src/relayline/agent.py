@@ -63,6 +63,22 @@ Chunk: TypeAlias = str | ToolCall | ReplyInfo
 """One piece of a reply: words as they come, a tool call once it is complete, or facts about the reply."""
 
 
+class Participant(Protocol):
+    """Whoever can hold the conversation: an `Agent`, or any object with a name that answers a `ChatRequest`.
+
+    The request offers it its handoffs, as tools; it takes one by yielding a `ToolCall`. What else it has of an agent's
+    attributes (``description``, ``instructions``, ``tools``...) counts as an agent's does; it is used as it is, never
+    copied or changed.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def stream(self, request: "ChatRequest") -> "AsyncIterator[Chunk]":
+        """As `ChatClient.stream`."""
+        ...
+
+
 class ChatClient(Protocol):
     """A model. Implement `stream`; subclass to get `as_agent` as well."""
 
@@ -116,3 +132,12 @@ class Agent:
         object.__setattr__(self, "tools", tuple(as_tool(each) for each in self.tools))
         object.__setattr__(self, "knowledge", tuple(self.knowledge))
         object.__setattr__(self, "examples", tuple(self.examples))
+
+
+@dataclass(frozen=True, slots=True)
+class HumanAgent(Agent):
+    """A participant who is a person: whoever has the conversation with them waits for what they say.
+
+    Their turn is a ``request_info`` event whose data is a `HumanTurnRequest`. They may answer, hand over to a colleague
+    the team declared, or hand back; it may take days, and the process may end meanwhile.
+    """

@@ -1,43 +1,30 @@
 """Builders: say who is in the team and who may hand over to whom, and get a workflow."""
 
-import difflib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, NamedTuple, Self, cast, get_args
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Self, cast, get_args
 
-from relayline.agent import Agent, ToolSpec
+from relayline.agent import Agent, HumanAgent, Participant
+from relayline.declared import HandoffCall, Named, all_named, edges, named, participants, policy, seats
 from relayline.errors import BuildError
+from relayline.events import Ask
 from relayline.journal.store import InMemoryCheckpointStorage, Store
 from relayline.machine.decide import Machine
-from relayline.machine.limits import Limits, OnLoop
+from relayline.machine.limits import Budget, Limits, OnLoop
 from relayline.machine.patterns import AUTONOMOUS_PROMPT, AUTONOMOUS_TURNS, Autonomy, Handoff
-from relayline.machine.topology import Edge, Returns, ToolPolicy, mesh, tool_names
-from relayline.messages import JSON
-from relayline.runtime.perform import Condition, Performer, Seat
-from relayline.tools import ApprovalMode, Tool, as_tool, tool
+from relayline.machine.topology import Returns, ToolPolicy
+from relayline.review import review
+from relayline.runtime.perform import Condition, Performer, Predicate
+from relayline.tools import ApprovalMode, Tool
+from relayline.views import Shape, View
 from relayline.workflow import Workflow
 
-WHY = "Why, in a few words. Your colleague will read it."
-HANDOFF_PARAMETERS: dict[str, JSON] = {
-    "type": "object",
-    "properties": {
-        "reason": {"type": "string", "description": WHY},
-    },
-    "additionalProperties": False,
-}
+logger = logging.getLogger("relayline")
 
-
-class _Handoff(NamedTuple):
-    """One call of `HandoffBuilder.add_handoff`."""
-
-    source: Agent | str
-    targets: Sequence[Agent | str]
-    description: str
-    payload: type[Any] | None
-    approval: ApprovalMode
-    returns: Returns
-    always: bool
+Duration = float | timedelta
 
 
 class HandoffBuilder:
@@ -45,39 +32,55 @@ class HandoffBuilder:
 
     Agents may be named by themselves or by their names. Without any `add_handoff` everyone may hand over to everyone;
     with one, only declared edges exist, and an agent without any is terminal: when it is done, the conversation is.
+
+    ``repair_announced_handoffs``: an agent that says it hands over and does not is told so, once a turn, and can still
+    do it.
     """
 
-    def __init__(self, *, name: str = "handoff", participants: Sequence[Agent] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        name: str = "handoff",
+        participants: Sequence[Participant | Agent] = (),
+        repair_announced_handoffs: bool = False,
+    ) -> None:
         self._name = name
         self._participants = tuple(participants)
-        self._start: Agent | str | None = None
-        self._handoffs: list[_Handoff] = []
+        self._repair = repair_announced_handoffs
+        self._start: Named | None = None
+        self._handoffs: list[HandoffCall] = []
         self._return_to_previous = True
-        self._autonomous: tuple[Sequence[Agent | str] | None, Mapping[str, str], Mapping[str, int]] | None = None
-        self._limits: tuple[int | None, bool, OnLoop, Agent | str | None] = (20, False, "tell_model", None)
+        self._terminal: Sequence[Named] = ()
+        self._views: list[tuple[Named, View | Shape]] = []
+        self._budget: tuple[int | None, int | None, float | None] = (None, None, None)
+        self._expiry: dict[Ask, Duration | None] = {}
+        self._autonomous: tuple[Sequence[Named] | None, Mapping[str, str], Mapping[str, int]] | None = None
+        self._limits: tuple[int | None, bool, OnLoop, Named | None] = (20, False, "tell_model", None)
         self._condition: Condition | None = None
         self._store: Store | None = None
 
-    def participants(self, participants: Sequence[Agent]) -> Self:
+    def participants(self, participants: Sequence[Participant | Agent]) -> Self:
         """The team, replacing what was given before."""
         self._participants = tuple(participants)
         return self
 
-    def with_start_agent(self, agent: Agent | str) -> Self:
+    def with_start_agent(self, agent: Named) -> Self:
         """Who takes a new conversation. Default: the first participant."""
         self._start = agent
         return self
 
     def add_handoff(
         self,
-        source: Agent | str,
-        targets: Agent | str | Sequence[Agent | str],
+        source: Named,
+        targets: Named | Sequence[Named],
         *,
         description: str = "",
         payload: type[Any] | None = None,
         approval: ApprovalMode = "never_require",
         returns: Returns = "stay",
         always: bool = False,
+        when: Predicate | None = None,
+        view: View | Shape | None = None,
     ) -> Self:
         """Let ``source`` hand over to ``targets``.
 
@@ -87,10 +90,16 @@ class HandoffBuilder:
         asked first. ``returns``: who is next when the target is done: the target itself (``stay``), ``source``
         (``caller``) or the start agent (``start``). ``always``: no choice, the target takes over whenever ``source``
         is done.
+
+        ``when``: a predicate of the transcript and the team's common state, sync or async; while it does not hold, the
+        handoff does not exist. It is asked before each reply of ``source``, or, with ``always``, whenever ``source`` is
+        done; several such edges are tried in declared order. ``view``: how much of the conversation a target is given
+        that got it this way (see `relayline.views`).
         """
         # Whatever is no list stands for itself here, and build() says so if it is no agent either.
-        several = list(targets) if isinstance(targets, list | tuple) else [cast("Agent | str", targets)]
-        self._handoffs.append(_Handoff(source, several, description, payload, approval, returns, always))
+        several = list(targets) if isinstance(targets, list | tuple) else [cast("Named", targets)]
+        call = HandoffCall(source, several, description, payload, approval, returns, always, when, view)
+        self._handoffs.append(call)
         return self
 
     def with_return_to_previous(self, enabled: bool = True) -> Self:
@@ -100,7 +109,7 @@ class HandoffBuilder:
 
     def with_autonomous_mode(
         self,
-        agents: Sequence[Agent | str] | None = None,
+        agents: Sequence[Named] | None = None,
         *,
         prompts: Mapping[str, str] | None = None,
         turn_limits: Mapping[str, int] | None = None,
@@ -120,7 +129,7 @@ class HandoffBuilder:
         max_hops: int | None = 20,
         allow_cycles: bool = False,
         on_loop: OnLoop = "tell_model",
-        fallback: Agent | str | None = None,
+        fallback: Named | None = None,
     ) -> Self:
         """What keeps the agents from passing the conversation around for ever; this is on by default.
 
@@ -131,6 +140,43 @@ class HandoffBuilder:
         always says what happened.
         """
         self._limits = (max_hops, allow_cycles, on_loop, fallback)
+        return self
+
+    def with_budget(self, *, turns: int | None = None, tokens: int | None = None, seconds: float | None = None) -> Self:
+        """What one message of the user may cost: ``turns`` of agents, ``tokens`` of their models in and out, and
+        ``seconds`` a run.
+
+        When one runs out the run ends with ``result.stopped``; nothing is lost, and running the session again goes on
+        with as much again. Tokens are known once a reply is there, so the last one may exceed them. A tool that is
+        running when the seconds are over is cut off as by a crash.
+        """
+        self._budget = (turns, tokens, seconds)
+        return self
+
+    def with_request_expiry(
+        self,
+        *,
+        approvals: Duration | None = None,
+        questions: Duration | None = None,
+        people: Duration | None = None,
+    ) -> Self:
+        """How long people have to answer, in seconds or as a `timedelta`; None, the default: for ever.
+
+        It is looked at when the session is next run. An approval that comes too late counts as refused. A question of
+        an agent to the user ends the conversation, until the user says something. The turn of a `HumanAgent` goes back
+        to whoever handed over.
+        """
+        self._expiry = {"approval": approvals, "user_input": questions, "reply": people}
+        return self
+
+    def with_view(self, agent: Named, view: View | Shape) -> Self:
+        """How much of the conversation ``agent`` is given: one of `relayline.views`, or a function of the messages."""
+        self._views.append((agent, view))
+        return self
+
+    def with_terminal_agents(self, agents: Sequence[Named]) -> Self:
+        """Say that these agents have no way out on purpose: once one has answered, the conversation is finished."""
+        self._terminal = agents
         return self
 
     def with_termination_condition(self, condition: Condition) -> Self:
@@ -155,13 +201,13 @@ class HandoffBuilder:
             BuildError: with every problem of the declaration, not just the first.
         """
         problems: list[str] = []
-        agents = self._agents(problems)
+        agents = participants(self._participants, problems)
         names = [agent.name for agent in agents]
-        payloads = self._edges(names, problems)
-        edges = tuple(payloads)
+        people = frozenset(agent.name for agent in agents if isinstance(agent, HumanAgent))
+        declared = edges(self._handoffs, names, problems)
         start = names[0] if names else ""
         if self._start is not None:
-            start = _named(self._start, names, "with_start_agent", problems) or start
+            start = named(self._start, names, "with_start_agent", problems) or start
         if self._condition is not None and not callable(self._condition):
             problems.append(
                 f"RL103 with_termination_condition takes a function of the transcript; got {self._condition!r}"
@@ -170,33 +216,52 @@ class HandoffBuilder:
             problems.append(
                 f"RL103 with_checkpointing takes a store, such as InMemoryCheckpointStorage(); got {self._store!r}"
             )
-        autonomous = self._autonomy(names, problems)
-        limits = self._loop_control(names, problems)
-        seats = _seats(agents, payloads, problems) if not problems else {}
+        autonomous = self._autonomy(names, people, problems)
+        limits, budget, expires = self._loop_control(names, problems), self._spending(problems), self._expires(problems)
+        terminal = all_named(self._terminal, names, "with_terminal_agents", problems)
+        views = {
+            name: view
+            for agent, given in self._views
+            if (name := named(agent, names, "with_view", problems)) and (view := policy(given, "with_view", problems))
+        }
+        sat = seats(agents, declared, views, problems) if not problems else {}
         if problems:
             raise BuildError(*problems)
-        pattern = Handoff(start, tuple(names), edges, self._return_to_previous, autonomous)
+        pattern = Handoff(
+            start, tuple(names), tuple(each.edge for each in declared), self._return_to_previous, autonomous
+        )
         machine = Machine(
             name=self._name,
             pattern=pattern,
-            policies={name: {key: _policy(tool) for key, tool in seat.tools.items()} for name, seat in seats.items()},
+            policies={name: {key: _policy(tool) for key, tool in seat.tools.items()} for name, seat in sat.items()},
             fingerprint=_fingerprint(pattern),
             condition=self._condition is not None,
             limits=limits,
+            budget=budget,
+            people=people,
+            nudge=self._repair,
+            expires=expires,
         )
-        performer = Performer(seats, self._condition)
-        return Workflow(self._name, agents, pattern, machine, performer, self._store or InMemoryCheckpointStorage())
+        warnings = tuple(review(agents, start, pattern.edges, machine, terminal, bool(self._handoffs)))
+        for warning in warnings:
+            logger.warning("team %r: %s", self._name, warning)
+        store = self._store or InMemoryCheckpointStorage()
+        return Workflow(self._name, agents, pattern, machine, Performer(sat, self._condition), store, warnings)
 
-    def _autonomy(self, names: Sequence[str], problems: list[str]) -> dict[str, Autonomy]:
+    def _autonomy(self, names: Sequence[str], people: frozenset[str], problems: list[str]) -> dict[str, Autonomy]:
         if self._autonomous is None:
             return {}
         agents, prompts, limits = self._autonomous
-        if isinstance(agents, str):
-            problems.append(f"RL103 with_autonomous_mode takes a list of agents; got {agents!r}")
-            return {}
-        chosen = names if agents is None else [_named(each, names, "with_autonomous_mode", problems) for each in agents]
+        chosen = [name for name in names if name not in people]
+        if agents is not None:
+            chosen = all_named(agents, names, "with_autonomous_mode", problems)
+        problems += [
+            f"RL114 {name!r} is a person and does not go on alone; leave it out of with_autonomous_mode"
+            for name in chosen
+            if name in people
+        ]
         for name in {**prompts, **limits}:
-            if _named(name, names, "with_autonomous_mode", problems) and name not in chosen:
+            if named(name, names, "with_autonomous_mode", problems) and name not in chosen:
                 problems.append(
                     f"RL101 {name!r} has a prompt or a limit in with_autonomous_mode, but is not autonomous"
                 )
@@ -209,9 +274,7 @@ class HandoffBuilder:
             if type(limit) is not int or limit < 0:
                 problems.append(f"RL108 the turn limit of {name!r} is {limit!r}; it is a number of turns, 0 or more")
         return {
-            name: Autonomy(prompts.get(name, AUTONOMOUS_PROMPT), limits.get(name, AUTONOMOUS_TURNS))
-            for name in chosen
-            if name is not None
+            name: Autonomy(prompts.get(name, AUTONOMOUS_PROMPT), limits.get(name, AUTONOMOUS_TURNS)) for name in chosen
         }
 
     def _loop_control(self, names: Sequence[str], problems: list[str]) -> Limits:
@@ -220,119 +283,37 @@ class HandoffBuilder:
             problems.append(
                 f"RL108 max_hops is {hops!r}; it is a number of handoffs, 1 or more, or None for any number"
             )
+        if type(cycles) is not bool:
+            problems.append(f"RL103 allow_cycles is {cycles!r}; it is True or False")
         if on_loop not in get_args(OnLoop):
             problems.append(f"RL103 on_loop is {on_loop!r}; allowed: {', '.join(get_args(OnLoop))}")
-        name = "" if fallback is None else _named(fallback, names, "with_loop_control", problems)
+        name = "" if fallback is None else named(fallback, names, "with_loop_control", problems)
         return Limits(hops=hops, cycles=cycles, on_loop=on_loop, fallback=name or "")
 
-    def _agents(self, problems: list[str]) -> tuple[Agent, ...]:
-        agents: list[Agent] = []
-        for each in self._participants:
-            if not isinstance(each, Agent):  # pyright: ignore[reportUnnecessaryIsInstance] -- not all check types
-                problems.append(f"RL103 participants must be agents; got {each!r}")
-            elif not isinstance(each.name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-                problems.append(f"RL103 an agent's name is a string; got {each.name!r}")
-            elif not each.name.strip():
-                problems.append("RL104 an agent has no name; names are how agents and people tell each other apart")
-            elif each.client is not None and not hasattr(each.client, "stream"):
-                problems.append(f"RL103 the client of {each.name!r} has no stream(request); got {each.client!r}")
-            elif any(each.name == other.name for other in agents):
-                problems.append(f"RL102 two participants are called {each.name!r}; names must differ")
-            else:
-                agents.append(each)
-        if not self._participants:
-            problems.append("RL105 a team needs at least one participant: HandoffBuilder(participants=[...])")
-        return tuple(agents)
+    def _spending(self, problems: list[str]) -> Budget:
+        turns, tokens, seconds = self._budget
+        for what, amount in (("turns", turns), ("tokens", tokens)):
+            if amount is not None and (type(amount) is not int or amount < 1):
+                problems.append(f"RL108 the budget of {what} is {amount!r}; it is a whole number, 1 or more, or None")
+        if seconds is not None and not _positive(seconds):
+            problems.append(f"RL108 the budget of seconds is {seconds!r}; it is a number above 0, or None")
+        return Budget(turns, tokens, seconds)
 
-    def _edges(self, names: Sequence[str], problems: list[str]) -> dict[Edge, type[Any] | None]:
-        """The edges in declared order, each with the payload it carries."""
-        if not self._handoffs:
-            return dict.fromkeys(mesh(names))
-        edges: dict[tuple[str, str], tuple[Edge, type[Any] | None]] = {}
-        for each in self._handoffs:
-            source = _named(each.source, names, "add_handoff", problems)
-            targets = [_named(target, names, "add_handoff", problems) for target in each.targets]
-            problems += _problems_of(each, source, targets)
-            for target in targets:
-                if source is not None and target is not None:
-                    gated = each.approval == "always_require"
-                    carries = each.payload is not None
-                    edge = Edge(source, target, each.description, gated, each.returns, carries, each.always)
-                    edges[source, target] = edge, each.payload
-        for agent in names:
-            onward = [edge.target for edge, _ in edges.values() if edge.source == agent and edge.always]
-            if len(onward) > 1:
-                several = " and to ".join(map(repr, onward))
-                problems.append(f"RL111 {agent!r} always hands over to {several}; it can to one only")
-        return dict(edges.values())
+    def _expires(self, problems: list[str]) -> dict[Ask, float]:
+        found: dict[Ask, float] = {}
+        for ask, given in self._expiry.items():
+            seconds = given.total_seconds() if isinstance(given, timedelta) else given
+            if seconds is not None and not _positive(seconds):
+                problems.append(
+                    f"RL108 a request expires after {given!r}; it is seconds or a timedelta above 0, or None"
+                )
+            elif seconds is not None:
+                found[ask] = seconds
+        return found
 
 
-def _problems_of(each: _Handoff, source: str | None, targets: Sequence[str | None]) -> Iterator[str]:
-    if not targets:
-        yield f"RL107 add_handoff from {source!r} names no target"
-    if source in targets and source is not None:
-        yield f"RL106 add_handoff from {source!r} to itself: an agent that wants to go on just answers"
-    if each.approval not in get_args(ApprovalMode):
-        yield f"RL103 approval is {each.approval!r} in add_handoff; allowed: {', '.join(get_args(ApprovalMode))}"
-    if each.returns not in get_args(Returns):
-        yield f"RL103 returns is {each.returns!r} in add_handoff; allowed: {', '.join(get_args(Returns))}"
-    if each.always and (each.payload or each.approval == "always_require" or each.returns != "stay"):
-        yield f"RL112 no model chooses the handoff from {source!r}, so it has no payload, no approval and no way back"
-
-
-def _named(given: object, names: Sequence[str], where: str, problems: list[str]) -> str | None:
-    name = given.name if isinstance(given, Agent) else given
-    if isinstance(name, str) and name in names:
-        return name
-    close = difflib.get_close_matches(name, names, 1) if isinstance(name, str) else []
-    hint = f"did you mean {close[0]!r}?" if close else f"participants: {', '.join(map(repr, names)) or 'none'}"
-    problems.append(f"RL101 unknown agent {name!r} in {where}; {hint}")
-    return None
-
-
-def _seats(agents: Sequence[Agent], edges: Mapping[Edge, type[Any] | None], problems: list[str]) -> dict[str, Seat]:
-    by_name = {agent.name: agent for agent in agents}
-    handoffs = tool_names(list(by_name))
-    seats: dict[str, Seat] = {}
-    for agent in agents:
-        tools: dict[str, Tool] = {}
-        for own in map(as_tool, agent.tools):
-            who = f"agent {agent.name!r}"
-            if own.name in tools:
-                problems.append(f"RL109 {who} has two tools called {own.name!r}")
-            elif own.name in handoffs.values():
-                problems.append(f"RL109 {who} has a tool called {own.name!r}, which is the name of a handoff")
-            tools[own.name] = own
-        specs = [ToolSpec(own.name, own.description, own.parameters) for own in tools.values()]
-        payloads: dict[str, Tool] = {}
-        for edge, payload in edges.items():
-            if edge.source == agent.name and not edge.always:
-                name, target = handoffs[edge.target], by_name[edge.target]
-                if payload is not None and (checks := _payload_tool(name, payload, problems)):
-                    payloads[name] = checks
-                schema = payloads[name].parameters if name in payloads else HANDOFF_PARAMETERS
-                specs.append(ToolSpec(name, _purpose(edge, target), schema, target.name, tuple(target.examples)))
-        seats[agent.name] = Seat(agent, tools, tuple(specs), payloads)
-    return seats
-
-
-def _purpose(edge: Edge, target: Agent) -> str:
-    purpose = edge.description or target.description or target.name
-    return f"Hand the conversation over to {target.name}: {purpose}"
-
-
-def _payload_tool(name: str, payload: type[Any], problems: list[str]) -> Tool | None:
-    """A handoff's arguments as those of a function, so that they are shown and checked as any tool's are."""
-
-    def handoff(payload: object, reason: Annotated[str, WHY] = "") -> None:
-        del payload, reason
-
-    handoff.__annotations__["payload"] = payload
-    try:
-        return tool(handoff, name=name)
-    except (BuildError, LookupError, TypeError) as error:
-        problems.append(f"RL110 {payload!r} cannot be the payload of {name}: it has no JSON Schema ({error})")
-        return None
+def _positive(number: object) -> bool:
+    return isinstance(number, int | float) and not isinstance(number, bool) and 0 < number < float("inf")
 
 
 def _policy(tool: Tool) -> ToolPolicy:

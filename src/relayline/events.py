@@ -8,32 +8,38 @@ Ids are local to the session (turn 3 is ``3``, its second model call ``t3-s2``, 
 ``t3-s2-c0``, the fourth request ``r4``): a fork of a session needs no rewriting.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, TypeAlias
 
 from relayline.messages import JSON, Message, ToolCall, ToolResult
 
-Ask: TypeAlias = Literal["user_input", "approval", "outcome"]
+Ask: TypeAlias = Literal["user_input", "approval", "outcome", "reply"]
 """What a person is asked for.
 
 ``user_input``: an agent waits for the user. ``approval``: a tool waits for permission. ``outcome``: a tool was
-interrupted, must not simply be run again, and a person is asked what became of it.
+interrupted, must not simply be run again, and a person is asked what became of it. ``reply``: the conversation is with
+a participant who is a person, whose turn it is.
 """
 
-Settled: TypeAlias = Literal["replied", "terminated", "approved", "refused", "told", "rerun", "withdrawn"]
+Settled: TypeAlias = Literal["replied", "terminated", "approved", "refused", "told", "rerun", "withdrawn", "expired"]
 """How a request ended.
 
 ``told``: a person said what the interrupted tool did. ``rerun``: a person said to run it again.
-``withdrawn``: the user went on without answering, or the answer came by itself.
+``withdrawn``: the user went on without answering, or the answer came by itself. ``expired``: nobody answered in time.
 """
 
-Ending: TypeAlias = Literal["terminal", "terminated", "condition", "stopped"]
+Ending: TypeAlias = Literal["terminal", "terminated", "condition", "stopped", "expired"]
 """Why a conversation is finished.
 
 ``terminal``: a terminal agent was done. ``terminated``: a person ended it. ``condition``: its termination condition
-held. ``stopped``: a limit was reached whose policy is to stop; the warning before it says which.
+held. ``stopped``: a limit was reached whose policy is to stop; the warning before it says which. ``expired``: nobody
+answered an agent's question in time.
 """
+
+Spent: TypeAlias = Literal["turns", "tokens", "seconds"]
+"""What there was a budget of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +96,34 @@ class ToolStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class Transfer:
+    """A tool asks for a handoff by the agent that called it."""
+
+    target: str
+    reason: str = ""
+    payload: JSON = None
+
+
+@dataclass(frozen=True, slots=True)
 class ToolReturned:
-    """A call got its one and only result."""
+    """A call got its one and only result. ``transfer``: where the tool wants the conversation to go."""
 
     turn: int
     result: ToolResult
+    transfer: Transfer | None = None
     type: Literal["tool_returned"] = "tool_returned"
+
+
+@dataclass(frozen=True, slots=True)
+class StateChanged:
+    """What the team keeps in common changed: ``values`` were set and ``removed`` deleted, by the tool call ``call_id``
+    or, if that is empty, by the caller of the run.
+    """
+
+    values: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
+    removed: tuple[str, ...] = ()
+    call_id: str = ""
+    type: Literal["state_changed"] = "state_changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +150,7 @@ class HandedBack:
     turn: int
     source: str
     target: str
+    reason: str = ""
     type: Literal["handed_back"] = "handed_back"
 
 
@@ -135,6 +164,22 @@ class Prompted:
     agent: str
     text: str
     type: Literal["prompted"] = "prompted"
+
+
+@dataclass(frozen=True, slots=True)
+class Summarised:
+    """What went on before ``agent`` got the conversation, in a model's words, for that agent only.
+
+    ``upto``: how many messages and notes of the conversation it stands for, the oldest first.
+    """
+
+    agent: str
+    upto: int
+    text: str
+    model: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    type: Literal["summarised"] = "summarised"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +215,14 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A request ended. ``note`` is the reason a person gave, or what they say the tool did."""
+    """A request ended. ``note`` is the reason a person gave, or what they say the tool did; ``by`` is who they said
+    they are.
+    """
 
     request: str
     settled: Settled
     note: str = ""
+    by: str = ""
     type: Literal["answered"] = "answered"
 
 
@@ -191,10 +239,19 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """What failed is wanted again."""
+    """What failed is wanted again; ``effect`` is empty where it was not a failure but a budget that ran out."""
 
     effect: str
     type: Literal["retried"] = "retried"
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """A budget ran out. The session rests as it is until it is run again, or the user says something else."""
+
+    budget: Spent
+    message: str
+    type: Literal["stopped"] = "stopped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,15 +269,18 @@ Fact: TypeAlias = (
     | Replied
     | ToolStarted
     | ToolReturned
+    | StateChanged
     | HandoffSent
     | HandedBack
     | Prompted
+    | Summarised
     | Warned
     | TurnEnded
     | Asked
     | Answered
     | Failed
     | Retried
+    | Stopped
     | Finished
 )
 

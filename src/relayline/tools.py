@@ -15,29 +15,15 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails, to_json
 from typing_extensions import ParamSpec, TypeVar
 
+from relayline.context import ToolContext
 from relayline.errors import BuildError, UsageError
-from relayline.messages import JSON, Message
+from relayline.messages import JSON
 from relayline.signature import Signature, definition_of, docstring_of, name_of
 
 ApprovalMode: TypeAlias = Literal["always_require", "never_require"]
 
 P = ParamSpec("P", default=...)
 R = TypeVar("R", default=Any)
-
-
-@dataclass(frozen=True, slots=True)
-class ToolContext:
-    """What a tool may know about its call. A parameter annotated with it is filled in and never shown to the model.
-
-    ``idempotency_key`` is the same whenever this very call is repeated, and no other call ever has it: hand it to
-    whatever must not happen twice. ``transcript``: the conversation when the call was made, oldest first.
-    """
-
-    session_id: str
-    agent: str
-    call_id: str
-    idempotency_key: str
-    transcript: Sequence[Message]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

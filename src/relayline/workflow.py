@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -11,7 +11,7 @@ from typing import Any
 from unicodedata import category
 from weakref import WeakValueDictionary
 
-from relayline.agent import Agent, ChatClient, ChatRequest
+from relayline.agent import Agent, ChatClient, ChatRequest, Participant
 from relayline.errors import (
     ConditionError,
     ModelError,
@@ -21,12 +21,14 @@ from relayline.errors import (
     UsageError,
     WorldError,
 )
+from relayline.events import Stopped
+from relayline.journal.codec import checked
 from relayline.journal.store import Store
 from relayline.machine.decide import Machine
-from relayline.machine.inputs import Answer, Approval, Input, Resumed, Terminate, UserSaid
+from relayline.machine.inputs import Answer, Approval, Expired, Input, Resumed, Terminate, UserSaid
 from relayline.machine.patterns import Pattern
 from relayline.machine.state import State
-from relayline.messages import Message
+from relayline.messages import JSON, Message
 from relayline.runtime.driver import drive
 from relayline.runtime.perform import Context, Performer
 from relayline.runtime.requests import as_response, user_message
@@ -49,7 +51,11 @@ SESSIONS_KEPT = 64
 
 @dataclass(frozen=True, slots=True)
 class SessionView:
-    """A session as it stands in its journal. ``active_agent``: who had the conversation last, or has it now."""
+    """A session as it stands in its journal.
+
+    ``active_agent``: who had the conversation last, or has it now. ``shared``: what the team keeps in common: the
+    ``state`` of `ToolContext`.
+    """
 
     session_id: str
     state: WorkflowRunState
@@ -57,6 +63,7 @@ class SessionView:
     conversation: Sequence[Message]
     requests: Sequence[WorkflowEvent]
     seq: int
+    shared: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
 
 
 _HELD: ContextVar[frozenset[tuple[int, str]]] = ContextVar("relayline_held", default=frozenset())
@@ -107,6 +114,7 @@ class Workflow:
     """A team, its rules and its store. Made by a builder's ``build()``.
 
     It holds no conversation: run as many sessions on it at once as you like, from as many tasks of one event loop.
+    ``warnings``: what in its declaration looks like a mistake, each with a stable code.
     """
 
     name: str
@@ -115,6 +123,7 @@ class Workflow:
     machine: Machine = field(repr=False)
     performer: Performer = field(repr=False)
     store: Store = field(repr=False)
+    warnings: tuple[str, ...] = field(default=(), repr=False)
     # Shared by copies on the same store, so that they queue as well.
     _sessions: Sessions | None = field(default=None, repr=False, compare=False)
 
@@ -122,13 +131,20 @@ class Workflow:
         if self._sessions is None:
             object.__setattr__(self, "_sessions", Sessions(self.store))
 
+    @property
+    def mute(self) -> Sequence[str]:
+        """The agents that still need a model."""
+        people = self.machine.people
+        return [name for name, seat in self.performer.seats.items() if seat.client is None and name not in people]
+
     def run(
         self,
         message: str | Message | None = None,
         *,
         session_id: str | None = None,
         responses: Mapping[str, Any] | None = None,
-        to: Agent | str | None = None,
+        to: Participant | str | None = None,
+        state: Mapping[str, JSON] | None = None,
         stream: bool = False,
     ) -> Run:
         """Say something, answer what was asked, or resume.
@@ -141,26 +157,29 @@ class Workflow:
           crash cut off.
 
         ``to``: the agent that takes this message, whoever had the conversation before; from there it goes on as usual.
+        ``state``: JSON values to put into what the team keeps in common, before this message; tools and predicates
+        read it.
         ``stream``: also give ``message_delta`` events. Everything else is the same with and without.
 
         Raises:
             UsageError: at once, if the call makes no sense; nothing was changed.
             SessionNotFound, RequestNotOpen, ModelError, ConditionError, StoreError: from the `Run`.
         """
-        mute = [agent.name for agent in self.agents if agent.client is None]
-        if mute:
+        if self.mute:
             raise UsageError(
-                f"no model for {', '.join(map(repr, mute))}: give them one with Agent(client=...), "
+                f"no model for {', '.join(map(repr, self.mute))}: give them one with Agent(client=...), "
                 "or the team with workflow.with_client(...)"
             )
         said = None if message is None else user_message(message)
-        target = to.name if isinstance(to, Agent) else to
+        target = to if isinstance(to, str) or to is None else to.name
         if target is not None and target not in self.performer.seats:
             raise UsageError(
                 f"no agent {target!r} to give the message to; there are: {', '.join(self.performer.seats)}"
             )
         if target is not None and said is None:
             raise UsageError(f"{target!r} can only be given a message; there is none")
+        if state is not None and said is None:
+            raise UsageError("state is given with a message; there is none")
         if said is not None and responses:
             raise UsageError(
                 "give a message or responses, not both: a message withdraws what the responses would answer"
@@ -170,6 +189,10 @@ class Workflow:
         if said is None and session_id is None:
             raise UsageError("nothing to do: give a message, responses, or the session_id to resume")
         given = session_id if session_id is not None else f"session-{uuid.uuid4().hex[:12]}"
+        try:
+            values = checked(state or {})
+        except (ValueError, TypeError, AttributeError) as error:
+            raise UsageError(f"state is a mapping of names to JSON values: {error}") from None
         odd = not isinstance(given, str)  # pyright: ignore[reportUnnecessaryIsInstance] -- not everybody checks types
         if odd or not given or any(category(each) in ("Cc", "Cs") for each in given):
             raise UsageError(f"a session id is a string without control characters, and not empty; got {given!r}")
@@ -177,7 +200,8 @@ class Workflow:
         async def work(emit: Emit) -> RunResult:
             assert self._sessions is not None
             async with self._sessions.hold(given, self.machine) as session:
-                return await self._work(session, said and UserSaid(said, target or ""), responses or {}, stream, emit)
+                given_to = said and UserSaid(said, target or "", values)
+                return await self._work(session, given_to, responses or {}, stream, emit)
 
         return Run(given, work)
 
@@ -189,21 +213,30 @@ class Workflow:
         """
         state = (await self._look(session_id)).state
         return SessionView(
-            session_id, run_state(state), state.speaker, state.transcript, pending(session_id, state), state.seq
+            session_id,
+            run_state(state),
+            state.floor.speaker,
+            state.transcript,
+            pending(session_id, state),
+            state.seq,
+            state.shared,
         )
 
-    async def preview(self, session_id: str, agent: Agent | str) -> ChatRequest:
+    async def preview(self, session_id: str, agent: Participant | str) -> ChatRequest:
         """Exactly what ``agent``'s model would be given if it had to answer now.
+
+        Nothing is asked of a model for it: where a `summary` would have to be made first, the whole is shown.
 
         Raises:
             SessionNotFound: if the store has none of that id.
             UsageError: if there is no such agent.
+            ConditionError: if the predicate of one of its handoffs fails.
         """
-        name = agent.name if isinstance(agent, Agent) else agent
+        name = agent if isinstance(agent, str) else agent.name
         if name not in self.performer.seats:
             raise UsageError(f"no agent {name!r}; there are: {', '.join(self.performer.seats)}")
         session = await self._look(session_id)
-        return self.performer.seats[name].request(session)
+        return await self.performer.seats[name].request(session)
 
     async def _look(self, session_id: str) -> Session:
         session = Session(session_id, self.machine, self.store)
@@ -214,11 +247,10 @@ class Workflow:
 
     def with_client(self, client: ChatClient, *, override: bool = False) -> "Workflow":
         """The same team, speaking through ``client``: the agents that have none of their own, or all of them."""
-        agents = tuple(
-            replace(agent, client=client) if override or agent.client is None else agent for agent in self.agents
-        )
-        seats = {agent.name: replace(self.performer.seats[agent.name], agent=agent) for agent in agents}
-        return replace(self, agents=agents, performer=replace(self.performer, seats=seats))
+        given_one = self.performer.seats.keys() - self.machine.people if override else self.mute
+        spoken_for = {name: replace(self.performer.seats[name], client=client) for name in given_one}
+        seats = {**self.performer.seats, **spoken_for}
+        return replace(self, performer=replace(self.performer, seats=seats))
 
     def with_store(self, store: Store) -> "Workflow":
         """The same team on another store."""
@@ -235,7 +267,11 @@ class Workflow:
                 f"session {session.id!r} belongs to the team {state.workflow!r}, not to {self.name!r}; "
                 "use another session id, or build the team under that name"
             )
-        inputs: list[Input] = [said] if said else [Resumed(), *self._answers(session, responses)]
+        overdue = session.overdue(self.machine.expires)
+        expired = [Expired(request) for request in overdue]
+        inputs: list[Input] = [*expired, said] if said else [Resumed(), *expired]
+        if responses:
+            inputs += self._answers(session, responses, overdue)
         before = len(session.state.transcript)
         narrator = Narrator(session, emit)
         await narrator.signal("started")
@@ -243,8 +279,9 @@ class Workflow:
         if said is None and not responses:
             await narrator.remind()
         try:
-            context = Context(session, narrator.delta if stream else None)
-            cause = await drive(session, inputs, self.performer, context, narrator.tell)
+            context = Context(session, narrator.delta if stream else None, narrator.progress)
+            seconds = self.machine.budget.seconds
+            cause = await drive(session, inputs, self.performer, context, narrator.tell, seconds)
             _check(session.state, cause)
         except WorldError as error:
             await narrator.signal("failed", error)
@@ -253,15 +290,18 @@ class Workflow:
         state = session.state
         await narrator.signal("status", run_state(state))
         new = state.transcript.since(before)
-        return RunResult(session.id, run_state(state), new, state.transcript, pending(session.id, state))
+        stopped = state.rest if isinstance(state.rest, Stopped) else None
+        return RunResult(session.id, run_state(state), new, state.transcript, pending(session.id, state), stopped)
 
-    def _answers(self, session: Session, responses: Mapping[str, Any]) -> list[Answer]:
+    def _answers(self, session: Session, responses: Mapping[str, Any], overdue: Collection[str]) -> list[Answer]:
         if len(responses) > 1 and any(isinstance(value, Terminate) for value in responses.values()):
             raise UsageError("terminate() ends the conversation; give no other response with it")
         answers: list[Answer] = []
         for request, value in responses.items():
             local = request.rpartition("/")[2]
             asked = session.state.requests.get(local)
+            if local in overdue:
+                raise RequestNotOpen(f"the time to answer request {request!r} is over; run the session to go on")
             if asked is None:
                 waiting = ", ".join(request_id(session.id, each) for each in session.state.requests) or "none"
                 raise RequestNotOpen(
@@ -302,6 +342,8 @@ def _check(state: State, cause: BaseException | None) -> None:
     failure = state.failure
     if failure is None:
         return
+    if isinstance(cause, ConditionError):
+        raise cause
     if not failure.agent:
         raise ConditionError(failure.message) from cause
     raise ModelError(

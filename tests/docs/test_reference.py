@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from relayline import errors
-from relayline.events import Ask, Ending, Fact, Settled
+from relayline.events import Ask, Ending, Fact, Settled, Spent
 from relayline.journal.codec import VERSION, decode, encode
 from relayline.machine.limits import Limits, OnLoop
 from relayline.machine.patterns import AUTONOMOUS_TURNS
@@ -89,7 +89,9 @@ def test_every_fact_is_described_with_what_it_leaves_out():
     table = {code(cells[0])[0]: cells for cells in rows("journal.md") if code(cells[0])}
     assert list(table) == list(FACTS)
     for name, kind in FACTS.items():
-        optional = {each.name for each in fields(kind) if each.default is not MISSING} - {"type"}
+        optional = {each.name for each in fields(kind) if not (each.default is each.default_factory is MISSING)} - {
+            "type"
+        }
         assert set(code(table[name][-1] if len(table[name]) > 2 else "")) == optional, name
 
 
@@ -98,6 +100,7 @@ def test_every_value_with_a_meaning_is_listed():
     asked = code(paragraph("journal.md", "**What is asked**"))
     assert set(code(paragraph("journal.md", "**Outcomes**"))) == set(get_args(Outcome))
     assert asked == [*get_args(Ask), *get_args(Settled), *get_args(Ending)]
+    assert code(paragraph("journal.md", "**What there is a budget of**")) == list(get_args(Spent))
     kinds = {kind.__dataclass_fields__["kind"].default for kind in get_args(Part)}
     assert kinds <= set(code(paragraph("journal.md", "**A message**")))
 
@@ -110,7 +113,8 @@ def test_the_format_is_the_one_described():
 def test_every_code_of_a_build_problem_is_described_once():
     """Whoever is told a code finds it, and a code that is given no more is not described."""
     described = [code(cells[0])[0] for cells in rows("build-problems.md") if code(cells[0])]
-    given = set(re.findall(r"\bRL\d{3}\b", (SOURCE / "builders.py").read_text("utf-8")))
+    sources = [(SOURCE / name).read_text("utf-8") for name in ("builders.py", "declared.py", "review.py")]
+    given = set(re.findall(r"\bRL\d{3}\b", "".join(sources)))
     assert described == sorted(given)
 
 

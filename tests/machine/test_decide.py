@@ -152,7 +152,7 @@ def test_the_same_call_twice_in_a_reply_happens_once() -> None:
     talk.put(ModelReplied("t1-s1", calls))
     [message] = [m for m in talk.state.transcript if m.role == "tool"]
     assert [each.outcome for each in message.tool_results] == ["transferred", "error"]
-    assert talk.state.speaker == "orders"
+    assert talk.state.floor.speaker == "orders"
 
 
 def test_results_stand_in_call_order_whoever_was_faster() -> None:
@@ -184,7 +184,7 @@ def test_follow_ups_go_to_whoever_spoke_last_or_to_the_start_agent() -> None:
         talk.reply(("handoff_to_orders", "{}"))
         talk.reply("Which order?")
         talk.put(Answer(talk.waiting, Words((user("number 7"),))))
-        assert talk.state.speaker == expected
+        assert talk.state.floor.speaker == expected
 
 
 def test_an_approved_call_runs_with_the_arguments_a_person_gave() -> None:

@@ -6,12 +6,12 @@ played twice, in another order or with crashes, and must come to the same conver
 
 import random
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import get_args
 
 from hypothesis import strategies as st
 
-from relayline.events import Asked, Fact
+from relayline.events import Asked, Fact, Stopped, Transfer
 from relayline.journal.codec import decode, encode
 from relayline.machine.decide import Machine
 from relayline.machine.effects import CallModel, Effect, Judge, RunTool, effects
@@ -27,10 +27,11 @@ from relayline.machine.inputs import (
     Resumed,
     Terminate,
     ToolDone,
+    Turned,
     UserSaid,
     Words,
 )
-from relayline.machine.limits import Limits, OnLoop
+from relayline.machine.limits import Budget, Limits, OnLoop
 from relayline.machine.patterns import Autonomy, Handoff
 from relayline.machine.state import State, fold
 from relayline.machine.topology import Edge, ToolPolicy, mesh, tool_names
@@ -54,6 +55,11 @@ def machines(draw: st.DrawFn) -> Machine:
     edges: tuple[Edge, ...] = every
     if every and draw(st.booleans()):
         edges = tuple(draw(st.lists(st.sampled_from(every), unique=True)))
+    if every and draw(st.booleans()):
+        terms = draw(st.lists(st.sampled_from(["approval", "caller", "start", "payload"]), min_size=len(edges)))
+        edges = tuple(_termed(edge, term) for edge, term in zip(edges, terms, strict=False))
+        onward = draw(st.lists(st.sampled_from(every), unique=True, max_size=3))
+        edges += tuple(replace(edge, always=True, guarded=True) for edge in onward)
     policies = {
         agent: draw(st.fixed_dictionaries({}, optional={k: st.just(v) for k, v in TOOLS.items()})) for agent in agents
     }
@@ -68,7 +74,21 @@ def machines(draw: st.DrawFn) -> Machine:
             on_loop=st.sampled_from(get_args(OnLoop)),
         )
     )
-    return Machine("world", pattern, policies, "f", draw(st.booleans()), limits)
+    budget = draw(st.builds(Budget, st.none() | st.integers(1, 6), st.none() | st.integers(10, 60)))
+    people = frozenset(draw(st.lists(st.sampled_from(agents), max_size=1)) if draw(st.booleans()) else [])
+    return Machine(
+        "world", pattern, policies, "f", draw(st.booleans()), limits, budget, people, nudge=draw(st.booleans())
+    )
+
+
+def _termed(edge: Edge, term: str) -> Edge:
+    match term:
+        case "approval":
+            return replace(edge, approval=True)
+        case "payload":
+            return replace(edge, payload=True)
+        case _:
+            return replace(edge, returns=term)  # type: ignore[arg-type]
 
 
 @dataclass
@@ -120,6 +140,10 @@ class World:
                 if self.chance("gives up", self.state.failure.effect).random() < 0.3:
                     return
                 self.commit(Resumed())
+            elif isinstance(self.state.rest, Stopped):
+                if self.failing and self.chance("goes on", len(self.state.transcript)).random() < 0.3:
+                    return
+                self.commit(Resumed())
             elif not self.answer():
                 return
 
@@ -155,11 +179,19 @@ class World:
                 return self.model(effect)
             case RunTool():
                 self.ran.append(effect.id)
-                lucky = self.chance("tool", effect.id).random() < 0.8
-                return ToolDone(effect.id, f"{effect.call.name} of {effect.id}", "done" if lucky else "error")
+                chance = self.chance("tool", effect.id)
+                said = f"{effect.call.name} of {effect.id}"
+                if chance.random() < 0.2:
+                    return ToolDone(effect.id, said, "error")
+                values = {"last": effect.id} if chance.random() < 0.3 else {}
+                removed = ("last",) if not values and chance.random() < 0.1 else ()
+                wish = Transfer(chance.choice(["ann", "bob", "cy", "dee"]), "as the tool says")
+                return ToolDone(effect.id, said, "done", values, removed, wish if chance.random() < 0.2 else None)
             case Judge():
                 # Not by the judgement's id: it counts facts, and a crash may add one.
-                return Judged(effect.id, stop=self.chance("judge", len(self.state.transcript)).random() < 0.1)
+                chance = self.chance("judge", len(self.state.transcript), self.state.turns)
+                ways = frozenset(name for name in ("ann", "bob", "cy", "dee") if chance.random() < 0.4)
+                return Judged(effect.id, stop=chance.random() < 0.1, ways=ways)
 
     def model(self, effect: CallModel) -> Input:
         chance = self.chance("model", effect.id)
@@ -168,7 +200,8 @@ class World:
             return EffectFailed(effect.id, "Overloaded", "try later")
         names = [*self.machine.policies[effect.agent], *self.machine.pattern.exits(effect.agent)]
         foreign = ["handoff_to_nobody", "teleport", *tool_names(("ann", "bob", "cy", "dee")).values()]
-        parts: list[Text | ToolCall] = [Text(f"words of {effect.id}")] if chance.random() < 0.6 else []
+        words = f"words of {effect.id}" if chance.random() < 0.8 else "Let me transfer you to bob now."
+        parts: list[Text | ToolCall] = [Text(words)] if chance.random() < 0.6 else []
         problems: dict[int, str] = {}
         for number in range(chance.choice([0, 0, 0, 1, 1, 2, 3, 5])):
             name = chance.choice(names) if names and chance.random() < 0.85 else chance.choice(foreign)
@@ -176,7 +209,8 @@ class World:
             parts.append(ToolCall(f"c{number if chance.random() < 0.9 else 0}", name, arguments))
             if name in TOOLS and chance.random() < 0.15:
                 problems[number] = "does not fit"
-        return ModelReplied(effect.id, tuple(parts or [Text("")]), problems)
+        tokens = chance.choice([0, 0, 7])
+        return ModelReplied(effect.id, tuple(parts or [Text("")]), problems, "", tokens, tokens)
 
     def person(self, asked: Asked) -> Response | None:
         chance = self.chance("person", asked.ask, asked.turn, asked.call and asked.call.id)
@@ -186,9 +220,19 @@ class World:
             return None
         if chance.random() < 0.05:
             return Terminate()
+        if asked.ask == "reply":
+            return self.colleague(asked, chance)
         if asked.ask == "user_input":
             return Words((user(f"answer in turn {asked.turn}"),))
         return Approval(chance.random() < 0.6, "so there", chance.choice([None, '{"edited": true}']))
+
+    def colleague(self, asked: Asked, chance: random.Random) -> Response:
+        """What a participant who is a person does with their turn."""
+        exits = [edge.target for edge in self.machine.pattern.exits(asked.agent).values()]
+        if exits and chance.random() < 0.4:
+            return Turned("Over to you.", chance.choice(exits))
+        floor = self.state.floor
+        return Turned("I see.", back=bool(floor.callers or asked.agent in floor.arrivals) and chance.random() < 0.3)
 
     @property
     def facts(self) -> list[Fact]:

@@ -1,6 +1,7 @@
 """The command line: ``relayline chat`` and what helps around it. Needs the extra ``cli``."""
 
 import importlib.util
+import logging
 import sys
 
 _PACKAGES = ("prompt_toolkit", "rich", "typer")
@@ -16,4 +17,6 @@ def main() -> None:
         sys.exit(1)
     from relayline.cli.commands import run
 
+    # A team's warnings would be written between the lines of a conversation; `graph --check` is the place for them.
+    logging.getLogger("relayline").addHandler(logging.NullHandler())
     run()

@@ -140,13 +140,23 @@ def graph(
     format: Annotated[  # noqa: A002  it is what the option is called
         Literal["mermaid", "text"], typer.Option(help="Mermaid goes into Markdown; text is for reading here.")
     ] = "text",
+    check: Annotated[
+        bool, typer.Option("--check", help="Say only what looks like a mistake; status 1 if any.")
+    ] = False,
 ) -> None:
-    """Draw a team and its handoffs."""
+    """Draw a team and its handoffs, or check them."""
+    from relayline.cli.clean import clean
     from relayline.cli.graph import as_mermaid, as_text
     from relayline.cli.target import load
 
     workflow = load(target)
-    print(as_mermaid(workflow) if format == "mermaid" else as_text(workflow))
+    if not check:
+        print(as_mermaid(workflow) if format == "mermaid" else as_text(workflow))
+        return
+    for warning in workflow.warnings:
+        print(clean(warning))
+    print(f"{clean(workflow.name)}: {len(workflow.warnings) or 'no'} warning{'s'[: len(workflow.warnings) != 1]}")
+    raise typer.Exit(int(bool(workflow.warnings)))
 
 
 @app.command()

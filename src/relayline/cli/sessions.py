@@ -105,7 +105,7 @@ async def _line(store: Store, summary: SessionSummary) -> Line:
     first = next((message.text for message in state.transcript if message.role == "user"), "")
     where = situation(run_state(state), pending(summary.session_id, state))
     words = one_line(first)[:LONGEST_WORDS]
-    return Line(summary.session_id, summary.updated, summary.seq, state.speaker, where, words)
+    return Line(summary.session_id, summary.updated, summary.seq, state.floor.speaker, where, words)
 
 
 def _after(state: State, entry: Entry, session_id: str) -> State:

@@ -24,7 +24,7 @@ def given_voice(workflow: Workflow, model: str | None) -> Workflow:
     """
     if model is not None:
         return workflow.with_client(_client(model), override=True)
-    if any(agent.client is None for agent in workflow.agents):
+    if workflow.mute:
         return workflow.with_client(_client("embedded"))
     return workflow
 
@@ -32,8 +32,8 @@ def given_voice(workflow: Workflow, model: str | None) -> Workflow:
 def about(workflow: Workflow) -> str:
     """Which models speak, and for whom if they are several; each as it describes itself, if it does."""
     voices: dict[str, list[str]] = {}
-    for agent in workflow.agents:
-        voices.setdefault(_described(agent.client), []).append(agent.name)
+    for name, seat in workflow.performer.seats.items():
+        voices.setdefault("a person" if seat.client is None else _described(seat.client), []).append(name)
     if len(voices) == 1:
         return next(iter(voices))
     return "\n".join(f"{', '.join(names)}: {voice}" for voice, names in voices.items())
@@ -43,7 +43,8 @@ def warm_up(workflow: Workflow) -> None:
     """Begin to load what will be needed, while the person types: half a second for numpy, and as much for the texts."""
     from relayline.clients.local import EmbeddedClient
 
-    agents = [agent for agent in workflow.agents if isinstance(agent.client, EmbeddedClient)]
+    seats = workflow.performer.seats.values()
+    agents = [seat.agent for seat in seats if isinstance(seat.client, EmbeddedClient)]
     texts = [text for agent in agents for text in (agent.description, *agent.examples, *agent.knowledge)]
 
     def load() -> None:

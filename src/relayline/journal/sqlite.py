@@ -52,6 +52,9 @@ class SqliteCheckpointStorage(Store):
         self._clock = clock
         self._writer: _Writer | None = None
 
+    def now(self) -> datetime:
+        return self._clock()
+
     async def append(self, session_id: str, facts: Sequence[Fact], *, after: int) -> list[Entry]:
         bodies = [encode(fact) for fact in facts]
         at = self._clock()

@@ -30,6 +30,10 @@ class SessionSummary:
 class Store(Protocol):
     """An append-only journal per session. `relayline.testing.check_store` is the whole of its contract."""
 
+    def now(self) -> datetime:
+        """The time by which entries are dated, in UTC."""
+        return now()
+
     async def append(self, session_id: str, facts: Sequence[Fact], *, after: int) -> list[Entry]:
         """Add ``facts``, at least one, as one atomic batch, if the session has ``after`` facts now. Durable on return.
 
@@ -62,6 +66,9 @@ class InMemoryCheckpointStorage(Store):
     def __init__(self, clock: Clock = now) -> None:
         self._clock = clock
         self._journals: dict[str, list[Entry]] = {}
+
+    def now(self) -> datetime:
+        return self._clock()
 
     async def append(self, session_id: str, facts: Sequence[Fact], *, after: int) -> list[Entry]:
         for fact in facts:

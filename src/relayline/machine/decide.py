@@ -2,22 +2,28 @@
 
 from typing import NamedTuple, assert_never
 
-from relayline.events import Fact
+from relayline.events import Fact, Stopped
 from relayline.machine import calls, people, turns
 from relayline.machine.draft import Draft
 from relayline.machine.effects import effects
 from relayline.machine.inputs import (
     Answer,
     EffectFailed,
+    Expired,
     Input,
     Judged,
     ModelReplied,
+    OutOfTime,
     Resumed,
+    Summary,
     ToolDone,
     UserSaid,
 )
+from relayline.machine.limits import Budget
 from relayline.machine.rules import Rules
 from relayline.machine.state import State
+
+UNLIMITED = Budget()
 
 
 class Decision(NamedTuple):
@@ -51,11 +57,20 @@ class Machine(Rules):
                 calls.tool_done(draft, given)
             case Judged():
                 if state.due and any(each.id == given.effect for each in effects(state)):
-                    turns.route(draft, stop=given.stop)
+                    turns.route(draft, stop=given.stop, ways=given.ways)
+            case Summary():
+                calls.summarised(draft, given)
             case EffectFailed():
                 calls.effect_failed(draft, given)
             case Resumed():
                 people.resumed(draft)
+            case Expired():
+                people.expired(draft, given)
+            case OutOfTime():
+                if effects(state):
+                    draft.add(Stopped("seconds", f"the run had {given.seconds:g} seconds"))
             case _:
                 assert_never(given)
+        if draft.facts and self.budget != UNLIMITED:
+            turns.stop_if_spent(draft)
         return Decision(draft.facts, draft.state)

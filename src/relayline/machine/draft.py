@@ -1,6 +1,6 @@
 """A batch of facts being written."""
 
-from relayline.events import Ask, Asked, Fact, ToolReturned
+from relayline.events import Ask, Asked, Fact, ToolReturned, TurnStarted
 from relayline.machine.effects import model_call
 from relayline.machine.rules import Rules
 from relayline.machine.state import State, Turn, evolve
@@ -19,6 +19,12 @@ class Draft:
         """Append ``fact`` to the batch."""
         self.facts.append(fact)
         self.state = evolve(self.state, fact)
+
+    def start(self, agent: str) -> None:
+        """Give ``agent`` the next turn."""
+        self.add(TurnStarted(self.state.turns + 1, agent))
+        if agent in self.rules.people:
+            self.ask(self.state.open[self.state.turns], "reply")
 
     def ask(self, turn: Turn, ask: Ask, call: ToolCall | None = None) -> None:
         """Ask a person."""

@@ -28,7 +28,7 @@ class RunTool:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Ask the termination condition whether the conversation is over."""
+    """Ask the conditions: is the conversation over, and if not, which guarded ways on from here are open?"""
 
     id: str
 
@@ -38,9 +38,10 @@ Effect: TypeAlias = CallModel | RunTool | Judge
 
 def effects(state: State) -> list[Effect]:
     """What should be in flight now, in a fixed order. Empty exactly when the session waits, is finished or failed."""
-    if state.failure or state.finished:
+    if state.rest:
         return []
     wanted: list[Effect] = []
+    people = {asked.turn for asked in state.requests.values() if asked.ask == "reply"}
     for turn in state.open.values():
         if turn.calls:
             wanted.extend(
@@ -48,7 +49,7 @@ def effects(state: State) -> list[Effect]:
                 for each in turn.calls
                 if each.stage == "started" and each.result is None
             )
-        else:
+        elif turn.number not in people:
             wanted.append(CallModel(model_call(turn), turn.number, turn.agent))
     if state.due:
         wanted.append(Judge(f"judge-{state.seq}"))

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from relayline.events import Transfer
 from relayline.messages import JSON, Message, Text, ToolCall
 
 
@@ -12,11 +13,13 @@ class UserSaid:
     """A message that answers no request by name.
 
     It answers an agent's open question, withdraws every other request and interrupts what was going on. ``to``: the
-    agent that takes it, instead of whom the pattern would choose.
+    agent that takes it, instead of whom the pattern would choose. ``values``: what the team's common state is told
+    first.
     """
 
     message: Message
     to: str = ""
+    values: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +36,14 @@ class Terminate:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """Permission for a call, or its refusal. ``arguments``: JSON text to run the tool with instead of the model's."""
+    """Permission for a call, or its refusal, ``by`` whom. ``arguments``: JSON text to run the tool with instead of the
+    model's.
+    """
 
     approved: bool
     reason: str = ""
     arguments: str | None = None
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +51,22 @@ class OutcomeTold:
     """What became of an interrupted call: ``result`` as a person found it, or None to run it again."""
 
     result: str | None
+    by: str = ""
 
 
-Response: TypeAlias = Words | Terminate | Approval | OutcomeTold
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """A participant who is a person takes their turn: says ``text``, or hands over ``to`` a colleague, or both.
+
+    ``back``: to whoever handed over to them.
+    """
+
+    text: str = ""
+    to: str = ""
+    back: bool = False
+
+
+Response: TypeAlias = Words | Terminate | Approval | OutcomeTold | Turned
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +94,41 @@ class ModelReplied:
 
 @dataclass(frozen=True, slots=True)
 class ToolDone:
-    """A tool returned or raised."""
+    """A tool returned or raised. ``values``, ``removed``: what it did to the team's common state. ``transfer``: the
+    handoff it wants.
+    """
 
     effect: str
     content: str
     outcome: Literal["done", "error"] = "done"
+    values: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
+    removed: tuple[str, ...] = ()
+    transfer: Transfer | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The termination condition answered."""
+    """The conditions answered: is the conversation over, and where do the guarded ``ways`` on that are open lead?"""
 
     effect: str
     stop: bool
+    ways: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What was said before an agent got the conversation, in a model's words; its reply is still wanted.
+
+    ``upto``: how many items of the conversation it stands for.
+    """
+
+    effect: str
+    agent: str
+    upto: int
+    text: str
+    model: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,4 +146,20 @@ class Resumed:
     """Whoever had this session's effects in flight is gone; somebody takes it up again."""
 
 
-Input: TypeAlias = UserSaid | Answer | ModelReplied | ToolDone | Judged | EffectFailed | Resumed
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """Nobody answered this request, by its local id, in time."""
+
+    request: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfTime:
+    """The time for this run is up. ``seconds``: how much it had."""
+
+    seconds: float
+
+
+Input: TypeAlias = (
+    UserSaid | Answer | ModelReplied | Summary | ToolDone | Judged | EffectFailed | Resumed | Expired | OutOfTime
+)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
+from relayline.events import Stopped
 from relayline.machine.state import State, Turn
 from relayline.machine.topology import Edge
 
@@ -16,6 +17,28 @@ class Objection(NamedTuple):
 
     code: str
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What one message of the user may cost before the team stops and waits to be told to go on.
+
+    ``turns`` of agents and ``tokens`` of their models, in and out; ``seconds`` per run, which the driver counts. None:
+    as much as it takes.
+    """
+
+    turns: int | None = None
+    tokens: int | None = None
+    seconds: float | None = None
+
+    def spent(self, state: State) -> Stopped | None:
+        """That nothing more may be begun, or None."""
+        since = state.since
+        if self.turns is not None and since.turns > self.turns:
+            return Stopped("turns", f"the agents had their {self.turns} turns")
+        if self.tokens is not None and since.tokens >= self.tokens:
+            return Stopped("tokens", f"the models took {since.tokens} tokens of {self.tokens}")
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +60,11 @@ class Limits:
 
     def objection(self, state: State, edge: Edge) -> Objection | None:
         """Why ``edge`` should not be taken now, or None."""
-        if self.hops is not None and state.hops >= self.hops:
-            why = f"the conversation was handed over {state.hops} times since the user last spoke"
+        since = state.since
+        if self.hops is not None and since.hops >= self.hops:
+            why = f"the conversation was handed over {since.hops} times since the user last spoke"
             return Objection("hop_budget", why)
-        if not self.cycles and (edge.source, edge.target) in state.walked:
+        if not self.cycles and (edge.source, edge.target) in since.walked:
             why = f"{edge.source} handed over to {edge.target} before, and nothing new has come in since"
             return Objection("cycle", why)
         return None

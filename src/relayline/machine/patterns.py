@@ -1,6 +1,6 @@
 """Patterns answer one question: who speaks next?"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
@@ -55,8 +55,12 @@ class Pattern(Protocol):
         """Who takes what the user just said."""
         ...
 
-    def after(self, state: State, turn: Turn) -> Route:
-        """Who is next when ``turn`` ended without a handoff."""
+    def after(self, state: State, turn: Turn, ways: frozenset[str]) -> Route:
+        """Who is next when ``turn`` ended without a handoff. ``ways``: where the guarded edges that are open lead."""
+        ...
+
+    def onward(self, agent: str) -> Sequence[Edge]:
+        """The ways on from ``agent`` that no model chooses, in declared order."""
         ...
 
     def exits(self, agent: str) -> Mapping[str, Edge]:
@@ -80,10 +84,10 @@ class Autonomy:
 class Handoff:
     """The agents decide, along declared edges.
 
-    An agent that is done without a handoff passes the conversation along its unconditional edge, if it has one; goes
-    on by itself, if it is autonomous; gives it back, if somebody waits for it; asks the user, if it could have handed
-    over; and otherwise is terminal and ends it. What the user says next goes to whoever spoke last, or always to
-    ``start`` with ``return_to_previous=False``.
+    An agent that is done without a handoff passes the conversation along the first open edge that no model chooses, if
+    it has one; goes on by itself, if it is autonomous; gives it back, if somebody waits for it; asks the user, if it
+    could have handed over; and otherwise is terminal and ends it. What the user says next goes to whoever spoke last,
+    or always to ``start`` with ``return_to_previous=False``.
     """
 
     start: str
@@ -92,7 +96,7 @@ class Handoff:
     return_to_previous: bool = True
     autonomous: Mapping[str, Autonomy] = field(default_factory=dict[str, Autonomy])
     _exits: Mapping[str, Mapping[str, Edge]] = field(init=False, repr=False, compare=False)
-    _always: Mapping[str, Edge] = field(init=False, repr=False, compare=False)
+    _always: Mapping[str, Sequence[Edge]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         names = tool_names(self.agents)
@@ -101,22 +105,27 @@ class Handoff:
             if not edge.always:
                 exits[edge.source][names[edge.target]] = edge
         object.__setattr__(self, "_exits", exits)
-        object.__setattr__(self, "_always", {edge.source: edge for edge in self.edges if edge.always})
+        always = {agent: tuple(e for e in self.edges if e.always and e.source == agent) for agent in self.agents}
+        object.__setattr__(self, "_always", always)
 
     def begin(self, state: State) -> Route:
-        keeps = self.return_to_previous and state.sticky and state.speaker in self._exits
-        return Speak(state.speaker if keeps else self.start)
+        floor = state.floor
+        keeps = self.return_to_previous and floor.sticky and floor.speaker in self._exits
+        return Speak(floor.speaker if keeps else self.start)
 
-    def after(self, state: State, turn: Turn) -> Route:
-        onward = self._always.get(turn.agent)
-        if onward:
-            return Pass(onward)
+    def after(self, state: State, turn: Turn, ways: frozenset[str] = frozenset()) -> Route:
+        for edge in self.onward(turn.agent):
+            if not edge.guarded or edge.target in ways:
+                return Pass(edge)
         alone = self.autonomous.get(turn.agent)
-        if alone and state.alone < alone.turns:
+        if alone and state.since.alone < alone.turns:
             return Speak(turn.agent, alone.prompt)
-        if state.callers:
-            return GiveBack(state.callers[-1])
+        if state.floor.callers:
+            return GiveBack(state.floor.callers[-1])
         return AskUser(turn.agent) if self.exits(turn.agent) else Stop("terminal")
+
+    def onward(self, agent: str) -> Sequence[Edge]:
+        return self._always.get(agent, ())
 
     def exits(self, agent: str) -> Mapping[str, Edge]:
         return self._exits.get(agent, {})

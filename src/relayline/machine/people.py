@@ -7,24 +7,31 @@ from relayline.errors import RequestNotOpen, UsageError
 from relayline.events import (
     Answered,
     Asked,
+    Failed,
     Finished,
+    HandedBack,
+    HandoffSent,
+    Replied,
     Retried,
     SessionStarted,
     Settled,
+    StateChanged,
+    Stopped,
     ToolStarted,
     TurnEnded,
     UserSpoke,
 )
 from relayline.machine.calls import settle
 from relayline.machine.draft import Draft
-from relayline.machine.inputs import Answer, Approval, OutcomeTold, Terminate, UserSaid, Words
+from relayline.machine.inputs import Answer, Approval, Expired, OutcomeTold, Terminate, Turned, UserSaid, Words
 from relayline.machine.state import OpenCall
 from relayline.machine.topology import ToolPolicy
-from relayline.machine.turns import next_speaker
-from relayline.messages import Outcome
+from relayline.machine.turns import end, next_speaker
+from relayline.messages import Message, Outcome, Text
 
 WITHDRAWN = "Not run: it was waiting for a person's decision, and the user went on with another message."
 INTERRUPTED = "Interrupted. It is not known whether this took effect; find out before doing it again."
+EXPIRED = "Not run: nobody decided about it in time."
 
 
 def user_said(draft: Draft, given: UserSaid) -> None:
@@ -32,8 +39,26 @@ def user_said(draft: Draft, given: UserSaid) -> None:
     if not draft.state.seq:
         draft.add(SessionStarted(draft.rules.name, draft.rules.fingerprint))
     clear(draft, "replied")
+    if given.values:
+        draft.add(StateChanged(given.values))
     draft.add(UserSpoke(given.message, given.to))
     next_speaker(draft)
+
+
+def expired(draft: Draft, given: Expired) -> None:
+    """Nobody answered in time: an approval counts as refused, a question ends the conversation for now."""
+    asked = draft.state.requests.get(given.request)
+    if asked is None:
+        return
+    draft.add(Answered(asked.request, "expired"))
+    if asked.call:
+        draft.result(asked.turn, asked.call, EXPIRED, "refused")
+        settle(draft, asked.turn)
+    elif asked.ask == "reply" and (giver := _giver(draft, asked.agent)):
+        _give_back(draft, asked, giver, "Nobody answered in time.")
+    else:
+        clear(draft, "expired")
+        draft.add(Finished("expired"))
 
 
 def clear(draft: Draft, answered: Settled) -> None:
@@ -66,10 +91,12 @@ def answer(draft: Draft, given: Answer) -> None:
             draft.add(Finished("terminated"))
         case "approval", Approval():
             _approval(draft, asked, given.response)
-        case "outcome", OutcomeTold(result):
-            _outcome(draft, asked, result)
+        case "outcome", OutcomeTold():
+            _outcome(draft, asked, given.response)
+        case "reply", Turned():
+            _turned(draft, asked, given.response)
         case _:
-            kinds = {"user_input": "words", "approval": "an approval", "outcome": "an outcome"}
+            kinds = {"user_input": "words", "approval": "an approval", "outcome": "an outcome", "reply": "a reply"}
             raise UsageError(
                 f"request {asked.request!r} wants {kinds[asked.ask]}, got {type(given.response).__name__}; "
                 "use the create_response() of the request"
@@ -79,34 +106,70 @@ def answer(draft: Draft, given: Answer) -> None:
 def _approval(draft: Draft, asked: Asked, response: Approval) -> None:
     assert asked.call is not None
     if response.approved:
-        draft.add(Answered(asked.request, "approved", response.reason))
+        draft.add(Answered(asked.request, "approved", response.reason, response.by))
         if asked.call.name in draft.rules.pattern.exits(asked.agent):
             settle(draft, asked.turn)
             return
         edited = asked.call.arguments if response.arguments is None else response.arguments
         draft.add(ToolStarted(asked.turn, replace(asked.call, arguments=edited)))
         return
-    draft.add(Answered(asked.request, "refused", response.reason))
+    draft.add(Answered(asked.request, "refused", response.reason, response.by))
     why = f" Reason: {response.reason}" if response.reason else ""
     draft.result(asked.turn, asked.call, f"Not run: a person refused it.{why}", "refused")
     settle(draft, asked.turn)
 
 
-def _outcome(draft: Draft, asked: Asked, result: str | None) -> None:
+def _outcome(draft: Draft, asked: Asked, told: OutcomeTold) -> None:
     assert asked.call is not None
-    if result is None:
-        draft.add(Answered(asked.request, "rerun"))
+    if told.result is None:
+        draft.add(Answered(asked.request, "rerun", by=told.by))
         draft.add(ToolStarted(asked.turn, asked.call))
         return
-    draft.add(Answered(asked.request, "told", result))
-    draft.result(asked.turn, asked.call, result, "done")
+    draft.add(Answered(asked.request, "told", told.result, told.by))
+    draft.result(asked.turn, asked.call, told.result, "done")
     settle(draft, asked.turn)
+
+
+def _turned(draft: Draft, asked: Asked, given: Turned) -> None:
+    """A person among the participants spoke, handed over, or both."""
+    turn = draft.state.open[asked.turn]
+    edge = next((each for each in draft.rules.pattern.exits(asked.agent).values() if each.target == given.to), None)
+    if given.to and edge is None:
+        declared = ", ".join(repr(each.target) for each in draft.rules.pattern.exits(asked.agent).values()) or "none"
+        raise UsageError(f"no handoff from {asked.agent!r} to {given.to!r}; declared: {declared}")
+    giver = _giver(draft, asked.agent)
+    if given.back and not giver:
+        raise UsageError(f"nobody handed the conversation over to {asked.agent!r}, so it cannot be given back")
+    draft.add(Answered(asked.request, "replied"))
+    if given.text:
+        draft.add(Replied(turn.number, Message("assistant", (Text(given.text),), asked.agent)))
+    if edge:
+        draft.add(TurnEnded(turn.number, turn.agent))
+        draft.add(HandoffSent(turn.number, asked.agent, edge.target, "", None, edge.returns))
+        draft.start(edge.target)
+    elif given.back and giver:
+        _give_back(draft, asked, giver)
+    else:
+        end(draft, turn)
+
+
+def _giver(draft: Draft, agent: str) -> str:
+    """Who the conversation goes back to from ``agent``; empty: nobody handed it over."""
+    floor = draft.state.floor
+    arrival = floor.arrivals.get(agent)
+    return floor.callers[-1] if floor.callers else arrival.handoff.source if arrival else ""
+
+
+def _give_back(draft: Draft, asked: Asked, giver: str, reason: str = "") -> None:
+    draft.add(TurnEnded(asked.turn, asked.agent))
+    draft.add(HandedBack(asked.turn, asked.agent, giver, reason))
+    draft.start(giver)
 
 
 def resumed(draft: Draft) -> None:
     """Want again what failed, and ask about what may or may not have happened."""
-    if draft.state.failure:
-        draft.add(Retried(draft.state.failure.effect))
+    if isinstance(draft.state.rest, Failed | Stopped):
+        draft.add(Retried(draft.state.rest.effect if isinstance(draft.state.rest, Failed) else ""))
     for turn in list(draft.state.open.values()):
         policies = draft.rules.policies.get(turn.agent, {})
         for each in turn.calls:

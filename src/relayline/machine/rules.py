@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from relayline.machine.limits import Limits
+from relayline.events import Ask
+from relayline.machine.limits import Budget, Limits
 from relayline.machine.patterns import Pattern
 from relayline.machine.topology import ToolPolicy
 
@@ -13,6 +14,8 @@ class Rules:
     """Holds no session: everything that follows from it depends on its arguments alone.
 
     ``policies``: per agent, its own tools by name. ``condition``: whether there is a termination condition to ask.
+    ``people``: the agents who are persons. ``nudge``: whether an agent that says it hands over, and does not, is told.
+    ``expires``: how many seconds people have to answer; a kind of request that is not there waits for ever.
     """
 
     name: str
@@ -21,3 +24,7 @@ class Rules:
     fingerprint: str = ""
     condition: bool = False
     limits: Limits = field(default_factory=Limits)
+    budget: Budget = field(default_factory=Budget)
+    people: frozenset[str] = frozenset()
+    nudge: bool = False
+    expires: Mapping[Ask, float] = field(default_factory=dict[Ask, float])

@@ -7,7 +7,6 @@ from typing import Literal, TypeAlias, assert_never
 from relayline.events import (
     Answered,
     Asked,
-    Ending,
     Fact,
     Failed,
     Finished,
@@ -17,15 +16,19 @@ from relayline.events import (
     Replied,
     Retried,
     SessionStarted,
+    StateChanged,
+    Stopped,
+    Summarised,
     ToolReturned,
     ToolStarted,
+    Transfer,
     TurnEnded,
     TurnStarted,
     UserSpoke,
     Warned,
 )
 from relayline.machine.log import Log
-from relayline.messages import Message, ToolCall, ToolResult
+from relayline.messages import JSON, Message, ToolCall, ToolResult
 
 Spoken: TypeAlias = Message | HandoffSent | HandedBack | Prompted
 """What a view is made from: the messages, and what went on between them."""
@@ -49,7 +52,8 @@ class Turn:
     """One agent's hold on the conversation.
 
     ``step`` counts its model calls; ``calls`` is empty between them. ``misses``: how many replies in a row came to
-    nothing but errors.
+    nothing but errors. ``onward``: the handoff a tool asked for, with the place of its call among the reply's calls.
+    ``nudged``: whether the team told the agent something while it had the turn.
     """
 
     number: int
@@ -57,6 +61,8 @@ class Turn:
     step: int = 0
     calls: tuple[OpenCall, ...] = ()
     misses: int = 0
+    onward: tuple[int, Transfer] | None = None
+    nudged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,35 +76,76 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
+class Arrival:
+    """How an agent last got the conversation. ``at``: how many items of the conversation there were before."""
+
+    handoff: HandoffSent
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """Whose the conversation is. ``speaker``: who had it last.
+
+    ``callers``: who gets it back when the speaker is done, the last first. ``sticky``: whether the speaker takes the
+    user's next message. ``arrivals``: how each agent got it the last time somebody handed over to it.
+    """
+
+    speaker: str = ""
+    callers: tuple[str, ...] = ()
+    sticky: bool = True
+    arrivals: Mapping[str, Arrival] = field(default_factory=dict[str, Arrival])
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """What went on since the user last spoke: ``turns``, ``tokens`` (of models, in and out) and ``hops`` (handoffs).
+
+    Turns and tokens count from when a budget last ran out, if that was later. ``walked``: the edges taken since
+    anything new came in, be it words of the user or a tool's result. ``alone``: how often the active agent went on by
+    itself since it got the conversation.
+    """
+
+    turns: int = 0
+    tokens: int = 0
+    hops: int = 0
+    walked: frozenset[tuple[str, str]] = frozenset()
+    alone: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """All that is known of a session. Every field but the two logs is small and bounded by what is open now.
 
-    ``seq``: how many facts were folded. ``turns``, ``asked``: how many there were. ``speaker``: who had the
-    conversation last. ``requests``: unanswered, oldest first. ``failure``, ``finished``: why it rests, if it does.
-    ``hops``: handoffs since the user last spoke. ``walked``: the edges taken since anything new came in, be it words of
-    the user or a tool's result. ``alone``: how often the active agent went on by itself since it got the conversation.
-    ``callers``: who gets the conversation back when the active agent is done, the last first. ``sticky``: whether the
-    active agent takes the user's next message.
+    ``seq``: how many facts were folded. ``turns``, ``asked``: how many there were. ``requests``: unanswered, oldest
+    first. ``rest``: why nothing goes on, if nothing does. ``shared``: what the team keeps in common. ``summaries``: the
+    last one made for each agent that is given one.
     """
 
     seq: int = 0
-    workflow: str = ""
-    fingerprint: str = ""
+    started: SessionStarted | None = None
     spoken: Log[Spoken] = field(default_factory=Log[Spoken])
     transcript: Log[Message] = field(default_factory=Log[Message])
     turns: int = 0
     asked: int = 0
-    speaker: str = ""
     open: Mapping[int, Turn] = field(default_factory=dict[int, Turn])
     requests: Mapping[str, Asked] = field(default_factory=dict[str, Asked])
     due: Due | None = None
-    failure: Failed | None = None
-    finished: Ending | None = None
-    hops: int = 0
-    walked: frozenset[tuple[str, str]] = frozenset()
-    alone: int = 0
-    callers: tuple[str, ...] = ()
-    sticky: bool = True
+    rest: Failed | Stopped | Finished | None = None
+    floor: Floor = field(default_factory=Floor)
+    since: Since = field(default_factory=Since)
+    shared: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
+    summaries: Mapping[str, Summarised] = field(default_factory=dict[str, Summarised])
+
+    @property
+    def workflow(self) -> str:
+        """The name of the team, empty before the first fact."""
+        return self.started.workflow if self.started else ""
+
+    @property
+    def failure(self) -> Failed | None:
+        """What the session rests because of, if it is a failure."""
+        return self.rest if isinstance(self.rest, Failed) else None
 
 
 def fold(facts: Iterable[Fact], state: State | None = None) -> State:
@@ -123,35 +170,26 @@ def evolve(state: State, fact: Fact) -> State:
         case ToolReturned():
             return _returned(state, seq, fact)
         case TurnStarted():
-            turn = Turn(fact.turn, fact.agent)
-            opened = {**state.open, fact.turn: turn}
-            # Whoever the user turned to instead owes nobody an answer.
-            turned = state.due is not None and state.due.turn is None and fact.agent != state.speaker
-            callers, sticky = ((), True) if turned else (state.callers, state.sticky)
-            return replace(
-                state,
-                seq=seq,
-                turns=fact.turn,
-                speaker=fact.agent,
-                open=opened,
-                due=None,
-                callers=callers,
-                sticky=sticky,
-            )
+            return _turn_started(state, seq, fact)
         case TurnEnded():
             opened = {number: turn for number, turn in state.open.items() if number != fact.turn}
             return replace(state, seq=seq, open=opened, due=Due(state.open[fact.turn]))
         case HandoffSent():
             return _handed_over(state, seq, fact)
         case HandedBack():
-            spoken, walked = state.spoken.append(fact), frozenset[tuple[str, str]]()
-            callers = state.callers[:-1]
-            hops = state.hops + 1
-            return replace(state, seq=seq, spoken=spoken, due=None, hops=hops, walked=walked, alone=0, callers=callers)
+            since = replace(state.since, hops=state.since.hops + 1, walked=frozenset[tuple[str, str]](), alone=0)
+            floor = replace(state.floor, callers=state.floor.callers[:-1])
+            return replace(state, seq=seq, spoken=state.spoken.append(fact), due=None, since=since, floor=floor)
         case Prompted():
-            return replace(state, seq=seq, spoken=state.spoken.append(fact), alone=state.alone + 1)
+            return _prompted(state, seq, fact)
         case Warned():
             return replace(state, seq=seq)
+        case Summarised():
+            spent = replace(state.since, tokens=state.since.tokens + fact.input_tokens + fact.output_tokens)
+            return replace(state, seq=seq, since=spent, summaries={**state.summaries, fact.agent: fact})
+        case StateChanged():
+            kept = {key: value for key, value in state.shared.items() if key not in fact.removed}
+            return replace(state, seq=seq, shared={**kept, **fact.values})
         case UserSpoke():
             return replace(
                 state,
@@ -159,41 +197,57 @@ def evolve(state: State, fact: Fact) -> State:
                 spoken=state.spoken.append(fact.message),
                 transcript=state.transcript.append(fact.message),
                 due=Due(to=fact.to),
-                failure=None,
-                finished=None,
-                hops=0,
-                walked=frozenset(),
-                alone=0,
+                rest=None,
+                since=Since(),
             )
         case Asked():
             return _asked(state, seq, fact)
         case Answered():
             return _answered(state, seq, fact)
-        case Failed():
-            return replace(state, seq=seq, failure=fact)
+        case Failed() | Stopped():
+            return replace(state, seq=seq, rest=fact)
         case Retried():
-            return replace(state, seq=seq, failure=None)
+            return replace(state, seq=seq, rest=None, since=replace(state.since, turns=len(state.open), tokens=0))
         case Finished():
-            return replace(state, seq=seq, finished=fact.reason, due=None)
+            return replace(state, seq=seq, rest=fact, due=None)
         case SessionStarted():
-            return replace(state, seq=seq, workflow=fact.workflow, fingerprint=fact.fingerprint)
+            return replace(state, seq=seq, started=fact)
         case _:
             assert_never(fact)
+
+
+def _turn_started(state: State, seq: int, fact: TurnStarted) -> State:
+    floor = state.floor
+    if state.due is not None and state.due.turn is None and fact.agent != floor.speaker:
+        # Whoever the user turned to instead owes nobody an answer.
+        floor = Floor(fact.agent, arrivals=floor.arrivals)
+    elif fact.agent != floor.speaker:
+        floor = replace(floor, speaker=fact.agent)
+    opened = {**state.open, fact.turn: Turn(fact.turn, fact.agent)}
+    since = replace(state.since, turns=state.since.turns + 1)
+    return replace(state, seq=seq, turns=fact.turn, open=opened, due=None, floor=floor, since=since)
 
 
 def _replied(state: State, seq: int, fact: Replied) -> State:
     turn = state.open[fact.turn]
     calls = tuple(OpenCall(call) for call in fact.message.tool_calls)
-    opened = {**state.open, fact.turn: replace(turn, step=turn.step + 1, calls=calls)}
+    opened = {**state.open, fact.turn: replace(turn, step=turn.step + 1, calls=calls, onward=None)}
+    tokens = fact.input_tokens + fact.output_tokens
+    if tokens:
+        state = replace(state, since=replace(state.since, tokens=state.since.tokens + tokens))
     return _spoke(state, seq, fact.message, opened)
 
 
 def _returned(state: State, seq: int, fact: ToolReturned) -> State:
-    if fact.result.outcome == "done":
-        state = replace(state, walked=frozenset())
+    if fact.result.outcome == "done" and state.since.walked:
+        state = replace(state, since=replace(state.since, walked=frozenset[tuple[str, str]]()))
     turn = state.open[fact.turn]
     result = fact.result
     calls = tuple(replace(each, result=result) if each.call.id == result.call_id else each for each in turn.calls)
+    if fact.transfer:
+        place = next((number for number, each in enumerate(calls) if each.call.id == result.call_id), 0)
+        if turn.onward is None or place < turn.onward[0]:
+            turn = replace(turn, onward=(place, fact.transfer))
     results = tuple(each.result for each in calls if each.result is not None)
     if len(results) < len(calls):
         return replace(state, seq=seq, open={**state.open, fact.turn: replace(turn, calls=calls)})
@@ -206,18 +260,25 @@ def _returned(state: State, seq: int, fact: ToolReturned) -> State:
 
 def _handed_over(state: State, seq: int, fact: HandoffSent) -> State:
     # Whoever hands over for good has nobody waiting for it any more.
-    callers = (*state.callers, fact.source) if fact.returns == "caller" else ()
+    callers = (*state.floor.callers, fact.source) if fact.returns == "caller" else ()
+    arrivals = {**state.floor.arrivals, fact.target: Arrival(fact, len(state.spoken))}
+    since = state.since
     return replace(
         state,
         seq=seq,
         spoken=state.spoken.append(fact),
         due=None,
-        hops=state.hops + 1,
-        walked=state.walked | {(fact.source, fact.target)},
-        alone=0,
-        callers=callers,
-        sticky=fact.returns != "start",
+        floor=Floor(state.floor.speaker, callers, fact.returns != "start", arrivals),
+        since=Since(since.turns, since.tokens, since.hops + 1, since.walked | {(fact.source, fact.target)}),
     )
+
+
+def _prompted(state: State, seq: int, fact: Prompted) -> State:
+    turn = state.open[fact.turn]
+    spoken = state.spoken.append(fact)
+    if turn.step:
+        return replace(state, seq=seq, spoken=spoken, open={**state.open, fact.turn: replace(turn, nudged=True)})
+    return replace(state, seq=seq, spoken=spoken, since=replace(state.since, alone=state.since.alone + 1))
 
 
 def _spoke(state: State, seq: int, message: Message, opened: Mapping[int, Turn]) -> State:

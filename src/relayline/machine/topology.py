@@ -25,7 +25,7 @@ class Edge:
 
     ``description``: what the source's model is told the target is for. ``approval``: a person is asked before each
     transfer. ``payload``: the source hands something on. ``always``: no model chooses it; it is taken whenever the
-    source is done.
+    source is done. ``guarded``: it exists only while a predicate holds.
     """
 
     source: str
@@ -35,6 +35,7 @@ class Edge:
     returns: Returns = "stay"
     payload: bool = False
     always: bool = False
+    guarded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 from typing import assert_never
 
-from relayline.events import Finished, HandedBack, HandoffSent, Prompted, TurnEnded, TurnStarted, Warned
+from relayline.events import Finished, HandedBack, HandoffSent, Prompted, TurnEnded, Warned
 from relayline.machine.draft import Draft
+from relayline.machine.effects import CallModel, effects
 from relayline.machine.patterns import AskUser, GiveBack, Pass, Route, Speak, Stop
 from relayline.machine.state import Turn
 from relayline.machine.topology import Edge
@@ -25,12 +26,14 @@ def end(draft: Draft, turn: Turn) -> None:
 
 
 def next_speaker(draft: Draft) -> None:
-    """Ask the pattern, unless a termination condition is to be asked before it."""
-    if not draft.rules.condition:
+    """Ask the pattern, unless conditions are to be asked before it."""
+    due = draft.state.due
+    guarded = due and due.turn and any(edge.guarded for edge in draft.rules.pattern.onward(due.turn.agent))
+    if not draft.rules.condition and not guarded:
         route(draft, stop=False)
 
 
-def route(draft: Draft, *, stop: bool) -> None:
+def route(draft: Draft, *, stop: bool, ways: frozenset[str] = frozenset()) -> None:
     """Let whoever is next according to the pattern speak."""
     due = draft.state.due
     assert due is not None
@@ -39,7 +42,7 @@ def route(draft: Draft, *, stop: bool) -> None:
         follow(draft, Stop("condition"))
     else:
         begin = Speak(due.to) if due.to else pattern.begin(draft.state)
-        follow(draft, pattern.after(draft.state, due.turn) if due.turn else begin)
+        follow(draft, pattern.after(draft.state, due.turn, ways) if due.turn else begin)
 
 
 def _go_on(draft: Draft, edge: Edge) -> None:
@@ -50,21 +53,29 @@ def _go_on(draft: Draft, edge: Edge) -> None:
         follow(draft, Stop("stopped") if draft.rules.limits.on_loop == "stop" else AskUser(edge.source))
         return
     draft.add(HandoffSent(draft.state.turns, edge.source, edge.target, "", None, edge.returns))
-    draft.add(TurnStarted(draft.state.turns + 1, edge.target))
+    draft.start(edge.target)
+
+
+def stop_if_spent(draft: Draft) -> None:
+    """Rest before the next model call if a budget has run out. What tools do meanwhile is let finish."""
+    if any(isinstance(effect, CallModel) for effect in effects(draft.state)):
+        stopped = draft.rules.budget.spent(draft.state)
+        if stopped:
+            draft.add(stopped)
 
 
 def follow(draft: Draft, route: Route) -> None:
     """Do what the pattern said."""
     match route:
         case Speak(agent, prompt):
-            draft.add(TurnStarted(draft.state.turns + 1, agent))
+            draft.start(agent)
             if prompt:
                 draft.add(Prompted(draft.state.turns, agent, prompt))
         case Pass(edge):
             _go_on(draft, edge)
         case GiveBack(agent):
-            draft.add(HandedBack(draft.state.turns, draft.state.speaker, agent))
-            draft.add(TurnStarted(draft.state.turns + 1, agent))
+            draft.add(HandedBack(draft.state.turns, draft.state.floor.speaker, agent))
+            draft.start(agent)
         case AskUser(agent):
             draft.ask(Turn(draft.state.turns, agent), "user_input")
         case Stop(reason):

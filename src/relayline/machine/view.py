@@ -1,11 +1,12 @@
 """The conversation as one agent sees it: a pure reading of the log, item by item.
 
-Because every item is shown by itself, a view only ever grows at its end. That keeps a provider's prompt cache warm and
-lets a caller render what is new instead of the whole.
+Because every item is shown by itself, such a view only ever grows at its end. That keeps a provider's prompt cache warm
+and lets a caller render what is new instead of the whole.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeAlias
 
 from relayline.events import HandedBack, HandoffSent, Prompted
 from relayline.machine.state import Spoken
@@ -14,27 +15,32 @@ from relayline.messages import Message, Text
 TEAM = "team"
 """Who speaks where the framework tells an agent something."""
 
+Show: TypeAlias = Callable[[Spoken, str], Message | None]
+"""How one item of the conversation is shown to one agent; None: not at all."""
 
-def view(spoken: Iterable[Spoken], agent: str) -> Iterator[Message]:
-    """The messages ``agent``'s model is given, oldest first.
+
+def view(spoken: Iterable[Spoken], agent: str, show: Show | None = None) -> Iterator[Message]:
+    """The messages ``agent``'s model is given, oldest first; as `text` shows them, unless told otherwise."""
+    for item in spoken:
+        shown = (show or text)(item, agent)
+        if shown is not None:
+            yield shown
+
+
+def text(item: Spoken, agent: str) -> Message | None:
+    """Everybody's words, and the agent's own tool traffic.
 
     Users' words and the agent's own traffic stand as they are. Colleagues' words are quoted in the user's role under
     their names, so that no model takes them for its own and no request ends on an assistant's message; their calls and
     results are left out. A handoff to the agent is told with its reason, and what the team told it stands where it
     was said.
     """
-    for item in spoken:
-        shown = _show(item, agent)
-        if shown is not None:
-            yield shown
-
-
-def _show(item: Spoken, agent: str) -> Message | None:
     if isinstance(item, HandoffSent):
         return _note(item) if item.target == agent else None
     if isinstance(item, HandedBack):
-        text = f"[{item.source}] is done and gives the conversation back to you."
-        return Message("user", (Text(text),), item.source) if item.target == agent else None
+        said = f" {item.reason}" if item.reason else ""
+        words = f"[{item.source}] is done and gives the conversation back to you.{said}"
+        return Message("user", (Text(words),), item.source) if item.target == agent else None
     if isinstance(item, Prompted):
         return Message("user", (Text(item.text),), TEAM) if item.agent == agent else None
     if item.role == "assistant" and not item.tool_calls and not item.text.strip():
@@ -46,8 +52,70 @@ def _show(item: Spoken, agent: str) -> Message | None:
     return None
 
 
+def with_results(item: Spoken, agent: str) -> Message | None:
+    """As `text`, and what colleagues' tools returned, quoted as data."""
+    if isinstance(item, Message) and item.role == "tool" and item.author_name != agent:
+        ran = [each for each in item.tool_results if each.outcome == "done"]
+        return _quoted(item.author_name, [f"{each.name} returned {_json(each.content)}" for each in ran])
+    return text(item, agent)
+
+
+def full(item: Spoken, agent: str) -> Message | None:
+    """As `text`, and all that colleagues did: their calls, every result, and their handoffs to others."""
+    if isinstance(item, HandoffSent | HandedBack) and item.target != agent:
+        reason = f" Reason: {item.reason}" if item.reason else ""
+        return _quoted(item.source, [f"handed the conversation over to {item.target}.{reason}"])
+    if isinstance(item, Message) and item.author_name != agent:
+        if item.role == "tool":
+            results = [f"{each.name}: {each.outcome}, {_json(each.content)}" for each in item.tool_results]
+            return _quoted(item.author_name, results)
+        if item.role == "assistant":
+            words = [item.text] if item.text.strip() else []
+            calls = [f"called {each.name} with {each.arguments or '{}'}" for each in item.tool_calls]
+            return _quoted(item.author_name, words + calls)
+    return text(item, agent)
+
+
+def sound(messages: Sequence[Message]) -> list[Message]:
+    """What is left of messages that somebody chose from when all that no provider would take is gone.
+
+    Calls without their results and results without their calls are dropped, so is what stands before the first word of
+    a user; and a request that would end on the assistant's own words is told to go on.
+    """
+    kept: list[Message] = []
+    for place, message in enumerate(messages):
+        after = messages[place + 1] if place + 1 < len(messages) else None
+        if message.role == "tool":
+            if kept and _pair(kept[-1], message):
+                kept.append(message)
+        elif message.tool_calls and not (after and _pair(message, after)):
+            words = tuple(part for part in message.parts if isinstance(part, Text) and part.text.strip())
+            if words:
+                kept.append(Message(message.role, words, message.author_name, message.metadata))
+        elif message.tool_calls or message.text.strip():
+            kept.append(message)
+    start = next((place for place, message in enumerate(kept) if message.role == "user"), len(kept))
+    del kept[:start]
+    if not kept or kept[-1].role == "assistant":
+        kept.append(Message("user", (Text("Go on."),), TEAM))
+    return kept
+
+
+def _pair(asking: Message, answer: Message) -> bool:
+    calls = [call.id for call in asking.tool_calls]
+    return bool(calls) and answer.role == "tool" and calls == [result.call_id for result in answer.tool_results]
+
+
+def _quoted(author: str, lines: Sequence[str]) -> Message | None:
+    return Message("user", (Text("\n".join(f"[{author}] {line}" for line in lines)),), author) if lines else None
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
 def _note(handoff: HandoffSent) -> Message:
     reason = f" Reason: {handoff.reason}" if handoff.reason else ""
-    payload = f"\n{json.dumps(handoff.payload, ensure_ascii=False)}" if handoff.payload is not None else ""
-    text = f"[{handoff.source}] handed the conversation over to you.{reason}{payload}"
-    return Message("user", (Text(text),), handoff.source)
+    payload = f"\n{_json(handoff.payload)}" if handoff.payload is not None else ""
+    words = f"[{handoff.source}] handed the conversation over to you.{reason}{payload}"
+    return Message("user", (Text(words),), handoff.source)

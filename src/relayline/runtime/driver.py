@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from relayline.errors import SequenceConflict
 from relayline.events import Entry
 from relayline.machine.effects import effects
-from relayline.machine.inputs import EffectFailed, Input, ToolDone
+from relayline.machine.inputs import EffectFailed, Input, OutOfTime, ToolDone
 from relayline.runtime.perform import Context, Perform
 from relayline.runtime.session import Session
 
@@ -17,15 +17,23 @@ Running: TypeAlias = dict[str, asyncio.Task[Input]]
 
 
 async def drive(
-    session: Session, inputs: Sequence[Input], perform: Perform, context: Context, show: Show
+    session: Session,
+    inputs: Sequence[Input],
+    perform: Perform,
+    context: Context,
+    show: Show,
+    seconds: float | None = None,
 ) -> BaseException | None:
-    """Take ``inputs`` and go on until nothing is wanted: the session waits, is finished, or failed.
+    """Take ``inputs`` and go on until nothing is wanted: the session waits, is finished, was stopped, or failed.
+
+    ``seconds``: after which it is stopped.
 
     Returns what made an effect fail, if that is how it ended. Cancelling cancels what is in flight; the journal is
     whole at every moment. There is no rule about conversations here.
     """
     running: Running = {}
     cause: BaseException | None = None
+    until = None if seconds is None else asyncio.get_running_loop().time() + seconds
     try:
         while True:
             if inputs:
@@ -33,11 +41,13 @@ async def drive(
             wanted = {effect.id: effect for effect in effects(session.state)}
             if not wanted:
                 return cause
-            if len(wanted) == 1 and not running:
+            if len(wanted) == 1 and not running and until is None:
                 # With nothing to wait for beside it, a task of its own would only cost: a sixth of a turn.
                 inputs = [await perform(effect, context) for effect in wanted.values()]
             else:
-                inputs = await _next(running, {key: partial(perform, wanted[key], context) for key in wanted})
+                inputs = await _next(running, {key: partial(perform, wanted[key], context) for key in wanted}, until)
+                if not inputs and seconds is not None:
+                    inputs = [OutOfTime(seconds)]
             cause = next((each.cause for each in inputs if isinstance(each, EffectFailed)), None)
     finally:
         for task in running.values():
@@ -57,12 +67,15 @@ async def _commit(session: Session, inputs: Sequence[Input]) -> Sequence[Entry]:
         raise
 
 
-async def _next(running: Running, wanted: Mapping[str, Callable[[], Coroutine[Any, Any, Input]]]) -> list[Input]:
-    """Cancel what is not wanted, start what is, and wait until something is done."""
+async def _next(
+    running: Running, wanted: Mapping[str, Callable[[], Coroutine[Any, Any, Input]]], until: float | None
+) -> list[Input]:
+    """Cancel what is not wanted, start what is, and wait until something is done, or for nothing once time is up."""
     for unwanted in running.keys() - wanted.keys():
         running.pop(unwanted).cancel()
     for key, start in wanted.items():
         if key not in running:
             running[key] = asyncio.create_task(start(), name=key)
-    await asyncio.wait(running.values(), return_when=asyncio.FIRST_COMPLETED)
+    left = None if until is None else max(0.0, until - asyncio.get_running_loop().time())
+    await asyncio.wait(running.values(), timeout=left, return_when=asyncio.FIRST_COMPLETED)
     return [running.pop(key).result() for key in [key for key, task in running.items() if task.done()]]

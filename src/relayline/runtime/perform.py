@@ -2,49 +2,151 @@
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias, assert_never, cast
 
-from relayline.agent import Agent, ChatRequest, Chunk, ReplyInfo, ToolSpec
-from relayline.errors import BuildError
+from relayline.agent import Agent, ChatClient, ChatRequest, Chunk, ReplyInfo, ToolSpec
+from relayline.context import SharedState, ToolContext
+from relayline.errors import BuildError, ConditionError, UsageError
+from relayline.events import Transfer
 from relayline.journal.codec import checked
 from relayline.machine.effects import CallModel, Effect, Judge, RunTool
-from relayline.machine.inputs import EffectFailed, Input, Judged, ModelReplied, ToolDone
+from relayline.machine.inputs import EffectFailed, Input, Judged, ModelReplied, Summary, ToolDone
+from relayline.machine.topology import Edge
+from relayline.machine.view import TEAM, sound
 from relayline.messages import JSON, Message, Text, ToolCall, valid
 from relayline.runtime.session import Session
-from relayline.tools import Tool, ToolContext
+from relayline.tools import Tool
+from relayline.views import View, text
+
+SUM_UP = (
+    "You sum up conversations for a colleague who takes over. Say what the user wants, what was found out and done, "
+    "and what is open. Keep names, numbers and dates exactly. Use a few plain sentences, and no greeting."
+)
 
 Condition: TypeAlias = Callable[[Sequence[Message]], bool | Awaitable[bool]]
 """A termination condition: is this conversation, oldest message first, over?"""
 
 
+Predicate: TypeAlias = Callable[[Sequence[Message], Mapping[str, JSON]], bool | Awaitable[bool]]
+"""Whether a handoff is open, given the conversation, oldest message first, and what the team keeps in common."""
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What an effect may know and reach. ``emit`` streams the next words of an agent; None if nobody listens."""
+    """What an effect may know and reach.
+
+    ``emit`` streams the next words of an agent, ``progress`` what its tool has to show; None if nobody listens.
+    """
 
     session: Session
     emit: Callable[[str, str], Awaitable[None]] | None = None
+    progress: Callable[[str, JSON], Awaitable[None]] | None = None
 
 
 Perform: TypeAlias = Callable[[Effect, Context], Coroutine[Any, Any, Input]]
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
-    """An agent in a team: itself, its tools by name, and all that its model is offered, ready made.
+class Way:
+    """A way on from an agent. ``payload``: a tool that only checks what it carries. ``when``: while it exists."""
 
-    ``payloads``: the handoffs that carry something, by name, as tools that only check it.
+    edge: Edge
+    payload: Tool | None = None
+    when: Predicate | None = None
+
+    async def open(self, transcript: Sequence[Message], shared: Mapping[str, JSON]) -> bool:
+        """Whether it exists now.
+
+        Raises:
+            ConditionError: if its predicate cannot say.
+        """
+        if self.when is None:
+            return True
+        try:
+            # A copy: whoever decides must not change what is decided about.
+            verdict = self.when(transcript, dict(shared))
+            return bool(await verdict if inspect.isawaitable(verdict) else verdict)
+        except Exception as error:
+            where = f"from {self.edge.source!r} to {self.edge.target!r}"
+            said = f"{type(error).__name__}: {_told(error)}"
+            raise ConditionError(f"the predicate of the handoff {where} failed: {said}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """An agent in a team: itself, its voice, its tools by name, and all that its model is offered, ready made.
+
+    ``ways``: its handoffs by tool name. ``onward``: the ways on that no model chooses. ``view``: how much of the
+    conversation it is given, ``views``: by whom it was handed over, where that differs.
     """
 
     agent: Agent
+    client: ChatClient | None
     tools: Mapping[str, Tool]
     specs: tuple[ToolSpec, ...]
-    payloads: Mapping[str, Tool] = field(default_factory=dict[str, Tool])
+    ways: Mapping[str, Way] = field(default_factory=dict[str, Way])
+    onward: Sequence[Way] = ()
+    view: View = text
+    views: Mapping[str, View] = field(default_factory=dict[str, View])
 
-    def request(self, session: Session) -> ChatRequest:
-        """What the agent's model is given, as the session stands."""
-        return ChatRequest(self.agent, session.view(self.agent.name), self.specs)
+    async def request(self, session: Session) -> ChatRequest:
+        """What the agent's model is given, as the session stands.
+
+        Raises:
+            ConditionError: if a handoff's predicate cannot say.
+        """
+        state = session.state
+        shut = {
+            name
+            for name, way in self.ways.items()
+            if way.when is not None and not await way.open(state.transcript, state.shared)
+        }
+        specs = tuple(spec for spec in self.specs if spec.name not in shut) if shut else self.specs
+        return ChatRequest(self.agent, tuple(await self._messages(session)), specs)
+
+    async def _messages(self, session: Session) -> Sequence[Message]:
+        view, agent = self.viewed(session), self.agent.name
+        messages = session.view(agent, view)
+        if view.client is not None and (made := session.state.summaries.get(agent)):
+            messages.insert(0, Message("user", (Text(f"What was said before, summed up:\n{made.text}"),), TEAM))
+        if view.shape is not None:
+            shaped = view.shape(messages, agent)
+            messages = list(await shaped if inspect.isawaitable(shaped) else shaped)
+        return messages if view.first is None and view.shape is None else sound(messages)
+
+    def viewed(self, session: Session) -> View:
+        """How much of the conversation the agent is given now."""
+        arrival = session.state.floor.arrivals.get(self.agent.name)
+        return self.views.get(arrival.handoff.source, self.view) if arrival else self.view
+
+    def way(self, target: str) -> Way | None:
+        """The handoff to ``target``, if it is declared."""
+        return next((way for way in self.ways.values() if way.edge.target == target), None)
+
+    def check(self, wanted: Transfer) -> None:
+        """Refuse a handoff a tool asks for that the agent could not have.
+
+        Raises:
+            UsageError: naming what is wrong with it.
+        """
+        way = self.way(wanted.target)
+        where = f"from {self.agent.name!r} to {wanted.target!r}"
+        if way is None:
+            declared = ", ".join(repr(each.edge.target) for each in self.ways.values()) or "none"
+            raise UsageError(f"no handoff {where}; declared: {declared}. Add it with .add_handoff(...)")
+        if way.edge.approval:
+            raise UsageError(f"a person approves each handoff {where}, so the agent itself has to ask for it")
+        if way.payload is None and wanted.payload is not None:
+            raise UsageError(f"the handoff {where} carries no payload; declare it with .add_handoff(..., payload=...)")
+        if way.payload is not None:
+            problem = way.payload.problem(json.dumps({"payload": wanted.payload}))
+            if problem:
+                raise UsageError(problem)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +170,7 @@ class Performer:
     async def _call_model(self, effect: CallModel, context: Context) -> Input:
         try:
             seat = self._seat(effect.agent)
-            return await reply(seat, effect.id, context)
+            return await _summary(seat, effect.id, context.session) or await reply(seat, effect.id, context)
         except (Exception, asyncio.CancelledError) as error:
             _unless_cancelled(error)
             return _failed(effect.id, error)
@@ -81,26 +183,82 @@ class Performer:
     async def _run_tool(self, effect: RunTool, context: Context) -> Input:
         session = context.session
         try:
-            tools = self._seat(effect.agent).tools
-            if effect.call.name not in tools:
+            seat = self._seat(effect.agent)
+            if effect.call.name not in seat.tools:
                 raise BuildError(f"{effect.agent!r} has no tool {effect.call.name!r} any more; the team has changed")
-            tool = tools[effect.call.name]
-            key = f"{session.id}/{effect.id}"
-            given = ToolContext(session.id, effect.agent, effect.id, key, session.state.transcript)
-            return ToolDone(effect.id, valid(await tool.call(effect.call.arguments, given)))
+            shared = SharedState(lambda: session.state.shared)
+            progress = _Progress(effect.agent, context)
+            arrival = session.state.floor.arrivals.get(effect.agent)
+            given = ToolContext(
+                session.id,
+                effect.agent,
+                effect.id,
+                f"{session.id}/{effect.id}",
+                session.state.transcript,
+                shared,
+                arrival and arrival.handoff.payload,
+                [],
+                seat.check,
+                progress,
+            )
+            try:
+                content = valid(await seat.tools[effect.call.name].call(effect.call.arguments, given))
+            finally:
+                await progress.shown()
+            values, removed = shared.changes()
+            for wanted in given.handoffs:
+                way = seat.way(wanted.target)
+                if way and not await way.open(session.state.transcript, {**session.state.shared, **values}):
+                    content = f"{content}\nNot transferred to {wanted.target}: that handoff is not open."
+                    given.handoffs.clear()
+                    break
+            wish = given.handoffs[0] if given.handoffs else None
+            return ToolDone(effect.id, content, "done", values, removed, wish)
         except (Exception, asyncio.CancelledError, SystemExit) as error:  # argparse and its kin exit
             _unless_cancelled(error)
             return ToolDone(effect.id, valid(f"{type(error).__name__}: {_told(error)}"), "error")
 
     async def _judge(self, effect: Judge, context: Context) -> Input:
-        if self.condition is None:
-            return Judged(effect.id, stop=False)
+        state = context.session.state
         try:
-            verdict = self.condition(context.session.state.transcript)
-            return Judged(effect.id, bool(await verdict if inspect.isawaitable(verdict) else verdict))
+            if self.condition is not None:
+                verdict = self.condition(state.transcript)
+                if await verdict if inspect.isawaitable(verdict) else verdict:
+                    return Judged(effect.id, stop=True)
         except (Exception, asyncio.CancelledError) as error:
             _unless_cancelled(error)
             return _failed(effect.id, error, "the termination condition failed: ")
+        try:
+            ended = state.due and state.due.turn and self.seats.get(state.due.turn.agent)
+            for way in ended.onward if ended else ():
+                if await way.open(state.transcript, state.shared):
+                    return Judged(effect.id, stop=False, ways=frozenset({way.edge.target}))
+            return Judged(effect.id, stop=False)
+        except (Exception, asyncio.CancelledError) as error:
+            _unless_cancelled(error)
+            return _failed(effect.id, error)
+
+
+class _Progress:
+    """Shows what a tool emits, from whatever thread it does, before its result is."""
+
+    def __init__(self, agent: str, context: Context) -> None:
+        self._agent = agent
+        self._show = context.progress
+        self._loop = asyncio.get_running_loop()
+        self._shown: list[Future[None]] = []
+
+    def __call__(self, data: JSON) -> None:
+        kept = checked({"data": data})["data"]
+        if self._show is not None:
+            self._shown.append(asyncio.run_coroutine_threadsafe(self._tell(self._show, kept), self._loop))
+
+    async def _tell(self, show: Callable[[str, JSON], Awaitable[None]], data: JSON) -> None:
+        await show(self._agent, data)
+
+    async def shown(self) -> None:
+        for each in self._shown:
+            await asyncio.wrap_future(each)
 
 
 def _unless_cancelled(error: BaseException) -> None:
@@ -163,19 +321,30 @@ class _Reply:
 
 async def reply(seat: Seat, effect: str, context: Context) -> ModelReplied:
     """One reply of the seat's model, its calls checked against the tools."""
-    client = seat.agent.client
-    assert client is not None, "Workflow.run has made sure"
+    client = seat.client
+    if client is None:
+        raise BuildError(f"{seat.agent.name!r} is a person in this team, and had a model when this turn began")
     name = seat.agent.name
-    request = seat.request(context.session)
-    whole = _Reply()
+    request = await seat.request(context.session)
     emit = context.emit
+    whole = await _collect(client, request, None if emit is None else partial(emit, name))
+    calls = [part for part in whole.parts if isinstance(part, ToolCall)]
+    offered = {spec.name for spec in request.tools}
+    problems = {number: problem for number, call in enumerate(calls) if (problem := _problem(seat, call, offered))}
+    return ModelReplied(
+        effect, tuple(whole.parts), problems, whole.model, whole.input_tokens, whole.output_tokens, whole.metadata
+    )
+
+
+async def _collect(client: ChatClient, request: ChatRequest, emit: Callable[[str], Awaitable[None]] | None) -> _Reply:
+    whole = _Reply()
     chunks = client.stream(request)
     try:
         async for chunk in chunks:
             if isinstance(chunk, str):
                 whole.words.append(chunk)
                 if emit is not None and chunk:
-                    await emit(name, chunk)
+                    await emit(chunk)
             elif isinstance(chunk, ToolCall):
                 whole.call(chunk)
             else:
@@ -185,16 +354,29 @@ async def reply(seat: Seat, effect: str, context: Context) -> ModelReplied:
         if isinstance(chunks, AsyncGenerator):
             await cast("AsyncGenerator[Chunk]", chunks).aclose()
     whole.close()
-    calls = [part for part in whole.parts if isinstance(part, ToolCall)]
-    problems = {number: problem for number, call in enumerate(calls) if (problem := _problem(seat, call))}
-    return ModelReplied(
-        effect, tuple(whole.parts), problems, whole.model, whole.input_tokens, whole.output_tokens, whole.metadata
-    )
+    return whole
 
 
-def _problem(seat: Seat, call: ToolCall) -> str | None:
+async def _summary(seat: Seat, effect: str, session: Session) -> Summary | None:
+    """What went on before the agent got the conversation, if its view wants that summed up and it is not yet."""
+    view, agent = seat.viewed(session), seat.agent.name
+    arrival, made = session.state.floor.arrivals.get(agent), session.state.summaries.get(agent)
+    if view.client is None or arrival is None or arrival.at <= (made.upto if made else 0):
+        return None
+    before = [message for item in session.state.spoken.since(0)[: arrival.at] if (message := view.show(item, agent))]
+    ask = Message("user", (Text(f"Sum up the conversation above for {agent}, who takes over now."),), TEAM)
+    sums_up = Agent("summary", SUM_UP)
+    whole = await _collect(view.client, ChatRequest(sums_up, (*sound([*before, ask]),)), None)
+    words = "".join(part.text for part in whole.parts if isinstance(part, Text)).strip()
+    return Summary(effect, agent, arrival.at, words, whole.model, whole.input_tokens, whole.output_tokens)
+
+
+def _problem(seat: Seat, call: ToolCall, offered: Collection[str]) -> str | None:
     """What is wrong with a call, before a person is asked to approve it."""
-    tool = seat.tools.get(call.name) or seat.payloads.get(call.name)
+    way = seat.ways.get(call.name)
+    if way and call.name not in offered:
+        return f"Not taken: the handoff to {way.edge.target!r} is not open now."
+    tool = seat.tools.get(call.name) or (way and way.payload)
     try:
         return None if tool is None else tool.problem(call.arguments)
     except Exception as error:  # a user's own validator

@@ -8,8 +8,9 @@ from typing import Any, TypeAlias, cast
 from relayline.errors import UsageError
 from relayline.events import Ask, Asked
 from relayline.journal.codec import checked
-from relayline.machine.inputs import Approval, OutcomeTold, Response, Terminate, Words
+from relayline.machine.inputs import Approval, OutcomeTold, Response, Terminate, Turned, Words
 from relayline.machine.state import State
+from relayline.machine.view import view
 from relayline.messages import JSON, Message, Text, ToolCall, user, valid
 
 
@@ -49,14 +50,16 @@ class FunctionApprovalRequestContent:
     function_call: ToolCall
 
     @staticmethod
-    def create_response(approved: bool, reason: str = "", arguments: Mapping[str, JSON] | None = None) -> Response:
+    def create_response(
+        approved: bool, reason: str = "", arguments: Mapping[str, JSON] | None = None, by: str = ""
+    ) -> Response:
         """Allow the call or refuse it.
 
         The agent's model reads the ``reason`` of a refusal. ``arguments`` replace the model's and are checked like
-        them.
+        them. ``by``: who decided, for the record.
         """
         edited = None if arguments is None else valid(json.dumps(arguments, ensure_ascii=False))
-        return Approval(approved, valid(reason), edited)
+        return Approval(approved, valid(reason), edited, valid(by))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +72,46 @@ class InterruptedCallRequest:
     function_call: ToolCall
 
     @staticmethod
-    def create_response(result: str) -> Response:
-        """What the call did: the agent's model reads this as the tool's result."""
-        return OutcomeTold(valid(result))
+    def create_response(result: str, by: str = "") -> Response:
+        """What the call did: the agent's model reads this as the tool's result. ``by``: who found out."""
+        return OutcomeTold(valid(result), valid(by))
 
     @staticmethod
-    def run_again() -> Response:
-        """Run the call again, with the same idempotency key."""
-        return OutcomeTold(None)
+    def run_again(by: str = "") -> Response:
+        """Run the call again, with the same idempotency key. ``by``: who says so, for the record."""
+        return OutcomeTold(None, valid(by))
 
 
-RequestData: TypeAlias = HandoffAgentUserRequest | FunctionApprovalRequestContent | InterruptedCallRequest
+@dataclass(frozen=True, slots=True)
+class HumanTurnRequest:
+    """It is the turn of a participant who is a person. A plain string, what they say, answers it too.
+
+    ``messages``: the conversation as they see it, oldest first.
+    """
+
+    agent: str
+    messages: tuple[Message, ...]
+
+    @staticmethod
+    def create_response(text: str = "", handoff_to: str = "") -> Response:
+        """What they say, and the colleague they hand over to; one of the two is enough."""
+        return _turned(text, to=handoff_to)
+
+    @staticmethod
+    def hand_back(text: str = "") -> Response:
+        """Give the conversation back to whoever handed it over, with a last word if they like."""
+        return _turned(text, back=True)
+
+
+RequestData: TypeAlias = (
+    HandoffAgentUserRequest | FunctionApprovalRequestContent | InterruptedCallRequest | HumanTurnRequest
+)
 
 
 def request_data(asked: Asked, state: State) -> RequestData:
     """What the one who is asked gets to see."""
+    if asked.ask == "reply":
+        return HumanTurnRequest(asked.agent, tuple(view(state.spoken, asked.agent)))
     if asked.call is None:
         return HandoffAgentUserRequest(AgentResponse(asked.agent, _last_words(state, asked.agent)))
     kind = FunctionApprovalRequestContent if asked.ask == "approval" else InterruptedCallRequest
@@ -97,10 +125,11 @@ def _last_words(state: State, agent: str) -> tuple[Message, ...]:
     return tuple(message for message in state.transcript.since(start) if message.author_name == agent)
 
 
-ANSWERS: Mapping[Ask, type[Words | Approval | OutcomeTold]] = {
+ANSWERS: Mapping[Ask, type[Words | Approval | OutcomeTold | Turned]] = {
     "user_input": Words,
     "approval": Approval,
     "outcome": OutcomeTold,
+    "reply": Turned,
 }
 
 
@@ -118,12 +147,21 @@ def as_response(asked: Asked, value: object) -> Response:
         return Approval(value)
     if asked.ask == "outcome" and isinstance(value, str):
         return OutcomeTold(valid(value))
+    if asked.ask == "reply" and isinstance(value, str):
+        return _turned(value)
     takes = {
         "user_input": "a str, a Message, a list of them, or request.data.create_response(...) or .terminate()",
         "approval": "True, False, or request.data.create_response(approved=..., reason=..., arguments=...)",
         "outcome": "a str that says what the call did, or request.data.run_again()",
+        "reply": "a str, or request.data.create_response(text, handoff_to=...) or .hand_back(...)",
     }
     raise UsageError(f"request {asked.request!r} is answered with {takes[asked.ask]}; got {value!r}")
+
+
+def _turned(text: str, to: str = "", *, back: bool = False) -> Response:
+    if not (text.strip() or to or back):
+        raise UsageError("the reply is empty; say something, hand over, or hand back")
+    return Turned(valid(text), to, back)
 
 
 def _words(answer: str | Message | Sequence[str | Message]) -> Response:

@@ -1,15 +1,17 @@
 """A session in memory: its state, and the one way to change it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from relayline.errors import DamagedJournal
-from relayline.events import Entry, Fact
+from relayline.events import Answered, Ask, Asked, Entry, Fact
 from relayline.journal.store import Store
 from relayline.machine.decide import Machine
 from relayline.machine.inputs import Input
 from relayline.machine.state import State, evolve
-from relayline.machine.view import view
+from relayline.machine.view import Show, view
 from relayline.messages import Message
+from relayline.views import View, text
 
 
 class Session:
@@ -20,7 +22,17 @@ class Session:
         self.state = State()
         self._machine = machine
         self._store = store
-        self._views: dict[str, tuple[int, list[Message]]] = {}
+        self._asked: dict[str, datetime] = {}
+        self._views: dict[tuple[str, Show], tuple[int, list[Message]]] = {}
+
+    def overdue(self, expires: Mapping[Ask, float]) -> list[str]:
+        """The requests nobody answered within so many seconds, by the store's clock, oldest first."""
+        late: list[str] = []
+        for request, asked in self.state.requests.items():
+            seconds = expires.get(asked.ask)
+            if seconds is not None and (self._store.now() - self._asked[request]).total_seconds() > seconds:
+                late.append(request)
+        return late
 
     async def refresh(self) -> None:
         """Catch up with what others wrote.
@@ -29,7 +41,8 @@ class Session:
             DamagedJournal: if what is written does not make a conversation.
         """
         state = self.state
-        for entry in await self._store.read(self.id, after=state.seq):
+        entries = await self._store.read(self.id, after=state.seq)
+        for entry in entries:
             try:
                 state = evolve(state, entry.fact)
             except (LookupError, AssertionError) as error:
@@ -37,6 +50,7 @@ class Session:
                     f"session {self.id!r}, entry {entry.seq} ({entry.fact.type}) does not follow from what is before it"
                 ) from error
         self.state = state
+        self._date(entries)
 
     async def commit(self, inputs: Sequence[Input]) -> list[Entry]:
         """Decide on ``inputs`` in order and append what follows as one batch; the state moves only if that worked."""
@@ -50,11 +64,21 @@ class Session:
             return []
         entries = await self._store.append(self.id, facts, after=self.state.seq)
         self.state = state
+        self._date(entries)
         return entries
 
-    def view(self, agent: str) -> Sequence[Message]:
-        """What ``agent``'s model is given now. Only what is new since the last time is rendered."""
-        seen, shown = self._views.get(agent, (0, []))
-        shown.extend(view(self.state.spoken.since(seen), agent))
-        self._views[agent] = len(self.state.spoken), shown
-        return tuple(shown)
+    def _date(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            if isinstance(entry.fact, Asked):
+                self._asked[entry.fact.request] = entry.at
+            elif isinstance(entry.fact, Answered):
+                self._asked.pop(entry.fact.request, None)
+
+    def view(self, agent: str, given: View = text) -> list[Message]:
+        """What ``agent`` sees of the conversation now. Only what is new since the last time is rendered."""
+        if given.first is not None:
+            return list(view(self.state.spoken.since(given.first(self.state, agent)), agent, given.show))
+        seen, shown = self._views.get((agent, given.show), (0, []))
+        shown.extend(view(self.state.spoken.since(seen), agent, given.show))
+        self._views[agent, given.show] = len(self.state.spoken), shown
+        return shown.copy()

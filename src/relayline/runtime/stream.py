@@ -19,6 +19,9 @@ from relayline.events import (
     Replied,
     Retried,
     SessionStarted,
+    StateChanged,
+    Stopped,
+    Summarised,
     ToolReturned,
     ToolStarted,
     TurnEnded,
@@ -27,7 +30,7 @@ from relayline.events import (
     Warned,
 )
 from relayline.machine.state import State
-from relayline.messages import Message
+from relayline.messages import JSON, Message
 from relayline.runtime.requests import request_data
 from relayline.runtime.session import Session
 
@@ -47,6 +50,10 @@ EventType: TypeAlias = Literal[
     "request_info",
     "request_answered",
     "retried",
+    "stopped",
+    "state_changed",
+    "summarised",
+    "progress",
     "output",
     "warning",
     "prompted",
@@ -60,6 +67,7 @@ class WorkflowRunState(StrEnum):
     IN_PROGRESS = "IN_PROGRESS"
     IDLE = "IDLE"
     IDLE_WITH_PENDING_REQUESTS = "IDLE_WITH_PENDING_REQUESTS"
+    STOPPED = "STOPPED"
     FAILED = "FAILED"
 
 
@@ -67,8 +75,9 @@ class WorkflowRunState(StrEnum):
 class WorkflowEvent:
     """Something happened.
 
-    ``seq`` numbers what is in the journal; signals (``started``, ``status``, ``message_delta``, ``failed``) have none,
-    nor has a ``request_info`` that is shown again on resume. ``executor_id`` is the agent concerned. ``data`` by type:
+    ``seq`` numbers what is in the journal; signals (``started``, ``status``, ``message_delta``, ``progress``,
+    ``failed``) have none, nor has a ``request_info`` that is shown again on resume. ``executor_id`` is the agent
+    concerned. ``data`` by type:
 
     =====================  ==========================================================================
     message                the `Message`; its ``role`` says whose
@@ -77,11 +86,15 @@ class WorkflowEvent:
     tool_result            the `ToolResult`
     handoff_sent           `HandoffSent`: ``source``, ``target``, ``reason``, ``payload``
     handed_back            `HandedBack`: ``source``, ``target``
-    request_info           `HandoffAgentUserRequest`, `FunctionApprovalRequestContent` or
-                           `InterruptedCallRequest`; answer it under ``request_id``
+    request_info           `HandoffAgentUserRequest`, `FunctionApprovalRequestContent`,
+                           `InterruptedCallRequest` or `HumanTurnRequest`; answer it under ``request_id``
     warning                `Warned`: ``code``, ``message``
     prompted               `Prompted`: ``text``, what an agent was told that goes on by itself
-    request_answered       `Answered`: ``settled``, ``note``
+    request_answered       `Answered`: ``settled``, ``note``, ``by``
+    progress               what a tool passed to `ToolContext.emit`
+    state_changed          `StateChanged`: ``values``, ``removed``
+    summarised             `Summarised`: ``text``
+    stopped                `Stopped`: ``budget``, ``message``
     output                 the whole conversation, a list of `Message`
     status                 `WorkflowRunState`
     executor_failed        `Failed`: ``error``, ``message``
@@ -109,7 +122,8 @@ class RunResult:
     """What a run came to.
 
     ``messages``: what was said in this run, tool traffic included. ``conversation``: the whole of it. ``requests``: the
-    ``request_info`` events that wait for a person now.
+    ``request_info`` events that wait for a person now. ``stopped``: the budget that ran out, if one did; run the
+    session again to go on.
     """
 
     session_id: str
@@ -117,6 +131,7 @@ class RunResult:
     messages: Sequence[Message]
     conversation: Sequence[Message]
     requests: Sequence[WorkflowEvent]
+    stopped: Stopped | None = None
 
     @property
     def text(self) -> str:
@@ -149,6 +164,10 @@ class Narrator:
     async def delta(self, agent: str, words: str) -> None:
         """Show an agent's next words."""
         await self._emit(WorkflowEvent("message_delta", self._session.id, words, agent))
+
+    async def progress(self, agent: str, data: JSON) -> None:
+        """Show what an agent's tool has to show."""
+        await self._emit(WorkflowEvent("progress", self._session.id, data, agent))
 
     async def remind(self) -> None:
         """Show again what waits for a person."""
@@ -190,6 +209,12 @@ class Narrator:
                 return "output", list(session.state.transcript), "", ""
             case Retried():
                 return "retried", fact, "", ""
+            case Stopped():
+                return "stopped", fact, "", ""
+            case StateChanged():
+                return "state_changed", fact, "", ""
+            case Summarised(agent):
+                return "summarised", fact, agent, ""
             case SessionStarted():
                 return "session_started", fact, "", ""
             case _:
@@ -215,6 +240,8 @@ def run_state(state: State) -> WorkflowRunState:
     """Where a session stands when nothing of it is in flight."""
     if state.failure:
         return WorkflowRunState.FAILED
+    if isinstance(state.rest, Stopped):
+        return WorkflowRunState.STOPPED
     if state.requests:
         return WorkflowRunState.IDLE_WITH_PENDING_REQUESTS
     return WorkflowRunState.IN_PROGRESS if state.open or state.due else WorkflowRunState.IDLE

@@ -1,0 +1,86 @@
+"""What is allowed in a team and still looks like a mistake."""
+
+import difflib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from relayline.agent import Agent
+from relayline.declared import purpose
+from relayline.machine.rules import Rules
+from relayline.machine.topology import Edge
+
+ALIKE = 0.9
+"""How alike two descriptions may be, from 0 to 1, before a model can hardly tell them apart."""
+
+
+def review(
+    agents: Sequence[Agent], start: str, edges: Sequence[Edge], rules: Rules, terminal: Collection[str], declared: bool
+) -> Iterator[str]:
+    """Warnings, each with a stable code. ``terminal``: who is meant to have no way out."""
+    by_name = {agent.name: agent for agent in agents}
+    exits = {agent.name: [edge for edge in edges if edge.source == agent.name] for agent in agents}
+    if declared:
+        seen = _reached(start, exits, rules.limits.fallback)
+        for name in by_name:
+            if name not in seen:
+                yield f"RL201 nobody hands over to {name!r}, so it is only reached by run(to={name!r})"
+        for name in by_name:
+            comes_back = any(edge.target == name and edge.returns != "stay" for edge in edges)
+            if not exits[name] and name in seen and name not in terminal and not comes_back and len(by_name) > 1:
+                yield (
+                    f"RL202 {name!r} has no way out: once it has answered, the conversation is finished. "
+                    f"If that is meant, say so: .with_terminal_agents([{name!r}])"
+                )
+    for name in by_name:
+        chosen = [edge for edge in exits[name] if not edge.always]
+        yield from _descriptions(name, {edge.target: purpose(edge, by_name[edge.target]) for edge in chosen})
+    if rules.limits.hops is None and rules.limits.cycles and rules.budget.turns is rules.budget.tokens is None:
+        if circle := _circle(edges):
+            yield f"RL205 {' -> '.join(circle)} can go round for ever: give it max_hops or with_budget(...)"
+    if circle := _circle([edge for edge in edges if edge.always and not edge.guarded]):
+        yield f"RL206 {' -> '.join(circle)} always goes round: no one in it ever has the last word"
+
+
+def _descriptions(name: str, purposes: Mapping[str, str]) -> Iterator[str]:
+    for target, words in purposes.items():
+        if not words.strip():
+            yield f"RL203 {name!r} is told nothing of {target!r} but its name; give {target!r} a description"
+    told = [(target, " ".join(words.casefold().split())) for target, words in purposes.items() if words.strip()]
+    for number, (target, words) in enumerate(told):
+        for other, others in told[:number]:
+            if difflib.SequenceMatcher(None, words, others).ratio() >= ALIKE:
+                yield f"RL204 {name!r} can hardly tell {other!r} and {target!r} apart: their descriptions are alike"
+
+
+def _reached(start: str, exits: Mapping[str, Sequence[Edge]], fallback: str) -> set[str]:
+    found: set[str] = set()
+    waiting = [start, fallback] if fallback else [start]
+    while waiting:
+        agent = waiting.pop()
+        if agent not in found:
+            found.add(agent)
+            waiting += [edge.target for edge in exits.get(agent, ())]
+    return found
+
+
+def _circle(edges: Sequence[Edge]) -> list[str]:
+    """One circle of edges as a path that ends where it began; empty if there is none."""
+    exits: dict[str, list[str]] = {}
+    for edge in edges:
+        exits.setdefault(edge.source, []).append(edge.target)
+    done: set[str] = set()
+
+    def walk(agent: str, path: list[str]) -> list[str]:
+        if agent in path:
+            return [*path[path.index(agent) :], agent]
+        if agent in done:
+            return []
+        for target in exits.get(agent, ()):
+            if found := walk(target, [*path, agent]):
+                return found
+        done.add(agent)
+        return []
+
+    for agent in exits:
+        if found := walk(agent, []):
+            return found
+    return []

@@ -1,0 +1,86 @@
+"""Views: how much of the conversation an agent is given.
+
+The default is `text`. Any other is named for an agent with `HandoffBuilder.with_view`, or for a handoff with
+``add_handoff(view=...)``. The journal keeps everything whatever the view; `Workflow.preview` shows what a model gets.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from relayline.agent import ChatClient
+from relayline.errors import UsageError
+from relayline.machine import view
+from relayline.machine.state import State
+from relayline.messages import Message
+
+Shape: TypeAlias = Callable[[Sequence[Message], str], Sequence[Message] | Awaitable[Sequence[Message]]]
+"""Chooses from the messages an agent would be given, or writes others; sync or async. The second argument: its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Made by the names of this module.
+
+    ``show``: how each item is shown. ``first``: from which item on. ``shape``: what becomes of the whole. ``client``:
+    the model that sums up what is left out.
+    """
+
+    show: view.Show = view.text
+    first: Callable[[State, str], int] | None = None
+    shape: Shape | None = None
+    client: ChatClient | None = None
+
+
+text = View()
+"""Everybody's words under their names, and the agent's own tool traffic."""
+
+with_results = View(view.with_results)
+"""As `text`, and what colleagues' tools returned, quoted as data."""
+
+full = View(view.full)
+"""As `text`, and all that colleagues did: their calls, every result, and their handoffs to others."""
+
+
+def last(count: int, base: View = text) -> View:
+    """The last ``count`` messages of users and agents, and all since the user last spoke if that is more.
+
+    Raises:
+        UsageError: if ``count`` is not a whole number above 0.
+    """
+    if type(count) is not int or count < 1:
+        raise UsageError(f"last takes a number of messages, 1 or more; got {count!r}")
+
+    def first(state: State, agent: str) -> int:
+        left, place = count, len(state.spoken)
+        asked = False
+        while place and not (asked and left <= 0):
+            place -= 1
+            item = state.spoken[place]
+            if isinstance(item, Message) and item.role != "tool":
+                left -= 1
+                asked = asked or item.role == "user"
+        return place
+
+    return replace(base, first=first)
+
+
+def summary(client: ChatClient, base: View = text) -> View:
+    """What went on before the agent got the conversation, summed up by ``client``; all since then as ``base`` shows it.
+
+    It is summed up once for each handoff, and kept in the journal: a resumed session is not summed up again.
+    """
+    return replace(base, client=client, first=_after_summary)
+
+
+def shaped(shape: Shape, base: View = text) -> View:
+    """What ``shape`` makes of the messages the agent would be given.
+
+    What no provider would take is mended afterwards: a call without its result, say.
+    """
+    return replace(base, shape=shape)
+
+
+def _after_summary(state: State, agent: str) -> int:
+    made = state.summaries.get(agent)
+    return made.upto if made else 0
