@@ -6,6 +6,7 @@ around function calls. Field names may be in camelCase or in snake_case, as ever
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, cast
 
 from relayline.agent import ChatRequest
@@ -95,9 +96,13 @@ def check_gemini(body: Body) -> None:
     _check_declarations(body)
 
 
+@cache
+def _snake(name: str) -> str:
+    return re.sub(r"[A-Z]", lambda found: f"_{found[0].lower()}", name)
+
+
 def _field(part: Body, name: str) -> Any:
-    snake = re.sub(r"[A-Z]", lambda found: f"_{found[0].lower()}", name)
-    return part.get(name, part.get(snake))
+    return part[name] if name in part else part.get(_snake(name))
 
 
 def _all(content: Body, name: str) -> list[Body]:
