@@ -115,7 +115,7 @@ def _check_pairs(entries: Sequence[Body], *, alone: bool) -> None:
     """Calls and outputs belong together, in whatever order; ``alone``: no earlier response may hold the other half.
 
     "No tool output found for function call": https://github.com/bytedance/trae-agent/issues/245. "No tool call found
-    for function call output": https://github.com/microsoft/vscode/issues/320060.
+    for function call output": https://github.com/continuedev/continue/issues/10092.
     """
     calls = {entry["call_id"]: number for number, entry in enumerate(entries) if _kind(entry) == "function_call"}
     outputs = {entry["call_id"]: n for n, entry in enumerate(entries) if _kind(entry) == "function_call_output"}
