@@ -15,17 +15,21 @@ Nothing here needs a network, a key or a sleep. It works under any test runner.
 from relayline.testing.client import Reply, ScriptedClient, call, handoff_to
 from relayline.testing.fakes import Crash, CrashingStore, FakeClock, crash_at
 from relayline.testing.journals import assert_replays, read_recorded, record
+from relayline.testing.providers import PROVIDERS, Provider, check_everywhere
 from relayline.testing.requests import check_messages, check_request
 from relayline.testing.stores import check_store
 
 __all__ = [
+    "PROVIDERS",
     "Crash",
     "CrashingStore",
     "FakeClock",
+    "Provider",
     "Reply",
     "ScriptedClient",
     "assert_replays",
     "call",
+    "check_everywhere",
     "check_messages",
     "check_request",
     "check_store",
