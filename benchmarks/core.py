@@ -10,6 +10,7 @@ median of several rounds; figures of one machine are only good for comparison wi
 
 import asyncio
 import json
+import logging
 import statistics
 import subprocess
 import sys
@@ -33,6 +34,8 @@ from relayline.agent import Chunk
 from relayline.journal.sqlite import SqliteCheckpointStorage
 from relayline.journal.store import Store
 from relayline.messages import Message, Text, ToolResult, user
+
+logging.getLogger("relayline").setLevel("ERROR")  # the teams here are odd on purpose
 
 ASK, ANSWER, FOUND = "q" * 120, "a" * 200, "f" * 200
 Row = tuple[str, str, float, float]

@@ -28,6 +28,8 @@ TAGS = ("type", "kind")
 DEEPEST = 150
 """Levels of nesting that are kept; a reader stops at 200."""
 
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+
 _JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -84,7 +86,12 @@ def _facts() -> TypeAdapter[Fact]:
 
 @cache
 def _shape(kind: type[Any]) -> tuple[tuple[str, Any], ...]:
-    """The field names of a dataclass, tag first, with the default that is left out (MISSING: always written)."""
+    """The field names of a dataclass, tag first, with the default that is left out (MISSING: always written).
+
+    Nothing, if it is no dataclass.
+    """
+    if not is_dataclass(kind):
+        return ()
     named = sorted(fields(kind), key=lambda each: each.name not in TAGS)
     return tuple((each.name, MISSING if each.name in TAGS else _default(each)) for each in named)
 
@@ -94,12 +101,18 @@ def _default(of: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, str | int | float | None):
-        return value
     kind = cast("type[Any]", type(value))
-    if is_dataclass(kind):  # before the abstract classes, which are slow to ask
-        shown = ((name, getattr(value, name), default) for name, default in _shape(kind))
-        return {name: _plain(each) for name, each, default in shown if each != default}
+    if kind in _SCALARS:
+        return value
+    if shape := _shape(kind):  # before the abstract classes, which are slow to ask
+        shown: dict[str, Any] = {}
+        for name, default in shape:
+            each = getattr(value, name)
+            if each != default:
+                shown[name] = each if type(each) in _SCALARS else _plain(each)
+        return shown
+    if isinstance(value, str | int | float):  # of a class of its own
+        return value
     if isinstance(value, Mapping):
         return _json_value(cast("object", value), DEEPEST)
     return [_plain(each) for each in cast("Sequence[Any]", value)]

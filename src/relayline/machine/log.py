@@ -22,7 +22,9 @@ class Log(Sequence[T], Generic[T]):
 
     def append(self, item: T) -> "Log[T]":
         longer = cast("Log[T]", Log.__new__(Log))
-        longer._items = self._items if len(self._items) == self._size else self._items[: self._size]
+        # An empty one is never shared: it may be the default that every history begins with.
+        whole = self._size and len(self._items) == self._size
+        longer._items = self._items if whole else self._items[: self._size]
         longer._items.append(item)
         longer._size = self._size + 1
         return longer

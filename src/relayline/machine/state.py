@@ -1,8 +1,11 @@
-"""The state of a conversation: the fold of its facts."""
+"""The state of a conversation: the fold of its facts.
+
+Its parts are named tuples, not dataclasses: every fact makes a changed copy, and copying these costs a third.
+"""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias, assert_never
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias, assert_never
 
 from relayline.events import (
     Answered,
@@ -34,8 +37,7 @@ Spoken: TypeAlias = Message | HandoffSent | HandedBack | Prompted
 """What a view is made from: the messages, and what went on between them."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpenCall:
+class OpenCall(NamedTuple):
     """A call of the reply that is being worked off.
 
     ``parked``: a handoff waits for the calls beside it. ``asked``: a person decides whether it runs. ``started``: it
@@ -47,8 +49,7 @@ class OpenCall:
     result: ToolResult | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):
     """One agent's hold on the conversation.
 
     ``step`` counts its model calls; ``calls`` is empty between them. ``misses``: how many replies in a row came to
@@ -83,8 +84,7 @@ class Arrival:
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Floor:
+class Floor(NamedTuple):
     """Whose the conversation is. ``speaker``: who had it last.
 
     ``callers``: who gets it back when the speaker is done, the last first. ``sticky``: whether the speaker takes the
@@ -94,11 +94,10 @@ class Floor:
     speaker: str = ""
     callers: tuple[str, ...] = ()
     sticky: bool = True
-    arrivals: Mapping[str, Arrival] = field(default_factory=dict[str, Arrival])
+    arrivals: Mapping[str, Arrival] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Since:
+class Since(NamedTuple):
     """What went on since the user last spoke: ``turns``, ``tokens`` (of models, in and out) and ``hops`` (handoffs).
 
     Turns and tokens count from when a budget last ran out, if that was later. ``walked``: the edges taken since
@@ -113,8 +112,7 @@ class Since:
     alone: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """All that is known of a session. Every field but the two logs is small and bounded by what is open now.
 
     ``seq``: how many facts were folded. ``turns``, ``asked``: how many there were. ``requests``: unanswered, oldest
@@ -124,18 +122,18 @@ class State:
 
     seq: int = 0
     started: SessionStarted | None = None
-    spoken: Log[Spoken] = field(default_factory=Log[Spoken])
-    transcript: Log[Message] = field(default_factory=Log[Message])
+    spoken: Log[Spoken] = Log()
+    transcript: Log[Message] = Log()
     turns: int = 0
     asked: int = 0
-    open: Mapping[int, Turn] = field(default_factory=dict[int, Turn])
-    requests: Mapping[str, Asked] = field(default_factory=dict[str, Asked])
+    open: Mapping[int, Turn] = {}
+    requests: Mapping[str, Asked] = {}
     due: Due | None = None
     rest: Failed | Stopped | Finished | None = None
-    floor: Floor = field(default_factory=Floor)
-    since: Since = field(default_factory=Since)
-    shared: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
-    summaries: Mapping[str, Summarised] = field(default_factory=dict[str, Summarised])
+    floor: Floor = Floor()
+    since: Since = Since()
+    shared: Mapping[str, JSON] = {}
+    summaries: Mapping[str, Summarised] = {}
 
     @property
     def workflow(self) -> str:
@@ -166,33 +164,32 @@ def evolve(state: State, fact: Fact) -> State:
         case Replied():
             return _replied(state, seq, fact)
         case ToolStarted():
-            return replace(state, seq=seq, open=_staged(state, fact.turn, OpenCall(fact.call, "started")))
+            return state._replace(seq=seq, open=_staged(state, fact.turn, OpenCall(fact.call, "started")))
         case ToolReturned():
             return _returned(state, seq, fact)
         case TurnStarted():
             return _turn_started(state, seq, fact)
         case TurnEnded():
             opened = {number: turn for number, turn in state.open.items() if number != fact.turn}
-            return replace(state, seq=seq, open=opened, due=Due(state.open[fact.turn]))
+            return state._replace(seq=seq, open=opened, due=Due(state.open[fact.turn]))
         case HandoffSent():
             return _handed_over(state, seq, fact)
         case HandedBack():
-            since = replace(state.since, hops=state.since.hops + 1, walked=frozenset[tuple[str, str]](), alone=0)
-            floor = replace(state.floor, callers=state.floor.callers[:-1])
-            return replace(state, seq=seq, spoken=state.spoken.append(fact), due=None, since=since, floor=floor)
+            since = state.since._replace(hops=state.since.hops + 1, walked=frozenset[tuple[str, str]](), alone=0)
+            floor = state.floor._replace(callers=state.floor.callers[:-1])
+            return state._replace(seq=seq, spoken=state.spoken.append(fact), due=None, since=since, floor=floor)
         case Prompted():
             return _prompted(state, seq, fact)
         case Warned():
-            return replace(state, seq=seq)
+            return state._replace(seq=seq)
         case Summarised():
-            spent = replace(state.since, tokens=state.since.tokens + fact.input_tokens + fact.output_tokens)
-            return replace(state, seq=seq, since=spent, summaries={**state.summaries, fact.agent: fact})
+            spent = state.since._replace(tokens=state.since.tokens + fact.input_tokens + fact.output_tokens)
+            return state._replace(seq=seq, since=spent, summaries={**state.summaries, fact.agent: fact})
         case StateChanged():
             kept = {key: value for key, value in state.shared.items() if key not in fact.removed}
-            return replace(state, seq=seq, shared={**kept, **fact.values})
+            return state._replace(seq=seq, shared={**kept, **fact.values})
         case UserSpoke():
-            return replace(
-                state,
+            return state._replace(
                 seq=seq,
                 spoken=state.spoken.append(fact.message),
                 transcript=state.transcript.append(fact.message),
@@ -205,13 +202,13 @@ def evolve(state: State, fact: Fact) -> State:
         case Answered():
             return _answered(state, seq, fact)
         case Failed() | Stopped():
-            return replace(state, seq=seq, rest=fact)
+            return state._replace(seq=seq, rest=fact)
         case Retried():
-            return replace(state, seq=seq, rest=None, since=replace(state.since, turns=len(state.open), tokens=0))
+            return state._replace(seq=seq, rest=None, since=state.since._replace(turns=len(state.open), tokens=0))
         case Finished():
-            return replace(state, seq=seq, rest=fact, due=None)
+            return state._replace(seq=seq, rest=fact, due=None)
         case SessionStarted():
-            return replace(state, seq=seq, started=fact)
+            return state._replace(seq=seq, started=fact)
         case _:
             assert_never(fact)
 
@@ -222,39 +219,39 @@ def _turn_started(state: State, seq: int, fact: TurnStarted) -> State:
         # Whoever the user turned to instead owes nobody an answer.
         floor = Floor(fact.agent, arrivals=floor.arrivals)
     elif fact.agent != floor.speaker:
-        floor = replace(floor, speaker=fact.agent)
+        floor = floor._replace(speaker=fact.agent)
     opened = {**state.open, fact.turn: Turn(fact.turn, fact.agent)}
-    since = replace(state.since, turns=state.since.turns + 1)
-    return replace(state, seq=seq, turns=fact.turn, open=opened, due=None, floor=floor, since=since)
+    since = state.since._replace(turns=state.since.turns + 1)
+    return state._replace(seq=seq, turns=fact.turn, open=opened, due=None, floor=floor, since=since)
 
 
 def _replied(state: State, seq: int, fact: Replied) -> State:
     turn = state.open[fact.turn]
     calls = tuple(OpenCall(call) for call in fact.message.tool_calls)
-    opened = {**state.open, fact.turn: replace(turn, step=turn.step + 1, calls=calls, onward=None)}
+    opened = {**state.open, fact.turn: turn._replace(step=turn.step + 1, calls=calls, onward=None)}
     tokens = fact.input_tokens + fact.output_tokens
     if tokens:
-        state = replace(state, since=replace(state.since, tokens=state.since.tokens + tokens))
+        state = state._replace(since=state.since._replace(tokens=state.since.tokens + tokens))
     return _spoke(state, seq, fact.message, opened)
 
 
 def _returned(state: State, seq: int, fact: ToolReturned) -> State:
     if fact.result.outcome == "done" and state.since.walked:
-        state = replace(state, since=replace(state.since, walked=frozenset[tuple[str, str]]()))
+        state = state._replace(since=state.since._replace(walked=frozenset[tuple[str, str]]()))
     turn = state.open[fact.turn]
     result = fact.result
-    calls = tuple(replace(each, result=result) if each.call.id == result.call_id else each for each in turn.calls)
+    calls = tuple(each._replace(result=result) if each.call.id == result.call_id else each for each in turn.calls)
     if fact.transfer:
         place = next((number for number, each in enumerate(calls) if each.call.id == result.call_id), 0)
         if turn.onward is None or place < turn.onward[0]:
-            turn = replace(turn, onward=(place, fact.transfer))
+            turn = turn._replace(onward=(place, fact.transfer))
     results = tuple(each.result for each in calls if each.result is not None)
     if len(results) < len(calls):
-        return replace(state, seq=seq, open={**state.open, fact.turn: replace(turn, calls=calls)})
+        return state._replace(seq=seq, open={**state.open, fact.turn: turn._replace(calls=calls)})
     # The results join the transcript together and in call order, so it does not depend on who was faster, and nothing
     # can ever stand between a call and its result.
     missed = all(each.outcome == "error" for each in results)
-    opened = {**state.open, fact.turn: replace(turn, calls=(), misses=turn.misses + 1 if missed else 0)}
+    opened = {**state.open, fact.turn: turn._replace(calls=(), misses=turn.misses + 1 if missed else 0)}
     return _spoke(state, seq, Message("tool", results, turn.agent), opened)
 
 
@@ -263,8 +260,7 @@ def _handed_over(state: State, seq: int, fact: HandoffSent) -> State:
     callers = (*state.floor.callers, fact.source) if fact.returns == "caller" else ()
     arrivals = {**state.floor.arrivals, fact.target: Arrival(fact, len(state.spoken))}
     since = state.since
-    return replace(
-        state,
+    return state._replace(
         seq=seq,
         spoken=state.spoken.append(fact),
         due=None,
@@ -277,20 +273,20 @@ def _prompted(state: State, seq: int, fact: Prompted) -> State:
     turn = state.open[fact.turn]
     spoken = state.spoken.append(fact)
     if turn.step:
-        return replace(state, seq=seq, spoken=spoken, open={**state.open, fact.turn: replace(turn, nudged=True)})
-    return replace(state, seq=seq, spoken=spoken, since=replace(state.since, alone=state.since.alone + 1))
+        return state._replace(seq=seq, spoken=spoken, open={**state.open, fact.turn: turn._replace(nudged=True)})
+    return state._replace(seq=seq, spoken=spoken, since=state.since._replace(alone=state.since.alone + 1))
 
 
 def _spoke(state: State, seq: int, message: Message, opened: Mapping[int, Turn]) -> State:
     spoken, transcript = state.spoken.append(message), state.transcript.append(message)
-    return replace(state, seq=seq, spoken=spoken, transcript=transcript, open=opened)
+    return state._replace(seq=seq, spoken=spoken, transcript=transcript, open=opened)
 
 
 def _asked(state: State, seq: int, fact: Asked) -> State:
     stage = "unclear" if fact.ask == "outcome" else "asked"
     opened = state.open if fact.call is None else _staged(state, fact.turn, OpenCall(fact.call, stage))
     requests = {**state.requests, fact.request: fact}
-    return replace(state, seq=seq, requests=requests, asked=state.asked + 1, due=None, open=opened)
+    return state._replace(seq=seq, requests=requests, asked=state.asked + 1, due=None, open=opened)
 
 
 def _answered(state: State, seq: int, fact: Answered) -> State:
@@ -300,10 +296,10 @@ def _answered(state: State, seq: int, fact: Answered) -> State:
     if fact.settled == "approved" and asked.call is not None:
         # What is approved is no longer asked; a tool is started by the next fact, a handoff waits to be taken.
         opened = _staged(state, asked.turn, OpenCall(asked.call))
-    return replace(state, seq=seq, requests=requests, open=opened)
+    return state._replace(seq=seq, requests=requests, open=opened)
 
 
 def _staged(state: State, number: int, changed: OpenCall) -> Mapping[int, Turn]:
     turn = state.open[number]
     calls = tuple(changed if each.call.id == changed.call.id else each for each in turn.calls)
-    return {**state.open, number: replace(turn, calls=calls)}
+    return {**state.open, number: turn._replace(calls=calls)}
