@@ -27,22 +27,41 @@ from relayline.runtime.requests import (
     InterruptedCallRequest,
 )
 from relayline.runtime.run import Run
-from relayline.runtime.stream import RunResult, WorkflowEvent, WorkflowRunState
+from relayline.runtime.stream import (
+    AgentRunUpdateEvent,
+    ExecutorCompletedEvent,
+    ExecutorFailedEvent,
+    ExecutorInvokedEvent,
+    HandoffSentEvent,
+    RequestInfoEvent,
+    RunResult,
+    WorkflowEvent,
+    WorkflowFailedEvent,
+    WorkflowOutputEvent,
+    WorkflowRunState,
+    WorkflowStartedEvent,
+    WorkflowStatusEvent,
+)
 from relayline.tools import Tool, ToolContext, tool
 from relayline.workflow import SessionView, Workflow
 
 __all__ = [
     "Agent",
     "AgentResponse",
+    "AgentRunUpdateEvent",
     "BuildError",
     "ChatClient",
     "ChatRequest",
     "ConditionError",
     "DamagedJournal",
+    "ExecutorCompletedEvent",
+    "ExecutorFailedEvent",
+    "ExecutorInvokedEvent",
     "FunctionApprovalRequestContent",
     "HandoffAgentUserRequest",
     "HandoffBuilder",
     "HandoffSent",
+    "HandoffSentEvent",
     "InMemoryCheckpointStorage",
     "InterruptedCallRequest",
     "Message",
@@ -50,6 +69,7 @@ __all__ = [
     "ModelError",
     "RelaylineError",
     "ReplyInfo",
+    "RequestInfoEvent",
     "RequestNotOpen",
     "Run",
     "RunClosed",
@@ -67,7 +87,11 @@ __all__ = [
     "UsageError",
     "Workflow",
     "WorkflowEvent",
+    "WorkflowFailedEvent",
+    "WorkflowOutputEvent",
     "WorkflowRunState",
+    "WorkflowStartedEvent",
+    "WorkflowStatusEvent",
     "WorldError",
     "tool",
 ]

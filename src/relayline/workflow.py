@@ -35,8 +35,8 @@ from relayline.runtime.session import Session
 from relayline.runtime.stream import (
     Emit,
     Narrator,
+    RequestInfoEvent,
     RunResult,
-    WorkflowEvent,
     WorkflowRunState,
     pending,
     request_id,
@@ -55,7 +55,7 @@ class SessionView:
     state: WorkflowRunState
     active_agent: str
     conversation: Sequence[Message]
-    requests: Sequence[WorkflowEvent]
+    requests: Sequence[RequestInfoEvent]
     seq: int
 
 

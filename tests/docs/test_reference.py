@@ -12,11 +12,12 @@ from relayline.journal.codec import VERSION, decode, encode
 from relayline.machine.limits import Limits, OnLoop
 from relayline.machine.patterns import AUTONOMOUS_TURNS
 from relayline.messages import Outcome, Part
-from relayline.runtime.stream import EventType, WorkflowEvent, WorkflowRunState
+from relayline.runtime.stream import CLASSES, EventType, WorkflowEvent, WorkflowRunState
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
 SOURCE = ROOT / "src" / "relayline"
+CLASSED = {each.__name__: name for name, each in CLASSES.items()}
 FACTS = {kind.__dataclass_fields__["type"].default: kind for kind in get_args(Fact)}
 
 
@@ -40,9 +41,15 @@ def test_every_type_of_event_is_described_once():
     assert sorted(described) == sorted(get_args(EventType))
 
 
+def test_every_class_of_events_is_described_with_its_type():
+    """The table of classes is the code's, in its order."""
+    described = {name: code(cells[1])[0] for cells in rows("events.md") for name in code(cells[0]) if name in CLASSED}
+    assert list(described.items()) == list(CLASSED.items())
+
+
 def test_every_field_of_an_event_is_described():
     """What a caller can read from an event is in the table of fields."""
-    described = {name for cells in rows("events.md") if len(cells) == 2 for name in code(cells[0])}
+    described = {name for cells in rows("events.md") if len(cells) == 2 for name in code(cells[0])} - set(CLASSED)
     assert described == {each.name for each in fields(WorkflowEvent)} | {"source_executor_id"}
 
 
