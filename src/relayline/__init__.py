@@ -18,6 +18,7 @@ from relayline.errors import (
     WorldError,
 )
 from relayline.events import HandoffSent
+from relayline.journal.checkpoints import Checkpoint
 from relayline.journal.store import InMemoryCheckpointStorage
 from relayline.messages import Message, Text, ToolCall, ToolResult
 from relayline.runtime.requests import (
@@ -52,6 +53,7 @@ __all__ = [
     "BuildError",
     "ChatClient",
     "ChatRequest",
+    "Checkpoint",
     "ConditionError",
     "DamagedJournal",
     "ExecutorCompletedEvent",

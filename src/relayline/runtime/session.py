@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from relayline.errors import DamagedJournal
 from relayline.events import Entry, Fact
+from relayline.journal.checkpoints import after
 from relayline.journal.store import Store
 from relayline.machine.decide import Machine
 from relayline.machine.inputs import Input
-from relayline.machine.state import State, evolve
+from relayline.machine.state import State
 from relayline.machine.view import view
 from relayline.messages import Message
 
@@ -30,12 +30,7 @@ class Session:
         """
         state = self.state
         for entry in await self._store.read(self.id, after=state.seq):
-            try:
-                state = evolve(state, entry.fact)
-            except (LookupError, AssertionError) as error:
-                raise DamagedJournal(
-                    f"session {self.id!r}, entry {entry.seq} ({entry.fact.type}) does not follow from what is before it"
-                ) from error
+            state = after(state, entry, self.id)
         self.state = state
 
     async def commit(self, inputs: Sequence[Input]) -> list[Entry]:

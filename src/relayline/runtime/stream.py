@@ -27,6 +27,7 @@ from relayline.events import (
     UserSpoke,
     Warned,
 )
+from relayline.journal.checkpoints import request_id
 from relayline.machine.state import State
 from relayline.messages import Message
 from relayline.runtime.requests import request_data
@@ -311,11 +312,6 @@ def _event(
     if own is None:
         return WorkflowEvent(kind, session_id, data, agent, request, seq, at)
     return own(session_id, data, agent, request, seq, at)
-
-
-def request_id(session_id: str, local: str) -> str:
-    """A request's id to the world: unique everywhere, and it names its session."""
-    return f"{session_id}/{local}"
 
 
 def pending(session_id: str, state: State) -> list[RequestInfoEvent]:
