@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 from unicodedata import category
 from weakref import WeakValueDictionary
 
@@ -225,7 +225,7 @@ class Workflow:
             raise _not_found(session_id)
         return session
 
-    def with_client(self, client: ChatClient, *, override: bool = False) -> "Workflow":
+    def with_client(self, client: ChatClient, *, override: bool = False) -> Self:
         """The same team, speaking through ``client``: the agents that have none of their own, or all of them."""
         agents = tuple(
             replace(agent, client=client) if override or agent.client is None else agent for agent in self.agents
@@ -233,7 +233,7 @@ class Workflow:
         seats = {agent.name: replace(self.performer.seats[agent.name], agent=agent) for agent in agents}
         return replace(self, agents=agents, performer=replace(self.performer, seats=seats))
 
-    def with_store(self, store: Store) -> "Workflow":
+    def with_store(self, store: Store) -> Self:
         """The same team on another store."""
         return replace(self, store=store, _sessions=None)
 
