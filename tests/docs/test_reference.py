@@ -6,7 +6,8 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import get_args
 
-from relayline import errors
+import relayline
+from relayline import compat, errors
 from relayline.events import Ask, Ending, Fact, Settled
 from relayline.journal.codec import VERSION, decode, encode
 from relayline.machine.limits import Limits, OnLoop
@@ -128,6 +129,15 @@ def test_every_code_of_a_warning_is_described_once():
     given = re.findall(r'Objection\(\s*"(\w+)"', (SOURCE / "machine" / "limits.py").read_text("utf-8"))
     assert set(first) - {"code", "on_loop"} == {*given, *(f'"{word}"' for word in get_args(OnLoop))}
     assert len(first) == len(set(first))
+
+
+def test_every_older_spelling_has_its_row():
+    """Whoever changes a program from an older name finds it, with what it is now."""
+    page = (ROOT / "docs" / "coming-from-agent-framework.md").read_text("utf-8")
+    named = set(re.findall(r"\w+", " ".join(code(page.partition("## Where each name went")[2]))))
+    ours = {name for name in compat.__all__ if getattr(compat, name) is not getattr(relayline, name, None)}
+    methods = {name for kind in (compat.HandoffBuilder, compat.Workflow) for name in vars(kind) if name[0] != "_"}
+    assert ours | methods - {"build"} <= named
 
 
 def test_the_limits_a_page_names_are_the_defaults():
