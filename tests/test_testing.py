@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from relayline import Agent, HandoffBuilder, InMemoryCheckpointStorage, ReplyInfo, ToolSpec, tool
+from relayline import Agent, Checkpoint, HandoffBuilder, InMemoryCheckpointStorage, ReplyInfo, ToolSpec, tool
 from relayline.agent import ChatRequest, Chunk
 from relayline.errors import DamagedJournal, SequenceConflict, StoreError
 from relayline.events import Entry, Fact, Retried, ToolReturned, UserSpoke
@@ -366,6 +366,11 @@ class ForgetsWhenItWasWritten(Broken):
         return [replace(each, updated=each.started) for each in await super().sessions()]
 
 
+class ListsTheNewestFirst(Broken):
+    async def list_checkpoints(self, session_id: str | None = None) -> list[Checkpoint]:
+        return (await super().list_checkpoints(session_id))[::-1]
+
+
 class BeginsASessionTooEarly(Broken):
     async def append(self, session_id: str, facts: Sequence[Fact], *, after: int) -> list[Entry]:
         self._begun = [*getattr(self, "_begun", []), session_id]
@@ -400,6 +405,7 @@ BROKEN: dict[type[Store], str] = {
     DropsNul: "valid Unicode",
     SortsByName: "most recently written to last",
     ForgetsWhenItWasWritten: "A summary's times",
+    ListsTheNewestFirst: "where sessions rest, the newest last",
     BeginsASessionTooEarly: "begun a session",
     ClosesOnce: "closed already",
 }

@@ -19,6 +19,7 @@ from relayline.errors import (
     WorldError,
 )
 from relayline.events import HandoffSent, Stopped
+from relayline.journal.checkpoints import Checkpoint
 from relayline.journal.store import InMemoryCheckpointStorage
 from relayline.messages import Message, Text, ToolCall, ToolResult
 from relayline.runtime.requests import (
@@ -29,22 +30,42 @@ from relayline.runtime.requests import (
     InterruptedCallRequest,
 )
 from relayline.runtime.run import Run
-from relayline.runtime.stream import RunResult, WorkflowEvent, WorkflowRunState
+from relayline.runtime.stream import (
+    AgentRunUpdateEvent,
+    ExecutorCompletedEvent,
+    ExecutorFailedEvent,
+    ExecutorInvokedEvent,
+    HandoffSentEvent,
+    RequestInfoEvent,
+    RunResult,
+    WorkflowEvent,
+    WorkflowFailedEvent,
+    WorkflowOutputEvent,
+    WorkflowRunState,
+    WorkflowStartedEvent,
+    WorkflowStatusEvent,
+)
 from relayline.tools import Tool, tool
 from relayline.workflow import SessionView, Workflow
 
 __all__ = [
     "Agent",
     "AgentResponse",
+    "AgentRunUpdateEvent",
     "BuildError",
     "ChatClient",
     "ChatRequest",
+    "Checkpoint",
     "ConditionError",
     "DamagedJournal",
+    "ExecutorCompletedEvent",
+    "ExecutorFailedEvent",
+    "ExecutorInvokedEvent",
     "FunctionApprovalRequestContent",
     "HandoffAgentUserRequest",
     "HandoffBuilder",
     "HandoffSent",
+    "HandoffSentEvent",
     "HumanAgent",
     "HumanTurnRequest",
     "InMemoryCheckpointStorage",
@@ -55,6 +76,7 @@ __all__ = [
     "Participant",
     "RelaylineError",
     "ReplyInfo",
+    "RequestInfoEvent",
     "RequestNotOpen",
     "Run",
     "RunClosed",
@@ -73,7 +95,11 @@ __all__ = [
     "UsageError",
     "Workflow",
     "WorkflowEvent",
+    "WorkflowFailedEvent",
+    "WorkflowOutputEvent",
     "WorkflowRunState",
+    "WorkflowStartedEvent",
+    "WorkflowStatusEvent",
     "WorldError",
     "tool",
 ]

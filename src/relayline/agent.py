@@ -141,3 +141,7 @@ class HumanAgent(Agent):
     Their turn is a ``request_info`` event whose data is a `HumanTurnRequest`. They may answer, hand over to a colleague
     the team declared, or hand back; it may take days, and the process may end meanwhile.
     """
+
+
+Named: TypeAlias = Participant | Agent | str
+"""Whoever sits in a team, or their name."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Self, cast, get_args
 
-from relayline.agent import Agent, HumanAgent, Participant
-from relayline.declared import HandoffCall, Named, all_named, edges, named, participants, policy, seats
+from relayline.agent import Agent, HumanAgent, Named, Participant
+from relayline.declared import HandoffCall, all_named, edges, named, participants, policy, seats
 from relayline.errors import BuildError
 from relayline.events import Ask
 from relayline.journal.store import InMemoryCheckpointStorage, Store

@@ -3,9 +3,9 @@
 import difflib
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, NamedTuple, TypeAlias, cast, get_args
+from typing import Annotated, Any, NamedTuple, cast, get_args
 
-from relayline.agent import Agent, HumanAgent, Participant, ToolSpec
+from relayline.agent import Agent, HumanAgent, Named, ToolSpec
 from relayline.errors import BuildError
 from relayline.machine.topology import Edge, Returns, mesh, tool_names
 from relayline.messages import JSON
@@ -21,9 +21,6 @@ HANDOFF_PARAMETERS: dict[str, JSON] = {
     },
     "additionalProperties": False,
 }
-
-Named: TypeAlias = Participant | Agent | str
-"""A participant, or its name."""
 
 
 class HandoffCall(NamedTuple):

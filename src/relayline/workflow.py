@@ -7,11 +7,11 @@ from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 from unicodedata import category
 from weakref import WeakValueDictionary
 
-from relayline.agent import Agent, ChatClient, ChatRequest, Participant
+from relayline.agent import Agent, ChatClient, ChatRequest, Named
 from relayline.errors import (
     ConditionError,
     ModelError,
@@ -22,12 +22,13 @@ from relayline.errors import (
     WorldError,
 )
 from relayline.events import Stopped
+from relayline.journal.checkpoints import checkpoints, request_id
 from relayline.journal.codec import checked
-from relayline.journal.store import Store
+from relayline.journal.store import Store, conflict, fork
 from relayline.machine.decide import Machine
 from relayline.machine.inputs import Answer, Approval, Expired, Input, Resumed, Terminate, UserSaid
 from relayline.machine.patterns import Pattern
-from relayline.machine.state import State
+from relayline.machine.state import State, fold
 from relayline.messages import JSON, Message
 from relayline.runtime.driver import drive
 from relayline.runtime.perform import Context, Performer
@@ -37,11 +38,10 @@ from relayline.runtime.session import Session
 from relayline.runtime.stream import (
     Emit,
     Narrator,
+    RequestInfoEvent,
     RunResult,
-    WorkflowEvent,
     WorkflowRunState,
     pending,
-    request_id,
     run_state,
 )
 
@@ -61,7 +61,7 @@ class SessionView:
     state: WorkflowRunState
     active_agent: str
     conversation: Sequence[Message]
-    requests: Sequence[WorkflowEvent]
+    requests: Sequence[RequestInfoEvent]
     seq: int
     shared: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
 
@@ -143,7 +143,8 @@ class Workflow:
         *,
         session_id: str | None = None,
         responses: Mapping[str, Any] | None = None,
-        to: Participant | str | None = None,
+        checkpoint_id: str | None = None,
+        to: Named | None = None,
         state: Mapping[str, JSON] | None = None,
         stream: bool = False,
     ) -> Run:
@@ -155,6 +156,10 @@ class Workflow:
         - ``run(responses={request_id: answer})`` answers requests and finds their session by itself.
         - ``run(session_id=...)`` resumes: it shows again what is pending, retries what failed, and goes on with what a
           crash cut off.
+        - ``run(checkpoint_id=...)`` goes on from where a session once rested (``storage.list_checkpoints()``), alone or
+          with a message or responses. If that is where the session still stands, it is resumed. Else this begins a
+          branch: a new session, under ``session_id`` or a generated one, that starts with a copy of all up to there.
+          What came after it in the original stays as it is. Responses are given by the ids that the checkpoint has.
 
         ``to``: the agent that takes this message, whoever had the conversation before; from there it goes on as usual.
         ``state``: JSON values to put into what the team keeps in common, before this message; tools and predicates
@@ -184,26 +189,34 @@ class Workflow:
             raise UsageError(
                 "give a message or responses, not both: a message withdraws what the responses would answer"
             )
-        if responses:
-            session_id = _session_of(responses, session_id)
-        if said is None and session_id is None:
+        origin = None if checkpoint_id is None else _session_at(checkpoint_id)
+        if responses and (origin is None or {_session_asked(request) for request in responses} != {origin}):
+            # What names another session than the checkpoint's was asked in a branch that an earlier run began.
+            session_id, checkpoint_id = _session_of(responses, session_id), None
+        if said is None and session_id is None and checkpoint_id is None:
             raise UsageError("nothing to do: give a message, responses, or the session_id to resume")
-        given = session_id if session_id is not None else f"session-{uuid.uuid4().hex[:12]}"
         try:
             values = checked(state or {})
         except (ValueError, TypeError, AttributeError) as error:
             raise UsageError(f"state is a mapping of names to JSON values: {error}") from None
+        given = session_id if session_id is not None else _new_id() if origin is None else origin
         odd = not isinstance(given, str)  # pyright: ignore[reportUnnecessaryIsInstance] -- not everybody checks types
         if odd or not given or any(category(each) in ("Cc", "Cs") for each in given):
             raise UsageError(f"a session id is a string without control characters, and not empty; got {given!r}")
 
         async def work(emit: Emit) -> RunResult:
             assert self._sessions is not None
-            async with self._sessions.hold(given, self.machine) as session:
+            seq = None
+            if checkpoint_id is not None:
+                run.session_id, seq = await self._stand_at(checkpoint_id, session_id, responses or {})
+            async with self._sessions.hold(run.session_id, self.machine) as session:
+                if seq is not None and session.state.seq != seq:
+                    raise conflict(session.id, seq, session.state.seq)
                 given_to = said and UserSaid(said, target or "", values)
                 return await self._work(session, given_to, responses or {}, stream, emit)
 
-        return Run(given, work)
+        run = Run(given, work)
+        return run
 
     async def session(self, session_id: str) -> SessionView:
         """Look at a session without touching it: as it stands in the journal, whoever is at work on it.
@@ -222,7 +235,7 @@ class Workflow:
             state.shared,
         )
 
-    async def preview(self, session_id: str, agent: Participant | str) -> ChatRequest:
+    async def preview(self, session_id: str, agent: Named) -> ChatRequest:
         """Exactly what ``agent``'s model would be given if it had to answer now.
 
         Nothing is asked of a model for it: where a `summary` would have to be made first, the whole is shown.
@@ -245,14 +258,14 @@ class Workflow:
             raise _not_found(session_id)
         return session
 
-    def with_client(self, client: ChatClient, *, override: bool = False) -> "Workflow":
+    def with_client(self, client: ChatClient, *, override: bool = False) -> Self:
         """The same team, speaking through ``client``: the agents that have none of their own, or all of them."""
         given_one = self.performer.seats.keys() - self.machine.people if override else self.mute
         spoken_for = {name: replace(self.performer.seats[name], client=client) for name in given_one}
         seats = {**self.performer.seats, **spoken_for}
         return replace(self, performer=replace(self.performer, seats=seats))
 
-    def with_store(self, store: Store) -> "Workflow":
+    def with_store(self, store: Store) -> Self:
         """The same team on another store."""
         return replace(self, store=store, _sessions=None)
 
@@ -262,16 +275,12 @@ class Workflow:
         state = session.state
         if not state.seq and said is None:
             raise _not_found(session.id)
-        if state.workflow not in ("", self.name):
-            raise UsageError(
-                f"session {session.id!r} belongs to the team {state.workflow!r}, not to {self.name!r}; "
-                "use another session id, or build the team under that name"
-            )
+        self._check_team(session.id, state)
         overdue = session.overdue(self.machine.expires)
         expired = [Expired(request) for request in overdue]
         inputs: list[Input] = [*expired, said] if said else [Resumed(), *expired]
         if responses:
-            inputs += self._answers(session, responses, overdue)
+            inputs += self._answers(session.id, state, responses, overdue)
         before = len(session.state.transcript)
         narrator = Narrator(session, emit)
         await narrator.signal("started")
@@ -293,20 +302,55 @@ class Workflow:
         stopped = state.rest if isinstance(state.rest, Stopped) else None
         return RunResult(session.id, run_state(state), new, state.transcript, pending(session.id, state), stopped)
 
-    def _answers(self, session: Session, responses: Mapping[str, Any], overdue: Collection[str]) -> list[Answer]:
+    async def _stand_at(self, checkpoint_id: str, branch: str | None, responses: Mapping[str, Any]) -> tuple[str, int]:
+        """The session that stands at the checkpoint, its own or a branch that begins there, and its position."""
+        origin = _session_at(checkpoint_id)
+        entries = await self.store.read(origin)
+        if not entries:
+            raise SessionNotFound(f"no session {origin!r} in this store, so no checkpoint {checkpoint_id!r}")
+        seqs = {each.checkpoint_id: each.seq for each in checkpoints(origin, entries)}
+        if checkpoint_id not in seqs:
+            newest = ", ".join(map(repr, [*seqs][-3:])) or "none"
+            raise UsageError(f"session {origin!r} did not rest at {checkpoint_id!r}; its newest checkpoints: {newest}")
+        seq = seqs[checkpoint_id]
+        if branch in (None, origin) and seq == len(entries):
+            return origin, seq
+        name = _new_id() if branch is None else branch
+        if await self.store.read(name, upto=1):
+            raise UsageError(
+                f"a branch is a new session, and there is a session {name!r} already; choose another session_id, "
+                "or leave it out"
+            )
+        # All that can be wrong with the call is found before anything is written.
+        state = fold(entry.fact for entry in entries[:seq])
+        self._check_team(origin, state)
+        self._answers(origin, state, responses, ())
+        await fork(self.store, origin, seq, name)
+        return name, seq
+
+    def _check_team(self, session_id: str, state: State) -> None:
+        if state.workflow not in ("", self.name):
+            raise UsageError(
+                f"session {session_id!r} belongs to the team {state.workflow!r}, not to {self.name!r}; "
+                "use another session id, or build the team under that name"
+            )
+
+    def _answers(
+        self, session_id: str, state: State, responses: Mapping[str, Any], overdue: Collection[str]
+    ) -> list[Answer]:
         if len(responses) > 1 and any(isinstance(value, Terminate) for value in responses.values()):
             raise UsageError("terminate() ends the conversation; give no other response with it")
         answers: list[Answer] = []
         for request, value in responses.items():
             local = request.rpartition("/")[2]
-            asked = session.state.requests.get(local)
+            asked = state.requests.get(local)
             if local in overdue:
                 raise RequestNotOpen(f"the time to answer request {request!r} is over; run the session to go on")
             if asked is None:
-                waiting = ", ".join(request_id(session.id, each) for each in session.state.requests) or "none"
+                waiting = ", ".join(request_id(session_id, each) for each in state.requests) or "none"
                 raise RequestNotOpen(
                     f"request {request!r} is not waiting for an answer (never asked, already answered, or withdrawn); "
-                    f"waiting in session {session.id!r}: {waiting}"
+                    f"waiting in session {session_id!r}: {waiting}"
                 )
             response = as_response(asked, value)
             if isinstance(response, Approval) and response.arguments is not None and asked.call is not None:
@@ -324,8 +368,25 @@ def _not_found(session_id: str) -> SessionNotFound:
     return SessionNotFound(f"no session {session_id!r} in this store; give a message as well to start it")
 
 
+def _new_id() -> str:
+    return f"session-{uuid.uuid4().hex[:12]}"
+
+
+def _session_at(checkpoint_id: object) -> str:
+    session_id, _, seq = checkpoint_id.rpartition("@") if isinstance(checkpoint_id, str) else ("", "", "")
+    if not session_id or not seq:
+        raise UsageError(
+            f"{checkpoint_id!r} is no checkpoint; storage.list_checkpoints() gives them, each with its checkpoint_id"
+        )
+    return session_id
+
+
+def _session_asked(request: str) -> str:
+    return request.rpartition("/")[0]
+
+
 def _session_of(responses: Mapping[str, Any], session_id: str | None) -> str:
-    sessions = {request.rpartition("/")[0] for request in responses}
+    sessions = {_session_asked(request) for request in responses}
     if session_id is not None:
         sessions.add(session_id)
     if len(sessions) != 1 or "" in sessions:

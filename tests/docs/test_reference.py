@@ -6,17 +6,19 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import get_args
 
-from relayline import errors
+import relayline
+from relayline import compat, errors
 from relayline.events import Ask, Ending, Fact, Settled, Spent
 from relayline.journal.codec import VERSION, decode, encode
 from relayline.machine.limits import Limits, OnLoop
 from relayline.machine.patterns import AUTONOMOUS_TURNS
 from relayline.messages import Outcome, Part
-from relayline.runtime.stream import EventType, WorkflowEvent, WorkflowRunState
+from relayline.runtime.stream import CLASSES, EventType, WorkflowEvent, WorkflowRunState
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
 SOURCE = ROOT / "src" / "relayline"
+CLASSED = {each.__name__: name for name, each in CLASSES.items()}
 FACTS = {kind.__dataclass_fields__["type"].default: kind for kind in get_args(Fact)}
 
 
@@ -40,9 +42,15 @@ def test_every_type_of_event_is_described_once():
     assert sorted(described) == sorted(get_args(EventType))
 
 
+def test_every_class_of_events_is_described_with_its_type():
+    """The table of classes is the code's, in its order."""
+    described = {name: code(cells[1])[0] for cells in rows("events.md") for name in code(cells[0]) if name in CLASSED}
+    assert list(described.items()) == list(CLASSED.items())
+
+
 def test_every_field_of_an_event_is_described():
     """What a caller can read from an event is in the table of fields."""
-    described = {name for cells in rows("events.md") if len(cells) == 2 for name in code(cells[0])}
+    described = {name for cells in rows("events.md") if len(cells) == 2 for name in code(cells[0])} - set(CLASSED)
     assert described == {each.name for each in fields(WorkflowEvent)} | {"source_executor_id"}
 
 
@@ -125,6 +133,15 @@ def test_every_code_of_a_warning_is_described_once():
     given = re.findall(r'Objection\(\s*"(\w+)"', (SOURCE / "machine" / "limits.py").read_text("utf-8"))
     assert set(first) - {"code", "on_loop"} == {*given, *(f'"{word}"' for word in get_args(OnLoop))}
     assert len(first) == len(set(first))
+
+
+def test_every_older_spelling_has_its_row():
+    """Whoever changes a program from an older name finds it, with what it is now."""
+    page = (ROOT / "docs" / "coming-from-agent-framework.md").read_text("utf-8")
+    named = set(re.findall(r"\w+", " ".join(code(page.partition("## Where each name went")[2]))))
+    ours = {name for name in compat.__all__ if getattr(compat, name) is not getattr(relayline, name, None)}
+    methods = {name for kind in (compat.HandoffBuilder, compat.Workflow) for name in vars(kind) if name[0] != "_"}
+    assert ours | methods - {"build"} <= named
 
 
 def test_the_limits_a_page_names_are_the_defaults():

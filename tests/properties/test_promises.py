@@ -14,6 +14,7 @@ from relayline.errors import RequestNotOpen
 from relayline.events import (
     Answered,
     Asked,
+    Entry,
     Failed,
     HandoffSent,
     Replied,
@@ -22,6 +23,7 @@ from relayline.events import (
     ToolStarted,
     TurnStarted,
 )
+from relayline.journal.checkpoints import checkpoints
 from relayline.journal.codec import encode
 from relayline.machine.decide import Machine
 from relayline.machine.effects import effects
@@ -29,7 +31,7 @@ from relayline.machine.inputs import Answer, Approval, Resumed, UserSaid, Words
 from relayline.machine.state import State, fold
 from relayline.machine.view import view
 from relayline.messages import Message, ToolResult, user
-from relayline.testing import check_request
+from relayline.testing import FakeClock, check_request
 from tests.properties.worlds import TOOLS, World, machines
 
 worlds = st.builds(World, machines(), st.integers(0, 2**32), st.integers(0, 9))
@@ -194,6 +196,21 @@ def test_nothing_is_wanted_exactly_when_the_session_rests(world: World) -> None:
             each.stage == "started" and each.result is None for turn in state.open.values() for each in turn.calls
         )
         assert (not effects(state)) == bool(state.rest or waits_only)
+
+
+@given(worlds)
+def test_a_checkpoint_is_exactly_where_a_world_rested(world: World) -> None:
+    """The journal alone, with one time per batch, tells where the session waited, was finished, or failed."""
+    entries: list[Entry] = []
+    rested: list[tuple[int, list[str]]] = []
+    clock, state = FakeClock(), State()
+    for batch in world.play(4).batches:
+        at = clock()
+        entries += [Entry(len(entries) + number, at, fact) for number, fact in enumerate(batch, 1)]
+        state = fold(batch, state)
+        if not effects(state):
+            rested.append((len(entries), [f"s/{each}" for each in state.requests]))
+    assert [(each.seq, list(each.requests)) for each in checkpoints("s", entries)] == rested
 
 
 @given(worlds)

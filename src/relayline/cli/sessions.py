@@ -9,10 +9,10 @@ from pathlib import Path
 
 from relayline.cli.clean import one_line
 from relayline.errors import DamagedJournal
-from relayline.events import Entry
+from relayline.journal.checkpoints import after
 from relayline.journal.sqlite import SqliteCheckpointStorage
 from relayline.journal.store import SessionSummary, Store
-from relayline.machine.state import State, evolve
+from relayline.machine.state import State
 from relayline.runtime.requests import HandoffAgentUserRequest, InterruptedCallRequest
 from relayline.runtime.stream import WorkflowEvent, WorkflowRunState, pending, run_state
 
@@ -54,7 +54,7 @@ async def folded(store: Store, session_id: str) -> State:
     """
     state = State()
     for entry in await store.read(session_id):
-        state = _after(state, entry, session_id)
+        state = after(state, entry, session_id)
     return state
 
 
@@ -106,15 +106,6 @@ async def _line(store: Store, summary: SessionSummary) -> Line:
     where = situation(run_state(state), pending(summary.session_id, state))
     words = one_line(first)[:LONGEST_WORDS]
     return Line(summary.session_id, summary.updated, summary.seq, state.floor.speaker, where, words)
-
-
-def _after(state: State, entry: Entry, session_id: str) -> State:
-    try:
-        return evolve(state, entry.fact)
-    except (LookupError, AssertionError) as error:
-        raise DamagedJournal(
-            f"session {session_id!r}, entry {entry.seq} ({entry.fact.type}) does not follow from what is before it"
-        ) from error
 
 
 def _waits_for(requests: Sequence[WorkflowEvent]) -> str:

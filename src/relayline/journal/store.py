@@ -7,6 +7,7 @@ from typing import Protocol, TypeAlias
 
 from relayline.errors import SequenceConflict
 from relayline.events import Entry, Fact
+from relayline.journal.checkpoints import Checkpoint, checkpoints
 from relayline.journal.codec import encode
 
 Clock: TypeAlias = Callable[[], datetime]
@@ -55,6 +56,20 @@ class Store(Protocol):
         """All sessions, the one most recently written to last."""
         ...
 
+    async def list_checkpoints(self, session_id: str | None = None) -> list[Checkpoint]:
+        """Where a session rested, or where every session did: the newest last. Reads all of what it is asked about.
+
+        Follows from the other methods; a store has nothing to do for it.
+
+        Raises:
+            DamagedJournal: if a journal cannot be read.
+        """
+        if session_id is not None:
+            return list(checkpoints(session_id, await self.read(session_id)))
+        ids = [each.session_id for each in await self.sessions()]
+        found = [each for key in ids for each in checkpoints(key, await self.read(key))]
+        return sorted(found, key=lambda each: each.timestamp)
+
     async def aclose(self) -> None:
         """Let go of files and threads. What was appended stays; closing twice is harmless."""
         ...
@@ -91,6 +106,15 @@ class InMemoryCheckpointStorage(Store):
 
     async def aclose(self) -> None:
         pass
+
+
+async def fork(store: Store, session_id: str, upto: int, branch: str) -> None:
+    """Begin the session ``branch`` with the first ``upto`` facts of ``session_id``. Nothing in them has to be changed.
+
+    Raises:
+        SequenceConflict: if there is a session ``branch``; nothing was written.
+    """
+    await store.append(branch, [entry.fact for entry in await store.read(session_id, upto=upto)], after=0)
 
 
 def conflict(session_id: str, after: int, found: int) -> SequenceConflict:

@@ -21,6 +21,8 @@ class Run:
     you like, also after the iteration. Both raise what the run failed with. Leaving the iteration, ``aclose()`` and
     the end of ``async with`` cancel what is in flight; the session stays at its last fact and can be run again, but
     not inside the loop over a run of it, which would wait for the loop that waits for it.
+
+    ``session_id``: the session. A run from an earlier checkpoint begins a branch, and names it from its first event on.
     """
 
     def __init__(self, session_id: str, work: Work) -> None:

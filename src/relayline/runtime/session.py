@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from relayline.errors import DamagedJournal
 from relayline.events import Answered, Ask, Asked, Entry, Fact
+from relayline.journal.checkpoints import after
 from relayline.journal.store import Store
 from relayline.machine.decide import Machine
 from relayline.machine.inputs import Input
-from relayline.machine.state import State, evolve
+from relayline.machine.state import State
 from relayline.machine.view import Show, view
 from relayline.messages import Message
 from relayline.views import View, text
@@ -43,12 +43,7 @@ class Session:
         state = self.state
         entries = await self._store.read(self.id, after=state.seq)
         for entry in entries:
-            try:
-                state = evolve(state, entry.fact)
-            except (LookupError, AssertionError) as error:
-                raise DamagedJournal(
-                    f"session {self.id!r}, entry {entry.seq} ({entry.fact.type}) does not follow from what is before it"
-                ) from error
+            state = after(state, entry, self.id)
         self.state = state
         self._date(entries)
 

@@ -1,11 +1,12 @@
 """What a caller sees of a run: numbered facts, and unnumbered signals around them."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal, TypeAlias, assert_never
+from typing import Any, Literal, TypeAlias, assert_never, get_args
 
+from relayline.errors import WorldError
 from relayline.events import (
     Answered,
     Asked,
@@ -29,6 +30,7 @@ from relayline.events import (
     UserSpoke,
     Warned,
 )
+from relayline.journal.checkpoints import request_id
 from relayline.machine.state import State
 from relayline.messages import JSON, Message
 from relayline.runtime.requests import request_data
@@ -75,6 +77,9 @@ class WorkflowRunState(StrEnum):
 class WorkflowEvent:
     """Something happened.
 
+    ``type`` says what, for every kind. Those that callers look for most are classes as well, which know the type of
+    their ``data``: ``event.type == "request_info"`` and ``isinstance(event, RequestInfoEvent)`` ask the same.
+
     ``seq`` numbers what is in the journal; signals (``started``, ``status``, ``message_delta``, ``progress``,
     ``failed``) have none, nor has a ``request_info`` that is shown again on resume. ``executor_id`` is the agent
     concerned. ``data`` by type:
@@ -105,7 +110,7 @@ class WorkflowEvent:
 
     type: EventType
     session_id: str
-    data: Any = None
+    data: Any
     executor_id: str = ""
     request_id: str = ""
     seq: int | None = None
@@ -115,6 +120,105 @@ class WorkflowEvent:
     def source_executor_id(self) -> str:
         """The agent that asks, under the name the pattern's users know."""
         return self.executor_id
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowStartedEvent(WorkflowEvent):
+    """A run begins."""
+
+    type: Literal["started"] = field(default="started", init=False)
+    data: None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowStatusEvent(WorkflowEvent):
+    """Where the session stands now: at the beginning of a run and at its end."""
+
+    type: Literal["status"] = field(default="status", init=False)
+    data: WorkflowRunState
+
+    @property
+    def state(self) -> WorkflowRunState:
+        return self.data
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowFailedEvent(WorkflowEvent):
+    """The run ends with an error, which it raises next."""
+
+    type: Literal["failed"] = field(default="failed", init=False)
+    data: WorldError
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowOutputEvent(WorkflowEvent):
+    """The conversation is finished, for now; ``data`` is all of it."""
+
+    type: Literal["output"] = field(default="output", init=False)
+    data: list[Message]
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorInvokedEvent(WorkflowEvent):
+    """An agent has the conversation from here on."""
+
+    type: Literal["executor_invoked"] = field(default="executor_invoked", init=False)
+    data: TurnStarted
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorCompletedEvent(WorkflowEvent):
+    """An agent gave the conversation up."""
+
+    type: Literal["executor_completed"] = field(default="executor_completed", init=False)
+    data: TurnEnded
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorFailedEvent(WorkflowEvent):
+    """An agent's model, or the termination condition, failed."""
+
+    type: Literal["executor_failed"] = field(default="executor_failed", init=False)
+    data: Failed
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRunUpdateEvent(WorkflowEvent):
+    """An agent's next words."""
+
+    type: Literal["message_delta"] = field(default="message_delta", init=False)
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandoffSentEvent(WorkflowEvent):
+    """The conversation went from one agent to another."""
+
+    type: Literal["handoff_sent"] = field(default="handoff_sent", init=False)
+    data: HandoffSent
+
+
+@dataclass(frozen=True, slots=True)
+class RequestInfoEvent(WorkflowEvent):
+    """A person is asked."""
+
+    type: Literal["request_info"] = field(default="request_info", init=False)
+
+
+Classed: TypeAlias = (
+    WorkflowStartedEvent
+    | WorkflowStatusEvent
+    | WorkflowFailedEvent
+    | WorkflowOutputEvent
+    | ExecutorInvokedEvent
+    | ExecutorCompletedEvent
+    | ExecutorFailedEvent
+    | AgentRunUpdateEvent
+    | HandoffSentEvent
+    | RequestInfoEvent
+)
+CLASSES: Mapping[str, type[Classed]] = {each.__dataclass_fields__["type"].default: each for each in get_args(Classed)}
+"""The types of events that are classes of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +234,7 @@ class RunResult:
     state: WorkflowRunState
     messages: Sequence[Message]
     conversation: Sequence[Message]
-    requests: Sequence[WorkflowEvent]
+    requests: Sequence[RequestInfoEvent]
     stopped: Stopped | None = None
 
     @property
@@ -154,16 +258,15 @@ class Narrator:
         """Show what was just appended."""
         for entry in entries:
             kind, data, agent, request = self._read(entry.fact)
-            event = WorkflowEvent(kind, self._session.id, data, agent, request, entry.seq, entry.at)
-            await self._emit(event)
+            await self._emit(_event(kind, self._session.id, data, agent, request, entry.seq, entry.at))
 
     async def signal(self, kind: EventType, data: object = None, agent: str = "") -> None:
         """Show something that is not in the journal."""
-        await self._emit(WorkflowEvent(kind, self._session.id, data, agent))
+        await self._emit(_event(kind, self._session.id, data, agent))
 
     async def delta(self, agent: str, words: str) -> None:
         """Show an agent's next words."""
-        await self._emit(WorkflowEvent("message_delta", self._session.id, words, agent))
+        await self._emit(AgentRunUpdateEvent(self._session.id, words, agent))
 
     async def progress(self, agent: str, data: JSON) -> None:
         """Show what an agent's tool has to show."""
@@ -221,17 +324,25 @@ class Narrator:
                 assert_never(fact)
 
 
-def request_id(session_id: str, local: str) -> str:
-    """A request's id to the world: unique everywhere, and it names its session."""
-    return f"{session_id}/{local}"
+def _event(
+    kind: EventType,
+    session_id: str,
+    data: Any,
+    agent: str,
+    request: str = "",
+    seq: int | None = None,
+    at: datetime | None = None,
+) -> WorkflowEvent:
+    own = CLASSES.get(kind)
+    if own is None:
+        return WorkflowEvent(kind, session_id, data, agent, request, seq, at)
+    return own(session_id, data, agent, request, seq, at)
 
 
-def pending(session_id: str, state: State) -> list[WorkflowEvent]:
+def pending(session_id: str, state: State) -> list[RequestInfoEvent]:
     """What waits for a person, as events, oldest first."""
     return [
-        WorkflowEvent(
-            "request_info", session_id, request_data(asked, state), asked.agent, request_id(session_id, local)
-        )
+        RequestInfoEvent(session_id, request_data(asked, state), asked.agent, request_id(session_id, local))
         for local, asked in state.requests.items()
     ]
 

@@ -7,7 +7,8 @@ from datetime import timedelta
 from typing import Any, TypeAlias
 
 from relayline.errors import SequenceConflict, StoreError
-from relayline.events import Fact, Retried, SessionStarted, TurnStarted, UserSpoke
+from relayline.events import Fact, Finished, Retried, SessionStarted, TurnStarted, UserSpoke
+from relayline.journal.checkpoints import checkpoints
 from relayline.journal.store import Store
 from relayline.messages import JSON, Message, Text, user
 
@@ -160,6 +161,20 @@ async def _orders(store: Store, again: Again) -> None:
         assert (summary.started, summary.updated) == (kept[0].at, kept[-1].at), "A summary's times are not its facts'."
 
 
+async def _lists_checkpoints(store: Store, again: Again) -> None:
+    """``list_checkpoints()`` gives where sessions rest, the newest last, as their journals say."""
+    for key, after in (("a", 0), ("b", 0), ("a", 3)):
+        batch = [SessionStarted("team", "f"), UserSpoke(user("hi")), Finished("terminal")]
+        await store.append(key, batch if not after else batch[1:], after=after)
+    for opened in (store, again()):
+        for key in ("a", "b", "nobody"):
+            found, wanted = await opened.list_checkpoints(key), list(checkpoints(key, await opened.read(key)))
+            assert found == wanted, f"Of {key!r} they are {found}, not {wanted}."
+        every = await opened.list_checkpoints()
+        assert {each.checkpoint_id for each in every} >= {"a@5", "b@3"}, f"They are {every}."
+        assert every == sorted(every, key=lambda each: each.timestamp), "The newest checkpoint is not the last."
+
+
 async def _keeps_any_text(store: Store, again: Again) -> None:
     """Any valid Unicode comes back as it went in, and so do numbers, nesting and a megabyte."""
     said = [UserSpoke(Message("user", (Text(text),), text[:20], {text[:20]: text[:20]})) for text in ODD_TEXTS]
@@ -206,6 +221,7 @@ RULES: tuple[Callable[[Store, Again], Awaitable[None]], ...] = (
     _is_atomic,
     _isolates,
     _orders,
+    _lists_checkpoints,
     _keeps_any_text,
     _survives_cancelling,
     _outlives,

@@ -1,0 +1,336 @@
+"""Going on from where a session once rested."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from relayline import (
+    Agent,
+    ChatRequest,
+    FunctionApprovalRequestContent,
+    HandoffAgentUserRequest,
+    HandoffBuilder,
+    InMemoryCheckpointStorage,
+    ModelError,
+    RequestInfoEvent,
+    RequestNotOpen,
+    SequenceConflict,
+    SessionNotFound,
+    ToolContext,
+    UsageError,
+    Workflow,
+    WorkflowRunState,
+    tool,
+)
+from relayline.errors import DamagedJournal
+from relayline.events import Entry, TurnEnded
+from relayline.journal.sqlite import SqliteCheckpointStorage
+from relayline.journal.store import Store
+from relayline.testing import FakeClock, Reply, ScriptedClient, call, handoff_to
+
+KEYS: list[str] = []
+
+
+@tool(approval_mode="always_require")
+def refund(order: str, context: ToolContext) -> str:
+    """Pay money back."""
+    KEYS.append(context.idempotency_key)
+    return f"refunded {order}"
+
+
+def desk(store: Store, *replies: Reply, name: str = "desk") -> Workflow:
+    """Triage hands over to orders and back; orders has a tool that asks."""
+    client = ScriptedClient(*replies)
+    triage, orders = Agent("triage", client=client), Agent("orders", client=client, tools=[refund])
+    return HandoffBuilder(name=name, participants=[triage, orders]).with_checkpointing(store).build()
+
+
+async def two_questions(store: Store) -> None:
+    """Session s: hi, hello (rests at 6), where?, a handoff and a question (rests at 17)."""
+    workflow = desk(store, "Hello.", handoff_to("orders"), "Which order?")
+    await workflow.run("Hi.", session_id="s")
+    await workflow.run("Where is it?", session_id="s")
+
+
+async def ids(store: Store, session_id: str | None = None) -> list[str]:
+    return [each.checkpoint_id for each in await store.list_checkpoints(session_id)]
+
+
+# --- Listing them
+
+
+async def test_a_checkpoint_says_where_the_session_stood():
+    """Its id names session and position, its time is that of its last fact, and it knows who spoke and what waited."""
+    store = InMemoryCheckpointStorage(FakeClock())
+    await two_questions(store)
+    first, second = await store.list_checkpoints("s")
+    assert (first.checkpoint_id, first.session_id, first.seq, first.active_agent) == ("s@6", "s", 6, "triage")
+    assert (second.checkpoint_id, second.active_agent) == ("s@17", "orders")
+    journal = await store.read("s")
+    assert [first.timestamp, second.timestamp] == [journal[5].at, journal[16].at]
+    assert {key: (asked.ask, asked.agent) for key, asked in second.requests.items()} == {
+        "s/r2": ("user_input", "orders")
+    }
+
+
+async def test_of_several_sessions_the_newest_checkpoint_is_the_last():
+    """Whichever session it is of."""
+    store = InMemoryCheckpointStorage(FakeClock())
+    for session_id, message in (("a", "1"), ("b", "2"), ("a", "3")):
+        await desk(store, "Yes?").run(message, session_id=session_id)
+    assert await ids(store) == ["a@6", "b@6", "a@12"]
+    assert await ids(store, "b") == ["b@6"]
+    assert await ids(store, "nobody") == []
+
+
+async def test_a_session_that_was_cut_off_does_not_rest_there():
+    """What is in flight is no checkpoint, nor is a position in the middle of a batch."""
+    store = InMemoryCheckpointStorage(FakeClock())
+
+    async def think(request: ChatRequest) -> str:
+        await asyncio.Event().wait()
+        return "too late"
+
+    workflow = desk(store, [call("refund", order="A"), call("refund", order="B")], think)
+    result = await workflow.run("Refund both.", session_id="s", to="orders")
+    assert await ids(store) == ["s@6"]
+    run = workflow.run(responses={result.requests[0].request_id: False, result.requests[1].request_id: False})
+    async for event in run:
+        if event.type == "tool_result":
+            break
+    assert await ids(store) == ["s@6"]
+
+
+async def test_a_failed_turn_is_a_checkpoint():
+    """A session that failed rests too: one may go back to it and have it tried again."""
+    store = InMemoryCheckpointStorage(FakeClock())
+    with pytest.raises(ModelError):
+        await desk(store, RuntimeError("overloaded")).run("Hi.", session_id="s")
+    assert await ids(store) == ["s@4"]
+    await desk(store, "Hello.").run(session_id="s")
+    branch = await desk(store, "Hello again.").run(checkpoint_id="s@4")
+    assert branch.text == "Hello again."
+    assert (await desk(store).session("s")).conversation[-1].text == "Hello."
+
+
+async def test_a_journal_that_makes_no_sense_is_reported():
+    """Nothing is skipped silently."""
+    store = InMemoryCheckpointStorage()
+    await store.append("s", [TurnEnded(7, "nobody")], after=0)
+    with pytest.raises(DamagedJournal, match=r"session 's', entry 1 \(turn_ended\) does not follow"):
+        await store.list_checkpoints()
+
+
+# --- The newest: the session itself
+
+
+async def test_the_newest_checkpoint_is_the_session_itself(tmp_path: Path):
+    """After a restart, the way most programs use it: list, take the latest, see what waits, answer. Nothing is copied."""
+    path = tmp_path / "desk.db"
+    store = SqliteCheckpointStorage(path)
+    await desk(store, call("refund", order="A")).run("Refund A.", session_id="s", to="orders")
+    await store.aclose()
+
+    store = SqliteCheckpointStorage(path)
+    latest = (await store.list_checkpoints())[-1]
+    workflow = desk(store, "Done.")
+    run = workflow.run(checkpoint_id=latest.checkpoint_id)
+    shown = [event for event in [each async for each in run] if isinstance(event, RequestInfoEvent)]
+    assert [event.request_id for event in shown] == list(latest.requests) == ["s/r1"]
+    assert isinstance(shown[0].data, FunctionApprovalRequestContent)
+    assert await ids(store) == [latest.checkpoint_id]
+
+    result = await workflow.run(responses={shown[0].request_id: shown[0].data.create_response(approved=True)})
+    assert (run.session_id, result.session_id, result.text) == ("s", "s", "Done.")
+    assert KEYS.pop() == "s/t1-s1-c0"
+    assert [each.session_id for each in await store.sessions()] == ["s"]
+    await store.aclose()
+
+
+async def test_the_newest_checkpoint_takes_an_answer_or_a_message_at_once():
+    """Nobody has to show the requests first."""
+    store = InMemoryCheckpointStorage(FakeClock())
+    await two_questions(store)
+    answered = await desk(store, "A-1 is late.").run(checkpoint_id="s@17", responses={"s/r2": "A-1."})
+    newest = (await store.list_checkpoints("s"))[-1]
+    said = await desk(store, "You are welcome.").run("Thanks.", checkpoint_id=newest.checkpoint_id, session_id="s")
+    assert (answered.session_id, said.session_id) == ("s", "s")
+    assert [message.text for message in said.conversation[-4:]] == [
+        "A-1.",
+        "A-1 is late.",
+        "Thanks.",
+        "You are welcome.",
+    ]
+
+
+async def test_somebody_who_was_faster_is_not_spoken_over():
+    """Two go on from the newest checkpoint at once: one of them finds that it is the newest no more."""
+
+    class Slow(InMemoryCheckpointStorage):
+        async def read(self, session_id: str, *, after: int = 0, upto: int | None = None) -> list[Entry]:
+            await asyncio.sleep(0)
+            return await super().read(session_id, after=after, upto=upto)
+
+    store = Slow(FakeClock())
+    await two_questions(store)
+    workflow = desk(store, "A-1 is late.", "B-2 is lost.")
+    results = await asyncio.gather(
+        *(workflow.run(checkpoint_id="s@17", responses={"s/r2": each}) for each in ("A-1.", "B-2.")),
+        return_exceptions=True,
+    )
+    assert isinstance(results[1], SequenceConflict)
+    assert [message.text for message in (await workflow.session("s")).conversation[-2:]] == ["A-1.", "A-1 is late."]
+    again = await workflow.run(checkpoint_id="s@17", responses={"s/r2": "B-2."})
+    assert (again.session_id != "s", again.text) == (True, "B-2 is lost.")
+
+
+# --- An older one: a branch
+
+
+async def test_an_older_checkpoint_begins_a_branch():
+    """What waited then waits again, in a session of its own that knows nothing of what came later."""
+    store = InMemoryCheckpointStorage(FakeClock())
+    await two_questions(store)
+    original = await store.read("s")
+    workflow = desk(store, "We open at nine.")
+    run = workflow.run(checkpoint_id="s@6")
+    (asked,) = [event for event in [each async for each in run] if isinstance(event, RequestInfoEvent)]
+    assert isinstance(asked.data, HandoffAgentUserRequest)
+    assert asked.data.agent_response.text == "Hello."
+    assert run.session_id.startswith("session-")
+    assert (asked.session_id, asked.request_id) == (run.session_id, f"{run.session_id}/r1")
+
+    result = await workflow.run(responses={asked.request_id: "When do you open?"})
+    assert result.session_id == run.session_id
+    assert [message.text for message in result.conversation] == [
+        "Hi.",
+        "Hello.",
+        "When do you open?",
+        "We open at nine.",
+    ]
+    assert await store.read("s") == original
+    assert await ids(store, run.session_id) == [f"{run.session_id}@6", f"{run.session_id}@12"]
+
+
+async def test_a_branch_is_answered_by_the_ids_of_its_checkpoint():
+    """In one call, and in a branch of the name that is given; a tool has a key of its own there."""
+    store = InMemoryCheckpointStorage(FakeClock())
+    asking = desk(store, call("refund", order="A"), "Refused, then.")
+    (request,) = (await asking.run("Refund A.", session_id="s", to="orders")).requests
+    await asking.run(responses={request.request_id: False})
+    (first, _) = await store.list_checkpoints("s")
+
+    workflow = desk(store, "Done.")
+    run = workflow.run(
+        checkpoint_id=first.checkpoint_id, session_id="second thoughts", responses=dict.fromkeys(first.requests, True)
+    )
+    assert run.session_id == "second thoughts"
+    assert (await run).text == "Done."
+    assert KEYS.pop() == "second thoughts/t1-s1-c0"
+    assert (await workflow.session("s")).conversation[-1].text == "Refused, then."
+
+
+async def test_a_branch_takes_a_message():
+    """What if the user had said something else?"""
+    store = InMemoryCheckpointStorage(FakeClock())
+    await two_questions(store)
+    result = await desk(store, "At nine.").run("When do you open?", checkpoint_id="s@6")
+    assert [message.text for message in result.conversation] == ["Hi.", "Hello.", "When do you open?", "At nine."]
+    assert result.session_id != "s"
+
+
+async def test_answers_to_what_a_branch_has_shown_go_to_that_branch():
+    """Also if the checkpoint is named again: the ids say which conversation they were asked in."""
+    store = InMemoryCheckpointStorage(FakeClock())
+    await two_questions(store)
+    workflow = desk(store, "At nine.")
+    (asked,) = (await workflow.run(checkpoint_id="s@6")).requests
+    result = await workflow.run(checkpoint_id="s@6", responses={asked.request_id: "When do you open?"})
+    assert result.session_id == asked.session_id
+    assert len(await store.sessions()) == 2
+
+
+async def test_a_finished_conversation_can_be_branched():
+    """A checkpoint need not wait for anybody."""
+    store = InMemoryCheckpointStorage(FakeClock())
+    await two_questions(store)
+    await desk(store).run(responses={"s/r2": HandoffAgentUserRequest.terminate()})
+    ended = (await store.list_checkpoints("s"))[-1]
+    assert ended.requests == {}
+    await desk(store, "Welcome back.").run("One more thing.", session_id="s")
+    result = await desk(store).run(checkpoint_id=ended.checkpoint_id)
+    assert (result.state, result.text) == (WorkflowRunState.IDLE, "")
+
+
+async def test_the_original_may_be_at_work_meanwhile():
+    """A tool can branch the very session that waits for it."""
+    store = InMemoryCheckpointStorage(FakeClock())
+
+    @tool
+    async def what_if() -> str:
+        """Try another way."""
+        return (await desk(store, "Another way.").run("What if?", checkpoint_id="s@6")).text
+
+    client = ScriptedClient("Hello.", call("what_if"), "So be it.")
+    agent = client.as_agent("triage", tools=[what_if])
+    workflow = (
+        HandoffBuilder(name="desk", participants=[agent, Agent("orders", client=client)]).build().with_store(store)
+    )
+    await workflow.run("Hi.", session_id="s")
+    result = await workflow.run("Think.", session_id="s")
+    assert [each.content for message in result.messages for each in message.tool_results] == ["Another way."]
+
+
+# --- What is refused
+
+
+@pytest.mark.parametrize("bad", ["", "s", "s@", "@6", 6])
+async def test_what_is_no_checkpoint_is_refused_at_once(bad: str):
+    """And the error says where to find one."""
+    with pytest.raises(UsageError, match=r"is no checkpoint; storage\.list_checkpoints\(\) gives them"):
+        desk(InMemoryCheckpointStorage()).run(checkpoint_id=bad)
+
+
+@pytest.mark.parametrize("bad", ["s@5", "s@18", "s@six", "s@06", "s@-1", "s@ 6", "s@٦"])
+async def test_a_position_where_nothing_rested_is_refused(bad: str):
+    """Also one that does not exist; the error names some that would do."""
+    store = InMemoryCheckpointStorage(FakeClock())
+    await two_questions(store)
+    with pytest.raises(UsageError, match=r"session 's' did not rest at 's@.*'; its newest checkpoints: 's@6', 's@17'"):
+        await desk(store).run(checkpoint_id=bad)
+
+
+async def test_a_checkpoint_of_an_unknown_session_is_not_found():
+    """A typing error starts nothing."""
+    store = InMemoryCheckpointStorage()
+    with pytest.raises(SessionNotFound, match="no session 't' in this store, so no checkpoint 't@6'"):
+        await desk(store).run("Hi.", checkpoint_id="t@6")
+    assert await store.sessions() == []
+
+
+@pytest.mark.parametrize("taken", ["s", "t"])
+async def test_a_branch_does_not_begin_in_a_session_that_is_there(taken: str):
+    """Neither the original, which went on, nor another one."""
+    store = InMemoryCheckpointStorage(FakeClock())
+    await two_questions(store)
+    await desk(store, "Yes?").run("Hi.", session_id="t")
+    with pytest.raises(UsageError, match=f"there is a session '{taken}' already; choose another session_id"):
+        await desk(store).run(checkpoint_id="s@6", session_id=taken)
+
+
+async def test_a_wrong_call_begins_no_branch():
+    """Wrong answers and another team are found before anything is written."""
+    store = InMemoryCheckpointStorage(FakeClock())
+    await two_questions(store)
+    with pytest.raises(RequestNotOpen, match="request 's/r2' is not waiting .* waiting in session 's': s/r1"):
+        await desk(store).run(checkpoint_id="s@6", responses={"s/r2": "A-1."})
+    with pytest.raises(UsageError, match="is answered with a str"):
+        await desk(store).run(checkpoint_id="s@6", responses={"s/r1": True})
+    with pytest.raises(UsageError, match="belongs to the team 'desk', not to 'other'"):
+        await desk(store, name="other").run("Hi.", checkpoint_id="s@6")
+    with pytest.raises(UsageError, match="all for one session"):
+        desk(store).run(checkpoint_id="s@6", responses={"s/r1": "Hi.", "t/r1": "Hi."})
+    with pytest.raises(SessionNotFound):
+        await desk(store).run(checkpoint_id="s@6", responses={"t/r1": "Hi."})
+    assert [each.session_id for each in await store.sessions()] == ["s"]
