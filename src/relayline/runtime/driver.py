@@ -41,13 +41,15 @@ async def drive(
             wanted = {effect.id: effect for effect in effects(session.state)}
             if not wanted:
                 return cause
+            if seconds is not None and until is not None and asyncio.get_running_loop().time() >= until:
+                # Not left to the waiting: effects that are done at once are never waited for.
+                inputs = [*_done(running), OutOfTime(seconds)]
+                continue
             if len(wanted) == 1 and not running and until is None:
                 # With nothing to wait for beside it, a task of its own would only cost: a sixth of a turn.
                 inputs = [await perform(effect, context) for effect in wanted.values()]
             else:
                 inputs = await _next(running, {key: partial(perform, wanted[key], context) for key in wanted}, until)
-                if not inputs and seconds is not None:
-                    inputs = [OutOfTime(seconds)]
             cause = next((each.cause for each in inputs if isinstance(each, EffectFailed)), None)
     finally:
         for task in running.values():
@@ -78,4 +80,8 @@ async def _next(
             running[key] = asyncio.create_task(start(), name=key)
     left = None if until is None else max(0.0, until - asyncio.get_running_loop().time())
     await asyncio.wait(running.values(), timeout=left, return_when=asyncio.FIRST_COMPLETED)
+    return _done(running)
+
+
+def _done(running: Running) -> list[Input]:
     return [running.pop(key).result() for key in [key for key, task in running.items() if task.done()]]
