@@ -1,6 +1,7 @@
 """From an effect to what came of it: call the model, run the tool, ask the condition."""
 
 import asyncio
+import copy
 import inspect
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
@@ -68,8 +69,8 @@ class Way:
         if self.when is None:
             return True
         try:
-            # A copy: whoever decides must not change what is decided about.
-            verdict = self.when(transcript, dict(shared))
+            # A copy, lists and all: whoever decides must not change what is decided about.
+            verdict = self.when(transcript, copy.deepcopy(dict(shared)))
             return bool(await verdict if inspect.isawaitable(verdict) else verdict)
         except Exception as error:
             where = f"from {self.edge.source!r} to {self.edge.target!r}"
