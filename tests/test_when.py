@@ -269,7 +269,7 @@ async def test_a_guarded_edge_is_never_offered_to_the_model() -> None:
 @pytest.mark.parametrize("stops", [True, False])
 async def test_a_termination_condition_comes_first(stops: bool) -> None:
     """It ends the conversation though a way on is open; where it does not, the way is taken."""
-    builder, client = chain({"a": ["x"], "b": ["y"]}, b=says("x"))
+    builder, _client = chain({"a": ["x"], "b": ["y"]}, b=says("x"))
     builder.with_termination_condition(lambda transcript: stops and transcript[-1].text == "x")
     result = await builder.build().run("hi")
     assert result.text == ("x" if stops else "x\ny")
@@ -332,7 +332,7 @@ async def test_an_autonomous_agent_goes_on_until_its_guard_opens() -> None:
 async def test_whoever_consulted_waits_while_a_guard_is_open() -> None:
     """A way on comes before giving back; where none is open it is given back."""
     for words, order in (("done", "b a"), ("to c", "b c")):
-        builder, client = chain({"a": [handoff_to("b"), "end"], "b": [words], "c": ["end"]})
+        builder, _client = chain({"a": [handoff_to("b"), "end"], "b": [words], "c": ["end"]})
         builder.add_handoff("a", "b", returns="caller").add_handoff("b", "c", always=True, when=says("to c"))
         result = await builder.build().run("hi")
         assert (

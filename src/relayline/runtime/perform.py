@@ -197,7 +197,7 @@ class Performer:
                 f"{session.id}/{effect.id}",
                 session.state.transcript,
                 shared,
-                arrival and arrival.handoff.payload,
+                copy.deepcopy(arrival.handoff.payload) if arrival else None,
                 [],
                 seat.check,
                 progress,
@@ -207,13 +207,12 @@ class Performer:
             finally:
                 await progress.shown()
             values, removed = shared.changes()
-            for wanted in given.handoffs:
-                way = seat.way(wanted.target)
-                if way and not await way.open(session.state.transcript, {**session.state.shared, **values}):
-                    content = f"{content}\nNot transferred to {wanted.target}: that handoff is not open."
-                    given.handoffs.clear()
-                    break
-            wish = given.handoffs[0] if given.handoffs else None
+            wish = given.handoffs[-1] if given.handoffs else None
+            way = wish and seat.way(wish.target)
+            if wish and way:
+                left = {key: value for key, value in session.state.shared.items() if key not in removed}
+                if why := await _shut(way, session.state.transcript, {**left, **values}):
+                    content, wish = f"{content}\nNot transferred to {wish.target}: {why}.", None
             return ToolDone(effect.id, content, "done", values, removed, wish)
         except (Exception, asyncio.CancelledError, SystemExit) as error:  # argparse and its kin exit
             _unless_cancelled(error)
@@ -240,26 +239,50 @@ class Performer:
             return _failed(effect.id, error)
 
 
+async def _shut(way: Way, transcript: Sequence[Message], shared: Mapping[str, JSON]) -> str:
+    """Why a handoff that a tool wants does not exist now; empty: it does."""
+    try:
+        return "" if await way.open(transcript, shared) else "that handoff is not open"
+    except ConditionError as error:
+        # The tool has run. What it did is kept, whatever becomes of its wish.
+        return valid(str(error))
+
+
 class _Progress:
-    """Shows what a tool emits, from whatever thread it does, before its result is."""
+    """Shows what a tool emits, from whatever thread it does, in its order and before its result is."""
 
     def __init__(self, agent: str, context: Context) -> None:
         self._agent = agent
         self._show = context.progress
         self._loop = asyncio.get_running_loop()
+        self._turn = asyncio.Lock()  # fair, where a queue that is full is not
         self._shown: list[Future[None]] = []
+        self._over = False
 
     def __call__(self, data: JSON) -> None:
-        kept = checked({"data": data})["data"]
-        if self._show is not None:
-            self._shown.append(asyncio.run_coroutine_threadsafe(self._tell(self._show, kept), self._loop))
+        if self._show is not None and not self._over:
+            self._shown.append(asyncio.run_coroutine_threadsafe(self._tell(self._show, data), self._loop))
 
     async def _tell(self, show: Callable[[str, JSON], Awaitable[None]], data: JSON) -> None:
-        await show(self._agent, data)
+        async with self._turn:
+            await show(self._agent, data)
 
     async def shown(self) -> None:
-        for each in self._shown:
-            await asyncio.wrap_future(each)
+        """Wait until all of it is shown; or for nothing, if nobody waits for the tool any more."""
+        self._over = True
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            self._drop()
+        try:
+            for each in self._shown:
+                await asyncio.wrap_future(each)
+        except asyncio.CancelledError:
+            self._drop()
+            raise
+
+    def _drop(self) -> None:
+        while self._shown:
+            self._shown.pop().cancel()
 
 
 def _unless_cancelled(error: BaseException) -> None:
