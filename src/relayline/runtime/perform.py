@@ -17,6 +17,7 @@ from relayline.events import Transfer
 from relayline.journal.codec import checked
 from relayline.machine.effects import CallModel, Effect, Judge, RunTool
 from relayline.machine.inputs import EffectFailed, Input, Judged, ModelReplied, Summary, ToolDone
+from relayline.machine.state import State
 from relayline.machine.topology import Edge
 from relayline.machine.view import TEAM, sound
 from relayline.messages import JSON, Message, Text, ToolCall, valid
@@ -387,12 +388,16 @@ async def _summary(seat: Seat, effect: str, session: Session) -> Summary | None:
     arrival, made = session.state.floor.arrivals.get(agent), session.state.summaries.get(agent)
     if view.client is None or arrival is None or arrival.at <= (made.upto if made else 0):
         return None
-    before = [message for item in session.state.spoken.since(0)[: arrival.at] if (message := view.show(item, agent))]
-    ask = Message("user", (Text(f"Sum up the conversation above for {agent}, who takes over now."),), TEAM)
-    sums_up = Agent("summary", SUM_UP)
-    whole = await _collect(view.client, ChatRequest(sums_up, (*sound([*before, ask]),)), None)
+    whole = await _collect(view.client, summary_request(view, agent, session.state, arrival.at), None)
     words = "".join(part.text for part in whole.parts if isinstance(part, Text)).strip()
     return Summary(effect, agent, arrival.at, words, whole.model, whole.input_tokens, whole.output_tokens)
+
+
+def summary_request(view: View, agent: str, state: State, upto: int) -> ChatRequest:
+    """What whoever sums up the first ``upto`` items of the conversation for ``agent`` is given."""
+    before = [message for item in state.spoken.since(0)[:upto] if (message := view.show(item, agent))]
+    ask = Message("user", (Text(f"Sum up the conversation above for {agent}, who takes over now."),), TEAM)
+    return ChatRequest(Agent("summary", SUM_UP), tuple(sound([*before, ask])))
 
 
 def _problem(seat: Seat, call: ToolCall, offered: Collection[str]) -> str | None:
