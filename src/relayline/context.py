@@ -1,12 +1,15 @@
 """What a tool may know and do beside its arguments."""
 
 import copy
+import json
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
+from relayline.errors import UsageError
 from relayline.events import Transfer
 from relayline.journal.codec import checked
-from relayline.messages import JSON, Message
+from relayline.messages import JSON, Message, valid
 
 
 class SharedState(MutableMapping[str, JSON]):
@@ -20,27 +23,34 @@ class SharedState(MutableMapping[str, JSON]):
         self._now = now
         self._mine: dict[str, JSON] = {}
         self._gone: set[str] = set()
+        # What was there when it was read: somebody else may have changed it when the tool returns.
+        self._read: dict[str, JSON] = {}
 
     def __getitem__(self, key: str) -> JSON:
         if key in self._gone:
             raise KeyError(key)
         if key not in self._mine:
             # A copy, so that a list the tool appends to is a change like any other, and nobody else's list.
-            self._mine[key] = copy.deepcopy(self._now()[key])
+            self._read[key] = self._now()[key]
+            self._mine[key] = copy.deepcopy(self._read[key])
         return self._mine[key]
 
     def __setitem__(self, key: str, value: JSON) -> None:
-        try:
-            kept = checked({key: value})
-        except (ValueError, TypeError) as error:
-            raise TypeError(f"state[{key!r}] has to be JSON: {error}") from None
-        self._mine.update(kept)
+        self._mine[key] = _checked(value, f"state[{key!r}]", key)
+        self._read.pop(key, None)
         self._gone.discard(key)
+
+    def setdefault(self, key: str, default: JSON = None) -> JSON:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """What is there, set to ``default`` if there is nothing. As of a dict: what is returned may be changed."""
+        if key not in self:
+            self[key] = default
+        return self[key]
 
     def __delitem__(self, key: str) -> None:
         if key not in self:
             raise KeyError(key)
         self._mine.pop(key, None)
+        self._read.pop(key, None)
         self._gone.add(key)
 
     def __contains__(self, key: object) -> bool:
@@ -52,6 +62,9 @@ class SharedState(MutableMapping[str, JSON]):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
     def changes(self) -> tuple[Mapping[str, JSON], tuple[str, ...]]:
         """What was set and what was deleted.
 
@@ -59,11 +72,22 @@ class SharedState(MutableMapping[str, JSON]):
             TypeError: if something is no longer JSON that was, a list by now.
         """
         now = self._now()
-        try:
-            values = checked({key: value for key, value in self._mine.items() if key not in now or now[key] != value})
-        except (ValueError, TypeError) as error:
-            raise TypeError(f"what is left in state has to be JSON: {error}") from None
+        mine = {key: _checked(value, "what is left in state") for key, value in self._mine.items()}
+        values = {key: value for key, value in mine.items() if not _same(value, self._read.get(key, now.get(key)))}
         return values, tuple(sorted(key for key in self._gone if key in now))
+
+
+def _same(one: JSON, other: JSON) -> bool:
+    """As JSON, where no is not nothing and 1 is not 1.0."""
+    return one == other and json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
+def _checked(value: object, what: str, key: str = "") -> JSON:
+    """A copy of ``value`` as a journal would give it back."""
+    try:
+        return checked({key: cast("JSON", value)})[key]
+    except (ValueError, TypeError) as error:
+        raise TypeError(f"{what} has to be JSON: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +120,20 @@ class ToolContext:
         Raises:
             UsageError: if there is no such edge, a person has to approve it, or the payload does not fit.
         """
-        wanted = Transfer(target, reason, payload)
+        try:
+            wanted = Transfer(target, valid(reason), _checked(payload, "the payload of a handoff"))
+        except TypeError as error:
+            raise UsageError(str(error)) from None
         if self._check is not None:
             self._check(wanted)
         self.handoffs[:] = [wanted]
 
     def emit(self, data: JSON) -> None:
-        """Show ``data`` to whoever follows the run, as a ``progress`` event. It is not kept in the journal."""
+        """Show ``data`` to whoever follows the run, as a ``progress`` event. It is not kept in the journal.
+
+        Raises:
+            TypeError: if it is not JSON.
+        """
+        shown = _checked(data, "what is emitted")
         if self._emit is not None:
-            self._emit(data)
+            self._emit(shown)

@@ -4,6 +4,7 @@ The default is `text`. Any other is named for an agent with `HandoffBuilder.with
 ``add_handoff(view=...)``. The journal keeps everything whatever the view; `Workflow.preview` shows what a model gets.
 """
 
+import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -62,7 +63,7 @@ def last(count: int, base: View = text) -> View:
                 asked = asked or item.role == "user"
         return place
 
-    return replace(base, first=first)
+    return _narrowed(base, first)
 
 
 def summary(client: ChatClient, base: View = text) -> View:
@@ -70,7 +71,7 @@ def summary(client: ChatClient, base: View = text) -> View:
 
     It is summed up once for each handoff, and kept in the journal: a resumed session is not summed up again.
     """
-    return replace(base, client=client, first=_after_summary)
+    return replace(_narrowed(base, _after_summary), client=client)
 
 
 def shaped(shape: Shape, base: View = text) -> View:
@@ -78,7 +79,29 @@ def shaped(shape: Shape, base: View = text) -> View:
 
     What no provider would take is mended afterwards: a call without its result, say.
     """
-    return replace(base, shape=shape)
+    before = base.shape
+    if before is None:
+        return replace(base, shape=shape)
+
+    async def both(messages: Sequence[Message], agent: str) -> Sequence[Message]:
+        for each in (before, shape):
+            made = each(messages, agent)
+            messages = await made if inspect.isawaitable(made) else made
+        return messages
+
+    return replace(base, shape=both)
+
+
+def _narrowed(base: View, first: Callable[[State, str], int]) -> View:
+    """``base`` from where ``first`` begins, if it does not begin later itself."""
+    own = base.first
+    if own is None:
+        return replace(base, first=first)
+
+    def later(state: State, agent: str) -> int:
+        return max(own(state, agent), first(state, agent))
+
+    return replace(base, first=later)
 
 
 def _after_summary(state: State, agent: str) -> int:

@@ -124,7 +124,7 @@ def checked(metadata: Mapping[str, JSON]) -> Mapping[str, JSON]:
     Raises:
         ValueError: if a journal cannot keep it.
     """
-    kept = {key: _json_value(each, DEEPEST) for key, each in metadata.items()}
+    kept = {_name(key): _json_value(each, DEEPEST) for key, each in metadata.items()}
     _JSON.encode(kept).encode()
     return kept
 
@@ -139,9 +139,13 @@ def _json_value(value: object, room: int) -> JSON:
         raise ValueError(f"it is nested more than {DEEPEST} levels deep")
     if isinstance(value, Mapping):
         items = cast("Mapping[object, object]", value).items()
-        if odd := [key for key, _ in items if not isinstance(key, str)]:
-            raise ValueError(f"the key {odd[0]!r} is not a string")
-        return {str(key): _json_value(each, room - 1) for key, each in items}
+        return {_name(key): _json_value(each, room - 1) for key, each in items}
     if isinstance(value, list | tuple):
         return [_json_value(each, room - 1) for each in cast("Sequence[object]", value)]
     raise ValueError(f"{value!r:.80} is not a JSON value")
+
+
+def _name(key: object) -> str:
+    if not isinstance(key, str):
+        raise ValueError(f"the key {key!r} is not a string")
+    return str(key)

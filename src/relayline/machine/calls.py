@@ -123,13 +123,21 @@ def _wanted(draft: Draft, turn: Turn, given: ToolDone) -> tuple[str, Transfer | 
     if given.transfer is None:
         return given.content, None
     edge = _edge(draft, turn.agent, given.transfer.target)
-    why = "it is not declared" if edge is None else None
-    if edge and (objection := draft.rules.limits.objection(draft.state, edge)):
+    why = None if edge else "it is not declared"
+    if edge and edge.approval:
+        why = "a person has to approve it"
+    elif edge and draft.rules.limits.tells(turn.agent) and (objection := _too_much(draft, edge)):
         draft.add(Warned(objection.code, objection.why, turn.agent))
         why = objection.why
     if why:
         return f"{given.content}\nNot transferred to {given.transfer.target}: {why}.", None
     return given.content, given.transfer
+
+
+def _too_much(draft: Draft, edge: Edge) -> Objection | None:
+    # A tool that returned has brought news itself: so it does not depend on which of several is faster.
+    news = replace(draft.state.since, walked=frozenset[tuple[str, str]]())
+    return draft.rules.limits.objection(replace(draft.state, since=news), edge)
 
 
 def _edge(draft: Draft, source: str, target: str) -> Edge | None:
@@ -156,7 +164,12 @@ def settle(draft: Draft, number: int) -> None:
     first = next((place for place, each in enumerate(turn.calls) if each.result is None), None)
     if turn.onward and (first is None or turn.onward[0] < first):
         wish = turn.onward[1]
-        if edge := _edge(draft, turn.agent, wish.target):
+        edge = _edge(draft, turn.agent, wish.target)
+        objection = edge and _too_much(draft, edge)
+        if objection and not draft.rules.limits.tells(turn.agent):
+            _break_loop(draft, turn, left, objection, by_tool=True)
+            return
+        if edge and not objection:
             _transfer(draft, turn, left, edge, wish.reason, wish.payload)
             return
     if not turn.calls:
@@ -191,13 +204,14 @@ def _transfer(draft: Draft, turn: Turn, rest: list[ToolCall], edge: Edge, reason
     draft.start(edge.target)
 
 
-def _break_loop(draft: Draft, turn: Turn, left: list[ToolCall], objection: Objection) -> None:
-    """Do not take the first handoff that is left, and do what the team's policy says instead."""
+def _break_loop(draft: Draft, turn: Turn, left: list[ToolCall], objection: Objection, *, by_tool: bool = False) -> None:
+    """Do not take the handoff a tool wants, or the first that is left, and do what the team's policy says instead."""
     limits = draft.rules.limits
     draft.add(Warned(objection.code, objection.why, turn.agent))
     if limits.fallback not in ("", turn.agent):
-        _take(draft, turn, left, Edge(turn.agent, limits.fallback), objection.why)
-    elif limits.on_loop == "tell_model":
+        go = _transfer if by_tool else _take
+        go(draft, turn, left, Edge(turn.agent, limits.fallback), objection.why)
+    elif limits.tells(turn.agent):
         told = f"Not taken: {objection.why}. Answer the user yourself, or ask."
         draft.result(turn.number, left[0], told, "error")
         settle(draft, turn.number)

@@ -69,6 +69,10 @@ class Limits:
             return Objection("cycle", why)
         return None
 
+    def tells(self, agent: str) -> bool:
+        """Whether ``agent`` reads why its handoff is not taken; else something else happens."""
+        return self.on_loop == "tell_model" and self.fallback in ("", agent)
+
     def exhausted(self, turn: Turn) -> Objection | None:
         """Why ``turn`` should end, or None."""
         if turn.misses >= self.misses:

@@ -5,7 +5,7 @@ and lets a caller render what is new instead of the whole.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from relayline.events import HandedBack, HandoffSent, Prompted
@@ -79,20 +79,23 @@ def full(item: Spoken, agent: str) -> Message | None:
 def sound(messages: Sequence[Message]) -> list[Message]:
     """What is left of messages that somebody chose from when all that no provider would take is gone.
 
-    Calls without their results and results without their calls are dropped, so is what stands before the first word of
-    a user; and a request that would end on the assistant's own words is told to go on.
+    Calls without their results and results without their calls are dropped, so are calls that were there already and
+    what stands before the first word of a user; and a request that would end on the assistant's own words is told to go
+    on.
     """
     kept: list[Message] = []
+    called: set[str] = set()
     for place, message in enumerate(messages):
         after = messages[place + 1] if place + 1 < len(messages) else None
         if message.role == "tool":
             if kept and _pair(kept[-1], message):
                 kept.append(message)
-        elif message.tool_calls and not (after and _pair(message, after)):
+        elif message.tool_calls and not (after and _pair(message, after, called)):
             words = tuple(part for part in message.parts if isinstance(part, Text) and part.text.strip())
             if words:
                 kept.append(Message(message.role, words, message.author_name, message.metadata))
         elif message.tool_calls or message.text.strip():
+            called.update(call.id for call in message.tool_calls)
             kept.append(message)
     start = next((place for place, message in enumerate(kept) if message.role == "user"), len(kept))
     del kept[:start]
@@ -101,9 +104,14 @@ def sound(messages: Sequence[Message]) -> list[Message]:
     return kept
 
 
-def _pair(asking: Message, answer: Message) -> bool:
+def _pair(asking: Message, answer: Message, called: Collection[str] = ()) -> bool:
     calls = [call.id for call in asking.tool_calls]
-    return bool(calls) and answer.role == "tool" and calls == [result.call_id for result in answer.tool_results]
+    return (
+        bool(calls)
+        and not any(each in called for each in calls)
+        and answer.role == "tool"
+        and calls == [result.call_id for result in answer.tool_results]
+    )
 
 
 def _quoted(author: str, lines: Sequence[str]) -> Message | None:

@@ -1,6 +1,7 @@
 """From an effect to what came of it: call the model, run the tool, ask the condition."""
 
 import asyncio
+import copy
 import inspect
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
@@ -16,6 +17,7 @@ from relayline.events import Transfer
 from relayline.journal.codec import checked
 from relayline.machine.effects import CallModel, Effect, Judge, RunTool
 from relayline.machine.inputs import EffectFailed, Input, Judged, ModelReplied, Summary, ToolDone
+from relayline.machine.state import State
 from relayline.machine.topology import Edge
 from relayline.machine.view import TEAM, sound
 from relayline.messages import JSON, Message, Text, ToolCall, valid
@@ -68,8 +70,8 @@ class Way:
         if self.when is None:
             return True
         try:
-            # A copy: whoever decides must not change what is decided about.
-            verdict = self.when(transcript, dict(shared))
+            # A copy, lists and all: whoever decides must not change what is decided about.
+            verdict = self.when(transcript, copy.deepcopy(dict(shared)))
             return bool(await verdict if inspect.isawaitable(verdict) else verdict)
         except Exception as error:
             where = f"from {self.edge.source!r} to {self.edge.target!r}"
@@ -196,7 +198,7 @@ class Performer:
                 f"{session.id}/{effect.id}",
                 session.state.transcript,
                 shared,
-                arrival and arrival.handoff.payload,
+                copy.deepcopy(arrival.handoff.payload) if arrival else None,
                 [],
                 seat.check,
                 progress,
@@ -206,13 +208,12 @@ class Performer:
             finally:
                 await progress.shown()
             values, removed = shared.changes()
-            for wanted in given.handoffs:
-                way = seat.way(wanted.target)
-                if way and not await way.open(session.state.transcript, {**session.state.shared, **values}):
-                    content = f"{content}\nNot transferred to {wanted.target}: that handoff is not open."
-                    given.handoffs.clear()
-                    break
-            wish = given.handoffs[0] if given.handoffs else None
+            wish = given.handoffs[-1] if given.handoffs else None
+            way = wish and seat.way(wish.target)
+            if wish and way:
+                left = {key: value for key, value in session.state.shared.items() if key not in removed}
+                if why := await _shut(way, session.state.transcript, {**left, **values}):
+                    content, wish = f"{content}\nNot transferred to {wish.target}: {why}.", None
             return ToolDone(effect.id, content, "done", values, removed, wish)
         except (Exception, asyncio.CancelledError, SystemExit) as error:  # argparse and its kin exit
             _unless_cancelled(error)
@@ -239,26 +240,50 @@ class Performer:
             return _failed(effect.id, error)
 
 
+async def _shut(way: Way, transcript: Sequence[Message], shared: Mapping[str, JSON]) -> str:
+    """Why a handoff that a tool wants does not exist now; empty: it does."""
+    try:
+        return "" if await way.open(transcript, shared) else "that handoff is not open"
+    except ConditionError as error:
+        # The tool has run. What it did is kept, whatever becomes of its wish.
+        return valid(str(error))
+
+
 class _Progress:
-    """Shows what a tool emits, from whatever thread it does, before its result is."""
+    """Shows what a tool emits, from whatever thread it does, in its order and before its result is."""
 
     def __init__(self, agent: str, context: Context) -> None:
         self._agent = agent
         self._show = context.progress
         self._loop = asyncio.get_running_loop()
+        self._turn = asyncio.Lock()  # fair, where a queue that is full is not
         self._shown: list[Future[None]] = []
+        self._over = False
 
     def __call__(self, data: JSON) -> None:
-        kept = checked({"data": data})["data"]
-        if self._show is not None:
-            self._shown.append(asyncio.run_coroutine_threadsafe(self._tell(self._show, kept), self._loop))
+        if self._show is not None and not self._over:
+            self._shown.append(asyncio.run_coroutine_threadsafe(self._tell(self._show, data), self._loop))
 
     async def _tell(self, show: Callable[[str, JSON], Awaitable[None]], data: JSON) -> None:
-        await show(self._agent, data)
+        async with self._turn:
+            await show(self._agent, data)
 
     async def shown(self) -> None:
-        for each in self._shown:
-            await asyncio.wrap_future(each)
+        """Wait until all of it is shown; or for nothing, if nobody waits for the tool any more."""
+        self._over = True
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            self._drop()
+        try:
+            for each in self._shown:
+                await asyncio.wrap_future(each)
+        except asyncio.CancelledError:
+            self._drop()
+            raise
+
+    def _drop(self) -> None:
+        while self._shown:
+            self._shown.pop().cancel()
 
 
 def _unless_cancelled(error: BaseException) -> None:
@@ -363,12 +388,16 @@ async def _summary(seat: Seat, effect: str, session: Session) -> Summary | None:
     arrival, made = session.state.floor.arrivals.get(agent), session.state.summaries.get(agent)
     if view.client is None or arrival is None or arrival.at <= (made.upto if made else 0):
         return None
-    before = [message for item in session.state.spoken.since(0)[: arrival.at] if (message := view.show(item, agent))]
-    ask = Message("user", (Text(f"Sum up the conversation above for {agent}, who takes over now."),), TEAM)
-    sums_up = Agent("summary", SUM_UP)
-    whole = await _collect(view.client, ChatRequest(sums_up, (*sound([*before, ask]),)), None)
+    whole = await _collect(view.client, summary_request(view, agent, session.state, arrival.at), None)
     words = "".join(part.text for part in whole.parts if isinstance(part, Text)).strip()
     return Summary(effect, agent, arrival.at, words, whole.model, whole.input_tokens, whole.output_tokens)
+
+
+def summary_request(view: View, agent: str, state: State, upto: int) -> ChatRequest:
+    """What whoever sums up the first ``upto`` items of the conversation for ``agent`` is given."""
+    before = [message for item in state.spoken.since(0)[:upto] if (message := view.show(item, agent))]
+    ask = Message("user", (Text(f"Sum up the conversation above for {agent}, who takes over now."),), TEAM)
+    return ChatRequest(Agent("summary", SUM_UP), tuple(sound([*before, ask])))
 
 
 def _problem(seat: Seat, call: ToolCall, offered: Collection[str]) -> str | None:
