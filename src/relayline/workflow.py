@@ -21,11 +21,11 @@ from relayline.errors import (
     UsageError,
     WorldError,
 )
-from relayline.events import Stopped
+from relayline.events import Asked, Stopped
 from relayline.journal.codec import checked
 from relayline.journal.store import Store
 from relayline.machine.decide import Machine
-from relayline.machine.inputs import Answer, Approval, Expired, Input, Resumed, Terminate, UserSaid
+from relayline.machine.inputs import Answer, Approval, Expired, Input, Resumed, Terminate, Turned, UserSaid
 from relayline.machine.patterns import Pattern
 from relayline.machine.state import State
 from relayline.messages import JSON, Message
@@ -171,7 +171,7 @@ class Workflow:
                 "or the team with workflow.with_client(...)"
             )
         said = None if message is None else user_message(message)
-        target = to if isinstance(to, str) or to is None else to.name
+        target = to if isinstance(to, str) or to is None else getattr(to, "name", repr(to))
         if target is not None and target not in self.performer.seats:
             raise UsageError(
                 f"no agent {target!r} to give the message to; there are: {', '.join(self.performer.seats)}"
@@ -232,7 +232,7 @@ class Workflow:
             UsageError: if there is no such agent.
             ConditionError: if the predicate of one of its handoffs fails.
         """
-        name = agent if isinstance(agent, str) else agent.name
+        name = agent if isinstance(agent, str) else getattr(agent, "name", repr(agent))
         if name not in self.performer.seats:
             raise UsageError(f"no agent {name!r}; there are: {', '.join(self.performer.seats)}")
         session = await self._look(session_id)
@@ -271,7 +271,7 @@ class Workflow:
         expired = [Expired(request) for request in overdue]
         inputs: list[Input] = [*expired, said] if said else [Resumed(), *expired]
         if responses:
-            inputs += self._answers(session, responses, overdue)
+            inputs += await self._answers(session, responses, overdue)
         before = len(session.state.transcript)
         narrator = Narrator(session, emit)
         await narrator.signal("started")
@@ -293,7 +293,7 @@ class Workflow:
         stopped = state.rest if isinstance(state.rest, Stopped) else None
         return RunResult(session.id, run_state(state), new, state.transcript, pending(session.id, state), stopped)
 
-    def _answers(self, session: Session, responses: Mapping[str, Any], overdue: Collection[str]) -> list[Answer]:
+    async def _answers(self, session: Session, responses: Mapping[str, Any], overdue: Collection[str]) -> list[Answer]:
         if len(responses) > 1 and any(isinstance(value, Terminate) for value in responses.values()):
             raise UsageError("terminate() ends the conversation; give no other response with it")
         answers: list[Answer] = []
@@ -315,8 +315,20 @@ class Workflow:
                 problem = tool.problem(response.arguments) if tool else f"{asked.call.name!r} takes none."
                 if problem:
                     raise UsageError(f"the edited arguments do not fit; the request stays open. {problem}")
+            if isinstance(response, Turned):
+                await self._check_turn(session, asked, response)
             answers.append(Answer(local, response))
         return answers
+
+    async def _check_turn(self, session: Session, asked: Asked, given: Turned) -> None:
+        """Refuse what a person cannot do with their turn, before anything is said to have begun."""
+        self.machine.decide(session.state, Answer(asked.request, given))
+        seat = self.performer.seats.get(asked.agent)
+        way = seat and seat.way(given.to)
+        if way and not await way.open(session.state.transcript, session.state.shared):
+            raise UsageError(
+                f"the handoff from {asked.agent!r} to {given.to!r} is not open now; the request stays open"
+            )
 
 
 def _not_found(session_id: str) -> SessionNotFound:

@@ -87,6 +87,8 @@ def answer(draft: Draft, given: Answer) -> None:
                 draft.add(UserSpoke(message))
             next_speaker(draft)
         case _, Terminate():
+            if asked.ask == "reply":
+                draft.add(Answered(asked.request, "terminated"))
             clear(draft, "terminated")
             draft.add(Finished("terminated"))
         case "approval", Approval():
@@ -136,10 +138,15 @@ def _turned(draft: Draft, asked: Asked, given: Turned) -> None:
     edge = next((each for each in draft.rules.pattern.exits(asked.agent).values() if each.target == given.to), None)
     if given.to and edge is None:
         declared = ", ".join(repr(each.target) for each in draft.rules.pattern.exits(asked.agent).values()) or "none"
-        raise UsageError(f"no handoff from {asked.agent!r} to {given.to!r}; declared: {declared}")
+        raise UsageError(
+            f"no handoff from {asked.agent!r} to {given.to!r}; declared: {declared}; the request stays open"
+        )
     giver = _giver(draft, asked.agent)
     if given.back and not giver:
-        raise UsageError(f"nobody handed the conversation over to {asked.agent!r}, so it cannot be given back")
+        raise UsageError(
+            f"nobody handed the conversation over to {asked.agent!r}, so it cannot be given back; "
+            "the request stays open"
+        )
     draft.add(Answered(asked.request, "replied"))
     if given.text:
         draft.add(Replied(turn.number, Message("assistant", (Text(given.text),), asked.agent)))

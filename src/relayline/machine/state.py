@@ -102,8 +102,8 @@ class Since:
     """What went on since the user last spoke: ``turns``, ``tokens`` (of models, in and out) and ``hops`` (handoffs).
 
     Turns and tokens count from when a budget last ran out, if that was later. ``walked``: the edges taken since
-    anything new came in, be it words of the user or a tool's result. ``alone``: how often the active agent went on by
-    itself since it got the conversation.
+    anything new came in, be it words of the user, a tool's result or the turn of a person in the team. ``alone``: how
+    often the active agent went on by itself since it got the conversation.
     """
 
     turns: int = 0
@@ -297,6 +297,9 @@ def _answered(state: State, seq: int, fact: Answered) -> State:
     requests = dict(state.requests)
     asked = requests.pop(fact.request)
     opened = state.open
+    if asked.ask == "reply" and fact.settled == "replied" and state.since.walked:
+        # What a colleague who is a person did is something new, as the user's words are.
+        state = replace(state, since=replace(state.since, walked=frozenset[tuple[str, str]]()))
     if fact.settled == "approved" and asked.call is not None:
         # What is approved is no longer asked; a tool is started by the next fact, a handoff waits to be taken.
         opened = _staged(state, asked.turn, OpenCall(asked.call))
