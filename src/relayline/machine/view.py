@@ -38,8 +38,9 @@ def text(item: Spoken, agent: str) -> Message | None:
     if isinstance(item, HandoffSent):
         return _note(item) if item.target == agent else None
     if isinstance(item, HandedBack):
-        said = f" {item.reason}" if item.reason else ""
-        words = f"[{item.source}] is done and gives the conversation back to you.{said}"
+        # Who did not answer in time is not done.
+        end = f"gives the conversation back to you. {item.reason}" if item.reason else ""
+        words = f"[{item.source}] {end or 'is done and gives the conversation back to you.'}"
         return Message("user", (Text(words),), item.source) if item.target == agent else None
     if isinstance(item, Prompted):
         return Message("user", (Text(item.text),), TEAM) if item.agent == agent else None
