@@ -235,10 +235,6 @@ NO_JSON: list[tuple[Callable[[ToolContext], object], str]] = [
     (lambda context: context.state.update(x="\ud800"), "TypeError: state['x'] has to be JSON: "),
     (lambda context: context.state.update({1: "x"}), "TypeError: state[1] has to be JSON: the key 1 is not a string"),  # type: ignore[dict-item]
     (lambda context: context.state.update(x={None: 1}), "TypeError: state['x'] has to be JSON: the key None"),
-    (
-        lambda context: context.state["items"].append(object()),
-        "TypeError: what is left in state has to be JSON: <object",
-    ),  # type: ignore[union-attr]
 ]
 
 
@@ -260,6 +256,22 @@ async def test_what_is_no_json_is_refused_with_a_sentence(
     assert told.content.startswith(sentence)
     assert (await workflow.session("s")).shared == {"items": []}
     assert (await workflow.run("on", session_id="s")).text == "Yes?"
+
+
+async def test_a_tool_that_has_run_did_so_whatever_it_left() -> None:
+    """What is found to be no JSON afterwards is not kept; the result stands, and says so."""
+
+    @tool(name="pay")
+    def pays(context: ToolContext) -> str:
+        """Pay."""
+        context.state["items"].append(object())  # type: ignore[union-attr]
+        return "paid"
+
+    workflow = alone(call("pay"), "Paid.", tools=[pays])
+    [told] = results(await workflow.run("hi", session_id="s", state={"items": []}))
+    assert told.outcome == "done"
+    assert told.content.startswith("paid\nIts changes were not kept: what is left in state has to be JSON: <object")
+    assert (await workflow.session("s")).shared == {"items": []}
 
 
 @pytest.mark.parametrize("odd", [{"x": {1}}, {"x": float("inf")}, {1: "x"}, [1], {"\ud800": 1}])
@@ -718,22 +730,14 @@ async def test_loop_control_says_what_becomes_of_a_tools_handoff_too(policy: Any
 
 
 async def test_a_tools_result_is_news_so_only_the_hop_budget_ends_its_circles() -> None:
-    """However often: at the budget the tool's result says so, with a warning, and the agent goes on itself."""
+    """However often: at the budget the agent is told, with a warning, and goes on itself."""
     again: list[Reply] = [call("jump", to="desk") for _ in range(3)]
     client = ScriptedClient({"triage": [*again, "Enough."], "desk": [handoff_to("triage")] * 2})
     events = [event async for event in team(client).with_loop_control(max_hops=4).build().run("hi")]
     client.assert_done()
     assert [event.data.code for event in events if event.type == "warning"] == ["hop_budget"]
-    told = [event.data for event in events if event.type == "tool_result"][-1]
-    assert (told.outcome, told.content) == snapshot(
-        (
-            "done",
-            """\
-noted
-Not transferred to desk: the conversation was handed over 4 times since the user last spoke.\
-""",
-        )
-    )
+    told = [event.data.text for event in events if event.type == "prompted"]
+    assert told == ["Not transferred to desk: the conversation was handed over 4 times since the user last spoke."]
 
 
 @pytest.mark.parametrize("first", ["look", "jump"])

@@ -485,7 +485,7 @@ def not_json(n: Path | type[Any] | logging.Logger) -> None: ...
             generator,
             snapshot(
                 [
-                    "tool 'generator' is a generator:",
+                    "RL126 tool 'generator' is a generator:",
                     "a call has one result, so return it whole, as a list for instance",
                 ]
             ),
@@ -494,11 +494,11 @@ def not_json(n: Path | type[Any] | logging.Logger) -> None: ...
             variadic,
             snapshot(
                 [
-                    "tool 'variadic':",
+                    "RL128 tool 'variadic':",
                     "a model cannot fill *items:",
                     "int;",
                     "take a list or a dict instead",
-                    "tool 'variadic':",
+                    "RL128 tool 'variadic':",
                     "a model cannot fill **options:",
                     "int;",
                     "take a list or a dict instead",
@@ -509,11 +509,11 @@ def not_json(n: Path | type[Any] | logging.Logger) -> None: ...
             unannotated,
             snapshot(
                 [
-                    "tool 'unannotated':",
+                    "RL129 tool 'unannotated':",
                     "parameter 'n' has no annotation;",
                     "write n:",
                     "str, say",
-                    "tool 'unannotated':",
+                    "RL129 tool 'unannotated':",
                     "parameter 'm' has no annotation;",
                     "write m:",
                     "str, say",
@@ -524,7 +524,7 @@ def not_json(n: Path | type[Any] | logging.Logger) -> None: ...
             unresolved,
             snapshot(
                 [
-                    "tool 'unresolved':",
+                    "RL130 tool 'unresolved':",
                     "'Nowhere' in its annotations cannot be found at run time.",
                     "Import it outside of `if TYPE_CHECKING:`;",
                     "if it is defined inside a function, move it to the module.",
@@ -535,27 +535,30 @@ def not_json(n: Path | type[Any] | logging.Logger) -> None: ...
             not_json,
             snapshot(
                 [
-                    "tool 'not_json':",
+                    "RL131 tool 'not_json':",
                     "its parameters make no JSON Schema:",
                     "Unable to generate pydantic-core schema for <class 'logging.Logger'>",
                 ]
             ),
         ),
-        (Shop, snapshot(["tool 'Shop' is a class:", "write a function that makes one, so that it can say what for"])),
+        (
+            Shop,
+            snapshot(["RL125 tool 'Shop' is a class:", "write a function that makes one, so that it can say what for"]),
+        ),
         (
             Shop.sell,
-            snapshot(["tool 'sell':", "parameter 'self' has no annotation;", "make a tool of the bound method"]),
+            snapshot(["RL129 tool 'sell':", "parameter 'self' has no annotation;", "make a tool of the bound method"]),
         ),
         (
             lambda: 1,
             snapshot(
                 [
-                    "'<lambda>' cannot be a tool's name, which is 1 to 64 of a-z, A-Z, 0-9, _, -:",
+                    "RL123 '<lambda>' cannot be a tool's name, which is 1 to 64 of a-z, A-Z, 0-9, _, - and begins with a letter or _:",
                     "use tool(fn, name=...)",
                 ]
             ),
         ),
-        (7, snapshot(["7 is not a tool:", "give a function or what @tool made of one"])),
+        (7, snapshot(["RL122 7 is not a tool:", "give a function or what @tool made of one"])),
     ],
 )
 def test_what_cannot_be_a_tool(value: Any, message: list[str]) -> None:
@@ -574,7 +577,7 @@ def test_patterns_are_checked() -> None:
         tool(f)
 
 
-@pytest.mark.parametrize("name", ["", "a b", "naïve", "x" * 65, "tool\n"])
+@pytest.mark.parametrize("name", ["", "a b", "naïve", "x" * 65, "tool\n", "2fa", "-v"])
 def test_names(name: str) -> None:
     """A name that providers would refuse is refused here."""
     with pytest.raises(BuildError, match="cannot be a tool's name"):

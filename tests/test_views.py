@@ -438,7 +438,8 @@ async def test_a_summary_is_made_once_for_each_handoff() -> None:
         + ["user team: What was said before, summed up: / Second."] * 2
     )
     told = shown(scribe.requests[1].messages)
-    assert "assistant desk: What?" in told
+    assert told[0] == "user team: What was said before, summed up: / First."
+    assert "user desk: [desk] What?" in told
     assert told[-1] == "user team: Sum up the conversation above for desk, who takes over now."
 
 

@@ -103,11 +103,12 @@ class ChatClient(Protocol):
         return Agent(name, instructions, description, tools, self, knowledge, examples)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: a subclass could not set attributes of its own
 class Agent:
     """Who can hold the conversation: a name, what it is told, what it can do.
 
-    An agent is a value. It is never cloned or changed by the teams it sits in, so one agent may sit in many.
+    An agent is a value. It is never cloned or changed by the teams it sits in, so one agent may sit in many, and one of
+    a subclass stays what it is. A subclass with a ``stream`` of its own speaks for itself and needs no client.
 
     ``description`` is for the others: it is what a colleague's model reads when choosing whom to hand over to.
     ``instructions`` are for its own model. ``knowledge``: sentences the agent may rely on and quote; they join the
@@ -127,14 +128,14 @@ class Agent:
     def __post_init__(self) -> None:
         for field_name in ("tools", "knowledge", "examples"):
             if isinstance(getattr(self, field_name), str):
-                raise BuildError(f"{field_name} of agent {self.name!r} is a list; got one string")
+                raise BuildError(f"RL121 {field_name} of agent {self.name!r} is a list; got one string")
         # A list the caller goes on appending to must not change the agent.
         object.__setattr__(self, "tools", tuple(as_tool(each) for each in self.tools))
         object.__setattr__(self, "knowledge", tuple(self.knowledge))
         object.__setattr__(self, "examples", tuple(self.examples))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class HumanAgent(Agent):
     """A participant who is a person: whoever has the conversation with them waits for what they say.
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any, Self, cast, get_args
 
 from relayline.agent import Agent, HumanAgent, Named, Participant
-from relayline.declared import HandoffCall, all_named, edges, named, participants, policy, seats
+from relayline.declared import HandoffCall, all_named, asked_of_people, edges, named, participants, policy, seats
 from relayline.errors import BuildError
 from relayline.events import Ask
 from relayline.journal.store import InMemoryCheckpointStorage, Store
@@ -224,6 +224,7 @@ class HandoffBuilder:
             for agent, given in self._views
             if (name := named(agent, names, "with_view", problems)) and (view := policy(given, "with_view", problems))
         }
+        problems += asked_of_people(people, declared, views)
         sat = seats(agents, declared, views, problems) if not problems else {}
         if problems:
             raise BuildError(*problems)

@@ -2,10 +2,11 @@
 
 import difflib
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple, cast, get_args
 
-from relayline.agent import Agent, HumanAgent, Named, ToolSpec
+from relayline.agent import Agent, ChatClient, HumanAgent, Named, ToolSpec
 from relayline.errors import BuildError
 from relayline.machine.topology import Edge, Returns, mesh, tool_names
 from relayline.messages import JSON
@@ -55,6 +56,8 @@ def participants(given: Sequence[object], problems: list[str]) -> tuple[Agent, .
             continue
         if not isinstance(agent.name, str):  # pyright: ignore[reportUnnecessaryIsInstance] -- not all check types
             problems.append(f"RL103 an agent's name is a string; got {agent.name!r}")
+        elif not isinstance(agent.description, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            problems.append(f"RL103 the description of {agent.name!r} is a text; got {agent.description!r}")
         elif not agent.name.strip():
             problems.append("RL104 an agent has no name; names are how agents and people tell each other apart")
         elif agent.client is not None and not hasattr(agent.client, "stream"):
@@ -73,8 +76,7 @@ def participants(given: Sequence[object], problems: list[str]) -> tuple[Agent, .
 def _participant(given: Any, problems: list[str]) -> Agent | None:
     if isinstance(given, Agent):
         return given
-    client = getattr(given, "client", None)
-    client = given if client is None and hasattr(given, "stream") else client
+    client = given if hasattr(given, "stream") else getattr(given, "client", None)
     if not hasattr(given, "name") or not hasattr(client, "stream") or isinstance(given, type):
         problems.append(f"RL103 participants must be agents; got {given!r}")
         return None
@@ -86,7 +88,7 @@ def _participant(given: Any, problems: list[str]) -> Agent | None:
     try:
         return Agent(name=given.name, client=client, **card)
     except (BuildError, TypeError) as error:
-        problems.append(f"RL103 {given.name!r} cannot be an agent: {error}")
+        problems.append(f"RL103 {given.name!r} cannot be an agent: {_without_codes(error)}")
         return None
 
 
@@ -141,6 +143,20 @@ def edges(calls: Sequence[HandoffCall], names: Sequence[str], problems: list[str
                 "declare the guarded ones first"
             )
     return list(found.values())
+
+
+def asked_of_people(people: Collection[str], declared: Sequence[Declared], viewed: Collection[str]) -> Iterator[str]:
+    """What only a model could do, and the declaration wants of a person."""
+    whole = "is a person and is shown the whole conversation"
+    yield from (f"RL114 {name!r} {whole}; leave it out of with_view" for name in viewed if name in people)
+    for edge, view in ((each.edge, each.view) for each in declared):
+        if view and edge.target in people:
+            yield f"RL114 {edge.target!r} {whole}; leave the view out of the handoff from {edge.source!r}"
+        if edge.source in people and (edge.payload or edge.approval):
+            yield (
+                f"RL114 {edge.source!r} is a person, who fills in no payload and needs nobody's approval; leave them "
+                f"out of the handoff to {edge.target!r}"
+            )
 
 
 def _problems_of(each: HandoffCall, source: str | None, targets: Sequence[str | None]) -> Iterator[str]:
@@ -200,7 +216,7 @@ def seats(
         onward = [Way(each.edge, None, each.when) for each in declared if each.edge.always]
         made[agent.name] = Seat(
             agent,
-            agent.client,
+            _voice(agent),
             tools,
             tuple(specs),
             ways,
@@ -209,6 +225,13 @@ def seats(
             {each.edge.source: each.view for each in declared if each.view and each.edge.target == agent.name},
         )
     return made
+
+
+def _voice(agent: Agent) -> ChatClient | None:
+    """Who speaks for an agent: its client, or itself, if it is of a kind that does."""
+    if agent.client is None and hasattr(agent, "stream"):
+        return cast("ChatClient", agent)
+    return agent.client
 
 
 def _own_tools(agent: Agent, taken: set[str], problems: list[str]) -> dict[str, Tool]:
@@ -243,5 +266,12 @@ def _payload_tool(name: str, payload: type[Any], problems: list[str]) -> Tool | 
     try:
         return tool(handoff, name=name)
     except (BuildError, LookupError, TypeError) as error:
-        problems.append(f"RL110 {payload!r} cannot be the payload of {name}: it has no JSON Schema ({error})")
+        problems.append(
+            f"RL110 {payload!r} cannot be the payload of {name}: it has no JSON Schema ({_without_codes(error)})"
+        )
         return None
+
+
+def _without_codes(error: Exception) -> str:
+    """What is wrong, as a part of a problem that has a code itself."""
+    return re.sub(r"^RL\d+ ", "", str(error), flags=re.MULTILINE)

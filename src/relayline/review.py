@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from relayline.agent import Agent
 from relayline.declared import purpose
+from relayline.machine.limits import Budget
 from relayline.machine.rules import Rules
 from relayline.machine.topology import Edge
 
@@ -31,9 +32,10 @@ def review(
                     f"If that is meant, say so: .with_terminal_agents([{name!r}])"
                 )
     for name in by_name:
-        chosen = [edge for edge in exits[name] if not edge.always]
+        # A person is shown no descriptions.
+        chosen = [edge for edge in exits[name] if not edge.always and name not in rules.people]
         yield from _descriptions(name, {edge.target: purpose(edge, by_name[edge.target]) for edge in chosen})
-    if rules.limits.hops is None and rules.limits.cycles and rules.budget.turns is rules.budget.tokens is None:
+    if rules.limits.hops is None and rules.limits.cycles and rules.budget == Budget():
         if circle := _circle(edges):
             yield f"RL205 {' -> '.join(circle)} can go round for ever: give it max_hops or with_budget(...)"
     if circle := _circle([edge for edge in edges if edge.always and not edge.guarded]):

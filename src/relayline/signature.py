@@ -56,7 +56,7 @@ class Signature:
         except (PydanticUserError, PydanticUndefinedAnnotation, SchemaError, TypeError) as error:
             # Only the first sentence: the next ones give advice about a model the caller never wrote.
             reason = str(error).partition(". ")[0].partition("\n\n")[0]
-            raise BuildError(f"tool {called!r}: its parameters make no JSON Schema: {reason}") from error
+            raise BuildError(f"RL131 tool {called!r}: its parameters make no JSON Schema: {reason}") from error
         return arguments
 
     def schema(self) -> dict[str, JSON]:
@@ -98,27 +98,31 @@ def _parameters(called: str, function: Callable[..., Any]) -> list[inspect.Param
     """The parameters still to be filled, in order; refuses what a model could not fill by name."""
     definition = definition_of(function)
     if inspect.isclass(function):
-        raise BuildError(f"tool {called!r} is a class: write a function that makes one, so that it can say what for")
+        raise BuildError(
+            f"RL125 tool {called!r} is a class: write a function that makes one, so that it can say what for"
+        )
     if inspect.isgeneratorfunction(definition) or inspect.isasyncgenfunction(definition):
         raise BuildError(
-            f"tool {called!r} is a generator: a call has one result, so return it whole, as a list for instance"
+            f"RL126 tool {called!r} is a generator: a call has one result, so return it whole, as a list for instance"
         )
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except ValueError as error:
-        raise BuildError(f"tool {called!r} has no signature to read: wrap it in a function that has one") from error
+        raise BuildError(
+            f"RL127 tool {called!r} has no signature to read: wrap it in a function that has one"
+        ) from error
     # What was bound by name was bound on purpose: it is no business of the model.
     bound: Mapping[str, object] = function.keywords if isinstance(function, partial) else {}
     parameters = [parameter for parameter in parameters if parameter.name not in bound]
     problems: list[str] = []
     for parameter in parameters:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            problems.append(f"tool {called!r}: a model cannot fill {parameter}; take a list or a dict instead")
+            problems.append(f"RL128 tool {called!r}: a model cannot fill {parameter}; take a list or a dict instead")
         elif parameter.annotation is parameter.empty:
             advice = (
                 "make a tool of the bound method" if parameter.name == "self" else f"write {parameter.name}: str, say"
             )
-            problems.append(f"tool {called!r}: parameter {parameter.name!r} has no annotation; {advice}")
+            problems.append(f"RL129 tool {called!r}: parameter {parameter.name!r} has no annotation; {advice}")
     if problems:
         raise BuildError(*problems)
     return parameters
@@ -140,8 +144,8 @@ def _hints(called: str, function: Callable[..., Any]) -> Mapping[str, Any]:
             return get_type_hints(probe, scope, _enclosing_names(definition), include_extras=True)
     except NameError as error:
         raise BuildError(
-            f"tool {called!r}: {error.name!r} in its annotations cannot be found at run time. Import it outside of "
-            "`if TYPE_CHECKING:`; if it is defined inside a function, move it to the module."
+            f"RL130 tool {called!r}: {error.name!r} in its annotations cannot be found at run time. Import it "
+            "outside of `if TYPE_CHECKING:`; if it is defined inside a function, move it to the module."
         ) from error
 
 

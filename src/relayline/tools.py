@@ -147,13 +147,15 @@ def tool(
 
     def build(function: Callable[..., Any]) -> Tool:
         called = name or name_of(function)
-        if not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", called):
+        # A digit or a hyphen in front is what Gemini alone refuses.
+        if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}", called):
             raise BuildError(
-                f"{called!r} cannot be a tool's name, which is 1 to 64 of a-z, A-Z, 0-9, _, -: use tool(fn, name=...)"
+                f"RL123 {called!r} cannot be a tool's name, which is 1 to 64 of a-z, A-Z, 0-9, _, - and begins with "
+                "a letter or _: use tool(fn, name=...)"
             )
         if approval_mode not in get_args(ApprovalMode):
             modes = " or ".join(map(repr, get_args(ApprovalMode)))
-            raise BuildError(f"tool {called!r}: approval_mode is {approval_mode!r}; it has to be {modes}")
+            raise BuildError(f"RL124 tool {called!r}: approval_mode is {approval_mode!r}; it has to be {modes}")
         prose, about = docstring_of(function)
         signature = Signature.of(called, function, about, filled=ToolContext)
         text = prose if description is None else description
@@ -171,7 +173,7 @@ def as_tool(value: Tool | Callable[..., Any]) -> Tool:
     if isinstance(value, Tool):
         return cast("Tool", value)
     if not callable(value):
-        raise BuildError(f"{value!r} is not a tool: give a function or what @tool made of one")
+        raise BuildError(f"RL122 {value!r} is not a tool: give a function or what @tool made of one")
     return tool(value)
 
 

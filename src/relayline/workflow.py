@@ -1,6 +1,7 @@
 """A team at work: immutable, and good for any number of sessions at once."""
 
 import asyncio
+import copy
 import uuid
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
@@ -21,12 +22,12 @@ from relayline.errors import (
     UsageError,
     WorldError,
 )
-from relayline.events import Stopped
+from relayline.events import Asked, Stopped
 from relayline.journal.checkpoints import checkpoints, request_id
 from relayline.journal.codec import checked
 from relayline.journal.store import Store, conflict, fork
 from relayline.machine.decide import Machine
-from relayline.machine.inputs import Answer, Approval, Expired, Input, Resumed, Terminate, UserSaid
+from relayline.machine.inputs import Answer, Approval, Expired, Input, Resumed, Terminate, Turned, UserSaid
 from relayline.machine.patterns import Pattern
 from relayline.machine.state import State, fold
 from relayline.messages import JSON, Message
@@ -176,7 +177,7 @@ class Workflow:
                 "or the team with workflow.with_client(...)"
             )
         said = None if message is None else user_message(message)
-        target = to if isinstance(to, str) or to is None else to.name
+        target = to if isinstance(to, str) or to is None else getattr(to, "name", repr(to))
         if target is not None and target not in self.performer.seats:
             raise UsageError(
                 f"no agent {target!r} to give the message to; there are: {', '.join(self.performer.seats)}"
@@ -232,7 +233,7 @@ class Workflow:
             state.transcript,
             pending(session_id, state),
             state.seq,
-            state.shared,
+            copy.deepcopy(dict(state.shared)),
         )
 
     async def preview(self, session_id: str, agent: Named) -> ChatRequest:
@@ -245,7 +246,7 @@ class Workflow:
             UsageError: if there is no such agent.
             ConditionError: if the predicate of one of its handoffs fails.
         """
-        name = agent if isinstance(agent, str) else agent.name
+        name = agent if isinstance(agent, str) else getattr(agent, "name", repr(agent))
         if name not in self.performer.seats:
             raise UsageError(f"no agent {name!r}; there are: {', '.join(self.performer.seats)}")
         session = await self._look(session_id)
@@ -280,7 +281,7 @@ class Workflow:
         expired = [Expired(request) for request in overdue]
         inputs: list[Input] = [*expired, said] if said else [Resumed(), *expired]
         if responses:
-            inputs += self._answers(session.id, state, responses, overdue)
+            inputs += await self._answers(session.id, state, responses, overdue)
         before = len(session.state.transcript)
         narrator = Narrator(session, emit)
         await narrator.signal("started")
@@ -288,7 +289,7 @@ class Workflow:
         if said is None and not responses:
             await narrator.remind()
         try:
-            context = Context(session, narrator.delta if stream else None, narrator.progress)
+            context = Context(session, narrator.progress, narrator.delta if stream else None)
             seconds = self.machine.budget.seconds
             cause = await drive(session, inputs, self.performer, context, narrator.tell, seconds)
             _check(session.state, cause)
@@ -324,7 +325,7 @@ class Workflow:
         # All that can be wrong with the call is found before anything is written.
         state = fold(entry.fact for entry in entries[:seq])
         self._check_team(origin, state)
-        self._answers(origin, state, responses, ())
+        await self._answers(origin, state, responses, ())
         await fork(self.store, origin, seq, name)
         return name, seq
 
@@ -335,7 +336,7 @@ class Workflow:
                 "use another session id, or build the team under that name"
             )
 
-    def _answers(
+    async def _answers(
         self, session_id: str, state: State, responses: Mapping[str, Any], overdue: Collection[str]
     ) -> list[Answer]:
         if len(responses) > 1 and any(isinstance(value, Terminate) for value in responses.values()):
@@ -359,8 +360,20 @@ class Workflow:
                 problem = tool.problem(response.arguments) if tool else f"{asked.call.name!r} takes none."
                 if problem:
                     raise UsageError(f"the edited arguments do not fit; the request stays open. {problem}")
+            if isinstance(response, Turned):
+                await self._check_turn(state, asked, response)
             answers.append(Answer(local, response))
         return answers
+
+    async def _check_turn(self, state: State, asked: Asked, given: Turned) -> None:
+        """Refuse what a person cannot do with their turn, before anything is said to have begun."""
+        self.machine.decide(state, Answer(asked.request, given))
+        seat = self.performer.seats.get(asked.agent)
+        way = seat and seat.way(given.to)
+        if way and not await way.open(state.transcript, state.shared):
+            raise UsageError(
+                f"the handoff from {asked.agent!r} to {given.to!r} is not open now; the request stays open"
+            )
 
 
 def _not_found(session_id: str) -> SessionNotFound:

@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relayline.machine.topology import Edge, mesh, tool_names
+from relayline.machine.topology import Edge, mesh, tool_name, tool_names
 
 
 def test_a_mesh_leads_from_everyone_to_everyone_else() -> None:
@@ -40,3 +40,11 @@ def test_any_names_get_tools_that_every_provider_takes(agents: list[str]) -> Non
     assert len(set(names.values())) == len(agents)
     assert all(re.fullmatch(r"[a-zA-Z0-9_-]{12,64}", name) for name in names.values())
     assert names == tool_names(agents)
+
+
+def test_whatever_a_model_called_is_shown_back_under_a_name_every_provider_takes() -> None:
+    """Plain characters, a letter or an underscore first, 64 at most; a name that is one already is kept."""
+    written = ["find_order", "_x", "2fa", "-v", "", "a b", "客服", "9" * 80, "x" * 80]
+    names = [tool_name(each) for each in written]
+    assert names[:5] == ["find_order", "_x", "_2fa", "_-v", "unnamed"]
+    assert all(re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}", name) for name in names)

@@ -5,27 +5,22 @@ from dataclasses import replace
 from relayline.events import (
     Answered,
     Failed,
-    HandoffSent,
     Prompted,
     Replied,
     StateChanged,
     Summarised,
     ToolReturned,
     ToolStarted,
-    Transfer,
-    TurnEnded,
-    Warned,
 )
 from relayline.machine.announced import announced
 from relayline.machine.draft import Draft
 from relayline.machine.effects import effects
+from relayline.machine.handoffs import settle
 from relayline.machine.inputs import EffectFailed, ModelReplied, Summary, ToolDone
-from relayline.machine.limits import Objection
-from relayline.machine.patterns import AskUser, Stop
 from relayline.machine.state import Turn
-from relayline.machine.topology import PREFIX, Edge, tool_name
-from relayline.machine.turns import end, follow, stop_exhausted
-from relayline.messages import JSON, Message, Text, ToolCall, ToolResult, valid
+from relayline.machine.topology import PREFIX, tool_name
+from relayline.machine.turns import end
+from relayline.messages import Message, Text, ToolCall, ToolResult
 
 NUDGE = (
     "You said that you hand the conversation over to {target}, but did not. Call {name} now, or go on with the user."
@@ -45,17 +40,17 @@ def model_replied(draft: Draft, given: ModelReplied) -> None:
     message = Message("assistant", parts, turn.agent, given.metadata)
     draft.add(Replied(turn.number, message, given.model, given.input_tokens, given.output_tokens))
     if not calls:
-        _answered(draft, turn, message.text)
+        _answered(draft, turn, message.text, given.shut)
         return
     for number, call in enumerate(message.tool_calls):
         _begin_call(draft, turn, call, refusals.get(number))
     settle(draft, turn.number)
 
 
-def _answered(draft: Draft, turn: Turn, text: str) -> None:
+def _answered(draft: Draft, turn: Turn, text: str, shut: frozenset[str]) -> None:
     """End the turn, unless the agent said it hands over and did not: then it is told so, once."""
-    exits = draft.rules.pattern.exits(turn.agent)
     if draft.rules.nudge and not turn.nudged:
+        exits = {name: edge for name, edge in draft.rules.pattern.exits(turn.agent).items() if name not in shut}
         said = announced(text, [edge.target for edge in exits.values()])
         name = next((name for name, edge in exits.items() if edge.target == said), None)
         if name:
@@ -111,37 +106,10 @@ def tool_done(draft: Draft, given: ToolDone) -> None:
                         draft.add(Answered(request.request, "withdrawn"))
                 if given.values or given.removed:
                     draft.add(StateChanged(given.values, given.removed, each.call.id))
-                content, transfer = _wanted(draft, turn, given)
-                result = ToolResult(each.call.id, each.call.name, content, given.outcome)
-                draft.add(ToolReturned(turn.number, result, transfer))
+                result = ToolResult(each.call.id, each.call.name, given.content, given.outcome)
+                draft.add(ToolReturned(turn.number, result, given.transfer))
                 settle(draft, turn.number)
                 return
-
-
-def _wanted(draft: Draft, turn: Turn, given: ToolDone) -> tuple[str, Transfer | None]:
-    """The handoff the tool wants, if it can be had; if not, its result says so."""
-    if given.transfer is None:
-        return given.content, None
-    edge = _edge(draft, turn.agent, given.transfer.target)
-    why = None if edge else "it is not declared"
-    if edge and edge.approval:
-        why = "a person has to approve it"
-    elif edge and draft.rules.limits.tells(turn.agent) and (objection := _too_much(draft, edge)):
-        draft.add(Warned(objection.code, objection.why, turn.agent))
-        why = objection.why
-    if why:
-        return f"{given.content}\nNot transferred to {given.transfer.target}: {why}.", None
-    return given.content, given.transfer
-
-
-def _too_much(draft: Draft, edge: Edge) -> Objection | None:
-    # A tool that returned has brought news itself: so it does not depend on which of several is faster.
-    news = replace(draft.state.since, walked=frozenset[tuple[str, str]]())
-    return draft.rules.limits.objection(replace(draft.state, since=news), edge)
-
-
-def _edge(draft: Draft, source: str, target: str) -> Edge | None:
-    return next((edge for edge in draft.rules.pattern.exits(source).values() if edge.target == target), None)
 
 
 def effect_failed(draft: Draft, given: EffectFailed) -> None:
@@ -153,73 +121,6 @@ def effect_failed(draft: Draft, given: EffectFailed) -> None:
     if not draft.facts:  # it was no tool
         turn = draft.caller(given.effect)
         draft.add(Failed(given.effect, turn.agent if turn else "", given.error, given.message))
-
-
-def settle(draft: Draft, number: int) -> None:
-    """If only handoffs are left of a reply's calls, take the first in call order and say so to the others."""
-    turn = draft.state.open[number]
-    left = [each.call for each in turn.calls if each.result is None]
-    if any(each.stage != "parked" for each in turn.calls if each.result is None):
-        return
-    first = next((place for place, each in enumerate(turn.calls) if each.result is None), None)
-    if turn.onward and (first is None or turn.onward[0] < first):
-        wish = turn.onward[1]
-        edge = _edge(draft, turn.agent, wish.target)
-        objection = edge and _too_much(draft, edge)
-        if objection and not draft.rules.limits.tells(turn.agent):
-            _break_loop(draft, turn, left, objection, by_tool=True)
-            return
-        if edge and not objection:
-            _transfer(draft, turn, left, edge, wish.reason, wish.payload)
-            return
-    if not turn.calls:
-        stop_exhausted(draft, turn)
-    if not left:
-        return
-    edge = draft.rules.pattern.exits(turn.agent).get(left[0].name)
-    if edge is None:  # it was declared when the model called it; the team has changed since
-        draft.result(number, left[0], f"Not taken: {left[0].name!r} is no longer declared.", "error")
-        settle(draft, number)
-    elif objection := draft.rules.limits.objection(draft.state, edge):
-        _break_loop(draft, turn, left, objection)
-    else:
-        given = left[0].parse_arguments()
-        reason, payload = given.get("reason"), given.get("payload")
-        words = valid(reason) if isinstance(reason, str) else ""
-        _take(draft, turn, left, edge, words, payload if edge.payload else None)
-
-
-def _take(draft: Draft, turn: Turn, left: list[ToolCall], edge: Edge, reason: str, payload: JSON = None) -> None:
-    """Hand over for the first of the calls that are left."""
-    draft.result(turn.number, left[0], f"Transferred to {edge.target}.", "transferred")
-    _transfer(draft, turn, left[1:], edge, reason, payload)
-
-
-def _transfer(draft: Draft, turn: Turn, rest: list[ToolCall], edge: Edge, reason: str, payload: JSON = None) -> None:
-    """Hand over; the handoffs among the calls that come after are not taken."""
-    for each in rest:
-        draft.result(turn.number, each, f"Not taken: the conversation went to {edge.target}.", "not_taken")
-    draft.add(TurnEnded(turn.number, turn.agent))
-    draft.add(HandoffSent(turn.number, edge.source, edge.target, reason, payload, edge.returns))
-    draft.start(edge.target)
-
-
-def _break_loop(draft: Draft, turn: Turn, left: list[ToolCall], objection: Objection, *, by_tool: bool = False) -> None:
-    """Do not take the handoff a tool wants, or the first that is left, and do what the team's policy says instead."""
-    limits = draft.rules.limits
-    draft.add(Warned(objection.code, objection.why, turn.agent))
-    if limits.fallback not in ("", turn.agent):
-        go = _transfer if by_tool else _take
-        go(draft, turn, left, Edge(turn.agent, limits.fallback), objection.why)
-    elif limits.tells(turn.agent):
-        told = f"Not taken: {objection.why}. Answer the user yourself, or ask."
-        draft.result(turn.number, left[0], told, "error")
-        settle(draft, turn.number)
-    else:
-        for each in left:
-            draft.result(turn.number, each, f"Not taken: {objection.why}.", "not_taken")
-        draft.add(TurnEnded(turn.number, turn.agent))
-        follow(draft, Stop("stopped") if limits.on_loop == "stop" else AskUser(turn.agent))
 
 
 def _unreadable(call: ToolCall) -> str | None:

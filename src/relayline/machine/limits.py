@@ -46,9 +46,9 @@ class Limits:
     """What keeps agents from talking among themselves for ever.
 
     ``hops``: handoffs between two messages of the user, None for any number. ``cycles``: whether an edge may be taken
-    again although nothing new came in since, neither words of the user nor a tool's result. ``misses``: replies in a
-    row that come to nothing but errors before the agent's turn is ended. ``on_loop``: what happens at the first two;
-    ``fallback`` names an agent that gets the conversation instead.
+    again although nothing new came in since, neither words of the user nor a tool's result nor a person's turn.
+    ``misses``: replies in a row that come to nothing but errors before the agent's turn is ended. ``on_loop``: what
+    happens at the first two; ``fallback`` names an agent that gets the conversation instead.
     """
 
     hops: int | None = 20
@@ -68,10 +68,6 @@ class Limits:
             why = f"{edge.source} handed over to {edge.target} before, and nothing new has come in since"
             return Objection("cycle", why)
         return None
-
-    def tells(self, agent: str) -> bool:
-        """Whether ``agent`` reads why its handoff is not taken; else something else happens."""
-        return self.on_loop == "tell_model" and self.fallback in ("", agent)
 
     def exhausted(self, turn: Turn) -> Objection | None:
         """Why ``turn`` should end, or None."""

@@ -63,6 +63,10 @@ class Pattern(Protocol):
         """The ways on from ``agent`` that no model chooses, in declared order."""
         ...
 
+    def edge(self, agent: str, target: str) -> Edge | None:
+        """The way out of ``agent`` to ``target``, if there is one."""
+        ...
+
     def exits(self, agent: str) -> Mapping[str, Edge]:
         """The ways out of ``agent``: handoff tool name -> edge, in declared order."""
         ...
@@ -126,6 +130,9 @@ class Handoff:
 
     def onward(self, agent: str) -> Sequence[Edge]:
         return self._always.get(agent, ())
+
+    def edge(self, agent: str, target: str) -> Edge | None:
+        return next((edge for edge in self.exits(agent).values() if edge.target == target), None)
 
     def exits(self, agent: str) -> Mapping[str, Edge]:
         return self._exits.get(agent, {})

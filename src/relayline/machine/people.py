@@ -10,7 +10,6 @@ from relayline.events import (
     Failed,
     Finished,
     HandedBack,
-    HandoffSent,
     Replied,
     Retried,
     SessionStarted,
@@ -21,12 +20,12 @@ from relayline.events import (
     TurnEnded,
     UserSpoke,
 )
-from relayline.machine.calls import settle
 from relayline.machine.draft import Draft
+from relayline.machine.handoffs import settle
 from relayline.machine.inputs import Answer, Approval, Expired, OutcomeTold, Terminate, Turned, UserSaid, Words
 from relayline.machine.state import OpenCall
 from relayline.machine.topology import ToolPolicy
-from relayline.machine.turns import end, next_speaker
+from relayline.machine.turns import end, hand_over, next_speaker
 from relayline.messages import Message, Outcome, Text
 
 WITHDRAWN = "Not run: it was waiting for a person's decision, and the user went on with another message."
@@ -87,6 +86,8 @@ def answer(draft: Draft, given: Answer) -> None:
                 draft.add(UserSpoke(message))
             next_speaker(draft)
         case _, Terminate():
+            if asked.ask == "reply":
+                draft.add(Answered(asked.request, "terminated"))
             clear(draft, "terminated")
             draft.add(Finished("terminated"))
         case "approval", Approval():
@@ -133,20 +134,24 @@ def _outcome(draft: Draft, asked: Asked, told: OutcomeTold) -> None:
 def _turned(draft: Draft, asked: Asked, given: Turned) -> None:
     """A person among the participants spoke, handed over, or both."""
     turn = draft.state.open[asked.turn]
-    edge = next((each for each in draft.rules.pattern.exits(asked.agent).values() if each.target == given.to), None)
+    edge = draft.rules.pattern.edge(asked.agent, given.to)
     if given.to and edge is None:
         declared = ", ".join(repr(each.target) for each in draft.rules.pattern.exits(asked.agent).values()) or "none"
-        raise UsageError(f"no handoff from {asked.agent!r} to {given.to!r}; declared: {declared}")
+        raise UsageError(
+            f"no handoff from {asked.agent!r} to {given.to!r}; declared: {declared}; the request stays open"
+        )
     giver = _giver(draft, asked.agent)
     if given.back and not giver:
-        raise UsageError(f"nobody handed the conversation over to {asked.agent!r}, so it cannot be given back")
+        raise UsageError(
+            f"nobody handed the conversation over to {asked.agent!r}, so it cannot be given back; "
+            "the request stays open"
+        )
     draft.add(Answered(asked.request, "replied"))
     if given.text:
         draft.add(Replied(turn.number, Message("assistant", (Text(given.text),), asked.agent)))
     if edge:
         draft.add(TurnEnded(turn.number, turn.agent))
-        draft.add(HandoffSent(turn.number, asked.agent, edge.target, "", None, edge.returns))
-        draft.start(edge.target)
+        hand_over(draft, edge)
     elif given.back and giver:
         _give_back(draft, asked, giver)
     else:

@@ -53,7 +53,7 @@ class Turn(NamedTuple):
     """One agent's hold on the conversation.
 
     ``step`` counts its model calls; ``calls`` is empty between them. ``misses``: how many replies in a row came to
-    nothing but errors. ``onward``: the handoff a tool asked for, with the place of its call among the reply's calls.
+    nothing but errors. ``wishes``: the handoffs tools asked for, each with the place of its call in the reply.
     ``nudged``: whether the team told the agent something while it had the turn.
     """
 
@@ -62,7 +62,7 @@ class Turn(NamedTuple):
     step: int = 0
     calls: tuple[OpenCall, ...] = ()
     misses: int = 0
-    onward: tuple[int, Transfer] | None = None
+    wishes: tuple[tuple[int, Transfer], ...] = ()
     nudged: bool = False
 
 
@@ -101,8 +101,8 @@ class Since(NamedTuple):
     """What went on since the user last spoke: ``turns``, ``tokens`` (of models, in and out) and ``hops`` (handoffs).
 
     Turns and tokens count from when a budget last ran out, if that was later. ``walked``: the edges taken since
-    anything new came in, be it words of the user or a tool's result. ``alone``: how often the active agent went on by
-    itself since it got the conversation.
+    anything new came in, be it words of the user, a tool's result or the turn of a person in the team. ``alone``: how
+    often the active agent went on by itself since it got the conversation.
     """
 
     turns: int = 0
@@ -204,7 +204,9 @@ def evolve(state: State, fact: Fact) -> State:
         case Failed() | Stopped():
             return state._replace(seq=seq, rest=fact)
         case Retried():
-            return state._replace(seq=seq, rest=None, since=state.since._replace(turns=len(state.open), tokens=0))
+            ran_out = isinstance(state.rest, Stopped)
+            since = state.since._replace(turns=len(state.open), tokens=0) if ran_out else state.since
+            return state._replace(seq=seq, rest=None, since=since)
         case Finished():
             return state._replace(seq=seq, rest=fact, due=None)
         case SessionStarted():
@@ -216,8 +218,8 @@ def evolve(state: State, fact: Fact) -> State:
 def _turn_started(state: State, seq: int, fact: TurnStarted) -> State:
     floor = state.floor
     if state.due is not None and state.due.turn is None and fact.agent != floor.speaker:
-        # Whoever the user turned to instead owes nobody an answer.
-        floor = Floor(fact.agent, arrivals=floor.arrivals)
+        # Whoever the user turned to instead owes nobody an answer, and was handed nothing.
+        floor = Floor(fact.agent, arrivals={key: each for key, each in floor.arrivals.items() if key != fact.agent})
     elif fact.agent != floor.speaker:
         floor = floor._replace(speaker=fact.agent)
     opened = {**state.open, fact.turn: Turn(fact.turn, fact.agent)}
@@ -228,7 +230,7 @@ def _turn_started(state: State, seq: int, fact: TurnStarted) -> State:
 def _replied(state: State, seq: int, fact: Replied) -> State:
     turn = state.open[fact.turn]
     calls = tuple(OpenCall(call) for call in fact.message.tool_calls)
-    opened = {**state.open, fact.turn: turn._replace(step=turn.step + 1, calls=calls, onward=None)}
+    opened = {**state.open, fact.turn: turn._replace(step=turn.step + 1, calls=calls, wishes=())}
     tokens = fact.input_tokens + fact.output_tokens
     if tokens:
         state = state._replace(since=state.since._replace(tokens=state.since.tokens + tokens))
@@ -243,8 +245,7 @@ def _returned(state: State, seq: int, fact: ToolReturned) -> State:
     calls = tuple(each._replace(result=result) if each.call.id == result.call_id else each for each in turn.calls)
     if fact.transfer:
         place = next((number for number, each in enumerate(calls) if each.call.id == result.call_id), 0)
-        if turn.onward is None or place < turn.onward[0]:
-            turn = turn._replace(onward=(place, fact.transfer))
+        turn = turn._replace(wishes=(*turn.wishes, (place, fact.transfer)))
     results = tuple(each.result for each in calls if each.result is not None)
     if len(results) < len(calls):
         return state._replace(seq=seq, open={**state.open, fact.turn: turn._replace(calls=calls)})
@@ -273,7 +274,8 @@ def _prompted(state: State, seq: int, fact: Prompted) -> State:
     turn = state.open[fact.turn]
     spoken = state.spoken.append(fact)
     if turn.step:
-        return state._replace(seq=seq, spoken=spoken, open={**state.open, fact.turn: turn._replace(nudged=True)})
+        told = turn._replace(nudged=True, wishes=())
+        return state._replace(seq=seq, spoken=spoken, open={**state.open, fact.turn: told})
     return state._replace(seq=seq, spoken=spoken, since=state.since._replace(alone=state.since.alone + 1))
 
 
@@ -293,6 +295,9 @@ def _answered(state: State, seq: int, fact: Answered) -> State:
     requests = dict(state.requests)
     asked = requests.pop(fact.request)
     opened = state.open
+    if asked.ask == "reply" and fact.settled == "replied" and state.since.walked:
+        # What a colleague who is a person did is something new, as the user's words are.
+        state = state._replace(since=state.since._replace(walked=frozenset[tuple[str, str]]()))
     if fact.settled == "approved" and asked.call is not None:
         # What is approved is no longer asked; a tool is started by the next fact, a handoff waits to be taken.
         opened = _staged(state, asked.turn, OpenCall(asked.call))

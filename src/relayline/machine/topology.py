@@ -62,7 +62,8 @@ def tool_names(agents: Sequence[str]) -> Mapping[str, str]:
 
 def tool_name(written: str) -> str:
     """What a model called, as a name that a provider takes back when it is shown the call again."""
-    return re.sub(r"[^a-zA-Z0-9_-]", "_", written)[:LONGEST] or "unnamed"
+    plain = re.sub(r"[^a-zA-Z0-9_-]", "_", written) or "unnamed"
+    return (plain if re.match("[a-zA-Z_]", plain) else f"_{plain}")[:LONGEST]
 
 
 def _slug(name: str) -> str:

@@ -8,6 +8,7 @@ from relayline.machine.effects import CallModel, effects
 from relayline.machine.patterns import AskUser, GiveBack, Pass, Route, Speak, Stop
 from relayline.machine.state import Turn
 from relayline.machine.topology import Edge
+from relayline.messages import JSON
 
 
 def stop_exhausted(draft: Draft, turn: Turn) -> None:
@@ -48,11 +49,20 @@ def route(draft: Draft, *, stop: bool, ways: frozenset[str] = frozenset()) -> No
 def _go_on(draft: Draft, edge: Edge) -> None:
     """Take an edge that no model chose; a circle of them ends with the user."""
     objection = draft.rules.limits.objection(draft.state, edge)
-    if objection:
-        draft.add(Warned(objection.code, objection.why, edge.source))
-        follow(draft, Stop("stopped") if draft.rules.limits.on_loop == "stop" else AskUser(edge.source))
+    limits = draft.rules.limits
+    if not objection:
+        hand_over(draft, edge)
         return
-    draft.add(HandoffSent(draft.state.turns, edge.source, edge.target, "", None, edge.returns))
+    draft.add(Warned(objection.code, objection.why, edge.source))
+    if limits.fallback not in ("", edge.source):
+        hand_over(draft, Edge(edge.source, limits.fallback), objection.why)
+    else:
+        follow(draft, Stop("stopped") if limits.on_loop == "stop" else AskUser(edge.source))
+
+
+def hand_over(draft: Draft, edge: Edge, reason: str = "", payload: JSON = None) -> None:
+    """Take ``edge``; the turn of its source is over."""
+    draft.add(HandoffSent(draft.state.turns, edge.source, edge.target, reason, payload, edge.returns))
     draft.start(edge.target)
 
 

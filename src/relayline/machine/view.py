@@ -38,8 +38,9 @@ def text(item: Spoken, agent: str) -> Message | None:
     if isinstance(item, HandoffSent):
         return _note(item) if item.target == agent else None
     if isinstance(item, HandedBack):
-        said = f" {item.reason}" if item.reason else ""
-        words = f"[{item.source}] is done and gives the conversation back to you.{said}"
+        # Who did not answer in time is not done.
+        end = f"gives the conversation back to you. {item.reason}" if item.reason else ""
+        words = f"[{item.source}] {end or 'is done and gives the conversation back to you.'}"
         return Message("user", (Text(words),), item.source) if item.target == agent else None
     if isinstance(item, Prompted):
         return Message("user", (Text(item.text),), TEAM) if item.agent == agent else None
@@ -97,11 +98,16 @@ def sound(messages: Sequence[Message]) -> list[Message]:
         elif message.tool_calls or message.text.strip():
             called.update(call.id for call in message.tool_calls)
             kept.append(message)
-    start = next((place for place, message in enumerate(kept) if message.role == "user"), len(kept))
-    del kept[:start]
-    if not kept or kept[-1].role == "assistant":
-        kept.append(Message("user", (Text("Go on."),), TEAM))
-    return kept
+    return begun(kept)
+
+
+def begun(messages: list[Message]) -> list[Message]:
+    """The end of a view as it can be sent: it begins with a user's words, and does not end on an agent's."""
+    start = next((place for place, message in enumerate(messages) if message.role == "user"), len(messages))
+    del messages[:start]
+    if not messages or messages[-1].role == "assistant":
+        messages.append(Message("user", (Text("Go on."),), TEAM))
+    return messages
 
 
 def _pair(asking: Message, answer: Message, called: Collection[str] = ()) -> bool:

@@ -4,23 +4,23 @@ import asyncio
 import copy
 import inspect
 import json
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeAlias, assert_never, cast
+from typing import Any, TypeAlias, assert_never, cast, get_args
 
 from relayline.agent import Agent, ChatClient, ChatRequest, Chunk, ReplyInfo, ToolSpec
 from relayline.context import SharedState, ToolContext
 from relayline.errors import BuildError, ConditionError, UsageError
-from relayline.events import Transfer
+from relayline.events import Summarised, Transfer
 from relayline.journal.codec import checked
 from relayline.machine.effects import CallModel, Effect, Judge, RunTool
 from relayline.machine.inputs import EffectFailed, Input, Judged, ModelReplied, Summary, ToolDone
 from relayline.machine.state import State
 from relayline.machine.topology import Edge
-from relayline.machine.view import TEAM, sound
-from relayline.messages import JSON, Message, Text, ToolCall, valid
+from relayline.machine.view import TEAM, begun, sound
+from relayline.messages import JSON, Message, Role, Text, ToolCall, valid
 from relayline.runtime.session import Session
 from relayline.tools import Tool
 from relayline.views import View, text
@@ -42,12 +42,12 @@ Predicate: TypeAlias = Callable[[Sequence[Message], Mapping[str, JSON]], bool | 
 class Context:
     """What an effect may know and reach.
 
-    ``emit`` streams the next words of an agent, ``progress`` what its tool has to show; None if nobody listens.
+    ``progress`` shows what an agent's tool has to show, ``emit`` streams an agent's next words; None if nobody listens.
     """
 
     session: Session
+    progress: Callable[[str, JSON], Awaitable[None]]
     emit: Callable[[str, str], Awaitable[None]] | None = None
-    progress: Callable[[str, JSON], Awaitable[None]] | None = None
 
 
 Perform: TypeAlias = Callable[[Effect, Context], Coroutine[Any, Any, Input]]
@@ -115,11 +115,11 @@ class Seat:
         view, agent = self.viewed(session), self.agent.name
         messages = session.view(agent, view)
         if view.client is not None and (made := session.state.summaries.get(agent)):
-            messages.insert(0, Message("user", (Text(f"What was said before, summed up:\n{made.text}"),), TEAM))
+            messages.insert(0, summed_up(made))
         if view.shape is not None:
             shaped = view.shape(messages, agent)
-            messages = list(await shaped if inspect.isawaitable(shaped) else shaped)
-        return messages if view.first is None and view.shape is None else sound(messages)
+            return sound(_messages(await shaped if inspect.isawaitable(shaped) else shaped, agent))
+        return messages if view.first is None else begun(messages)
 
     def viewed(self, session: Session) -> View:
         """How much of the conversation the agent is given now."""
@@ -149,6 +149,13 @@ class Seat:
             problem = way.payload.problem(json.dumps({"payload": wanted.payload}))
             if problem:
                 raise UsageError(problem)
+
+
+def _messages(given: object, agent: str) -> Sequence[Message]:
+    whole = list(cast("Sequence[object]", given)) if isinstance(given, list | tuple) else None
+    if whole is None or not all(isinstance(each, Message) and each.role in get_args(Role) for each in whole):
+        raise TypeError(f"the view of {agent!r} has to give a list of messages; got {given!r:.80}")
+    return cast("list[Message]", whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,11 +210,15 @@ class Performer:
                 seat.check,
                 progress,
             )
-            try:
+            async with progress:
                 content = valid(await seat.tools[effect.call.name].call(effect.call.arguments, given))
-            finally:
-                await progress.shown()
-            values, removed = shared.changes()
+            # The tool has run. From here on its result is what it said, whatever becomes of the rest.
+            values: Mapping[str, JSON] = {}
+            removed: tuple[str, ...] = ()
+            try:
+                values, removed = shared.changes()
+            except TypeError as error:
+                content = valid(f"{content}\nIts changes were not kept: {error}.")
             wish = given.handoffs[-1] if given.handoffs else None
             way = wish and seat.way(wish.target)
             if wish and way:
@@ -256,34 +267,41 @@ class _Progress:
         self._agent = agent
         self._show = context.progress
         self._loop = asyncio.get_running_loop()
-        self._turn = asyncio.Lock()  # fair, where a queue that is full is not
-        self._shown: list[Future[None]] = []
+        self._waiting: deque[JSON] = deque()
+        self._pump: asyncio.Task[None] | None = None
         self._over = False
 
     def __call__(self, data: JSON) -> None:
-        if self._show is not None and not self._over:
-            self._shown.append(asyncio.run_coroutine_threadsafe(self._tell(self._show, data), self._loop))
+        if not self._over:
+            self._waiting.append(data)
+            self._loop.call_soon_threadsafe(self._wake)
 
-    async def _tell(self, show: Callable[[str, JSON], Awaitable[None]], data: JSON) -> None:
-        async with self._turn:
-            await show(self._agent, data)
+    def _wake(self) -> None:
+        if self._waiting and (self._pump is None or self._pump.done()):
+            self._pump = asyncio.create_task(self._tell())
 
-    async def shown(self) -> None:
-        """Wait until all of it is shown; or for nothing, if nobody waits for the tool any more."""
+    async def _tell(self) -> None:
+        while self._waiting:
+            await self._show(self._agent, self._waiting.popleft())
+
+    async def __aenter__(self) -> None:
+        pass
+
+    async def __aexit__(self, kind: object, error: BaseException | None, where: object) -> None:
         self._over = True
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            self._drop()
         try:
-            for each in self._shown:
-                await asyncio.wrap_future(each)
+            if error is not None:
+                _unless_cancelled(error)
+            while self._waiting or (self._pump and not self._pump.done()):
+                self._wake()
+                if self._pump:
+                    await self._pump
         except asyncio.CancelledError:
-            self._drop()
+            # Nobody waits for the tool any more, and maybe nobody reads.
+            self._waiting.clear()
+            if self._pump:
+                self._pump.cancel()
             raise
-
-    def _drop(self) -> None:
-        while self._shown:
-            self._shown.pop().cancel()
 
 
 def _unless_cancelled(error: BaseException) -> None:
@@ -357,7 +375,14 @@ async def reply(seat: Seat, effect: str, context: Context) -> ModelReplied:
     offered = {spec.name for spec in request.tools}
     problems = {number: problem for number, call in enumerate(calls) if (problem := _problem(seat, call, offered))}
     return ModelReplied(
-        effect, tuple(whole.parts), problems, whole.model, whole.input_tokens, whole.output_tokens, whole.metadata
+        effect,
+        tuple(whole.parts),
+        problems,
+        whole.model,
+        whole.input_tokens,
+        whole.output_tokens,
+        whole.metadata,
+        shut=frozenset(seat.ways.keys() - offered),
     )
 
 
@@ -382,6 +407,11 @@ async def _collect(client: ChatClient, request: ChatRequest, emit: Callable[[str
     return whole
 
 
+def summed_up(made: Summarised) -> Message:
+    """A summary as a model is shown it."""
+    return Message("user", (Text(f"What was said before, summed up:\n{made.text}"),), TEAM)
+
+
 async def _summary(seat: Seat, effect: str, session: Session) -> Summary | None:
     """What went on before the agent got the conversation, if its view wants that summed up and it is not yet."""
     view, agent = seat.viewed(session), seat.agent.name
@@ -390,12 +420,18 @@ async def _summary(seat: Seat, effect: str, session: Session) -> Summary | None:
         return None
     whole = await _collect(view.client, summary_request(view, agent, session.state, arrival.at), None)
     words = "".join(part.text for part in whole.parts if isinstance(part, Text)).strip()
+    if not words:
+        raise ValueError(f"the model that sums up for {agent!r} said nothing")
     return Summary(effect, agent, arrival.at, words, whole.model, whole.input_tokens, whole.output_tokens)
 
 
 def summary_request(view: View, agent: str, state: State, upto: int) -> ChatRequest:
     """What whoever sums up the first ``upto`` items of the conversation for ``agent`` is given."""
-    before = [message for item in state.spoken.since(0)[:upto] if (message := view.show(item, agent))]
+    made = state.summaries.get(agent)
+    old = [summed_up(made)] if made else []
+    items = state.spoken.since(made.upto if made else 0)[: upto - (made.upto if made else 0)]
+    # As nobody in particular sees it, so that it is all words: no provider takes calls of tools it is not given.
+    before = [*old, *(message for item in items if (message := view.show(item, "")))]
     ask = Message("user", (Text(f"Sum up the conversation above for {agent}, who takes over now."),), TEAM)
     return ChatRequest(Agent("summary", SUM_UP), tuple(sound([*before, ask])))
 

@@ -102,6 +102,11 @@ class HumanTurnRequest:
         """Give the conversation back to whoever handed it over, with a last word if they like."""
         return _turned(text, back=True)
 
+    @staticmethod
+    def terminate() -> Response:
+        """End the conversation instead."""
+        return Terminate()
+
 
 RequestData: TypeAlias = (
     HandoffAgentUserRequest | FunctionApprovalRequestContent | InterruptedCallRequest | HumanTurnRequest
@@ -153,7 +158,7 @@ def as_response(asked: Asked, value: object) -> Response:
         "user_input": "a str, a Message, a list of them, or request.data.create_response(...) or .terminate()",
         "approval": "True, False, or request.data.create_response(approved=..., reason=..., arguments=...)",
         "outcome": "a str that says what the call did, or request.data.run_again()",
-        "reply": "a str, or request.data.create_response(text, handoff_to=...) or .hand_back(...)",
+        "reply": "a str, or request.data.create_response(text, handoff_to=...), .hand_back(...) or .terminate()",
     }
     raise UsageError(f"request {asked.request!r} is answered with {takes[asked.ask]}; got {value!r}")
 

@@ -23,7 +23,7 @@ class Session:
         self._machine = machine
         self._store = store
         self._asked: dict[str, datetime] = {}
-        self._views: dict[tuple[str, Show], tuple[int, list[Message]]] = {}
+        self._views: dict[tuple[str, Show], tuple[int, int, list[Message]]] = {}
 
     def overdue(self, expires: Mapping[Ask, float]) -> list[str]:
         """The requests nobody answered within so many seconds, by the store's clock, oldest first."""
@@ -71,9 +71,10 @@ class Session:
 
     def view(self, agent: str, given: View = text) -> list[Message]:
         """What ``agent`` sees of the conversation now. Only what is new since the last time is rendered."""
-        if given.first is not None:
-            return list(view(self.state.spoken.since(given.first(self.state, agent)), agent, given.show))
-        seen, shown = self._views.get((agent, given.show), (0, []))
+        start = given.first(self.state, agent) if given.first else 0
+        begun, seen, shown = self._views.get((agent, given.show), (start, start, list[Message]()))
+        if begun != start:
+            seen, shown = start, []
         shown.extend(view(self.state.spoken.since(seen), agent, given.show))
-        self._views[agent, given.show] = len(self.state.spoken), shown
+        self._views[agent, given.show] = start, len(self.state.spoken), shown
         return shown.copy()

@@ -44,6 +44,9 @@ class CrashingStore(Store):
         self._at = at
         self._written = written
 
+    def now(self) -> datetime:
+        return self._inner.now()
+
     async def append(self, session_id: str, facts: Sequence[Fact], *, after: int) -> list[Entry]:
         self._alive()
         self.appends += 1
