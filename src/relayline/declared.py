@@ -80,7 +80,7 @@ def _participant(given: Any, problems: list[str]) -> Agent | None:
     client = getattr(given, "client", None)
     client = given if client is None and hasattr(given, "stream") else client
     if not hasattr(given, "name") or not hasattr(client, "stream") or isinstance(given, type):
-        problems.append(f"RL103 participants must be agents; got {given!r}")
+        problems.append(f"RL103 participants are agents, or objects with a name and stream(request); got {given!r}")
         return None
     card: dict[str, Any] = {
         name: value
