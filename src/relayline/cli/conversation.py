@@ -203,11 +203,15 @@ class Conversation:
 
     async def _turn(self, message: str | None = None, responses: dict[str, object] | None = None) -> str:
         """One run, shown. Returns why an answer would not do; the request is still open then."""
+        late = False
         try:
             result = await self._show(
                 self._workflow.run(message, session_id=self._id, responses=responses, stream=True)
             )
-        except (WorldError, RequestNotOpen) as error:
+        except RequestNotOpen as error:
+            self._fails(str(error))
+            late = True
+        except WorldError as error:
             self._fails(str(error).replace("run the session again to retry", self._retry_hint))
         except UsageError as error:
             if responses:
@@ -220,8 +224,8 @@ class Conversation:
             self._screen.tell("Stopped. What happened so far is kept; /retry goes on from there.")
         view = await self._look()
         self._requests = view.requests if view is not None else ()
-        if self._person.patient and any(each.request_id in (responses or ()) for each in self._requests):
-            return await self._turn()  # the time to answer was over: what follows from that is still to happen
+        if late and self._person.patient and any(each.request_id in (responses or ()) for each in self._requests):
+            return await self._turn()  # its time is over, and what follows from that is still to happen
         return ""
 
     @property
