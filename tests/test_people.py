@@ -24,6 +24,7 @@ from relayline import (
     tool,
     views,
 )
+from relayline.cli.voice import about
 from relayline.conditions import said_by
 from relayline.events import Answered, Finished
 from relayline.journal.sqlite import SqliteCheckpointStorage
@@ -450,8 +451,9 @@ async def test_no_model_speaks_for_a_person() -> None:
     workflow = team(to_jo())
     assert workflow.mute == []
     other = ScriptedClient(handoff_to("jo"))
-    request = await asked(workflow.with_client(other, override=True))
-    assert request.executor_id == "jo"
+    spoken_for = workflow.with_client(other, override=True)
+    assert (await asked(spoken_for)).executor_id == "jo"
+    assert about(spoken_for).split("\n") == ["front, archive: ScriptedClient", "jo: a person"]
     mute = HandoffBuilder(participants=[Agent("front", description="First."), JO]).build()
     assert mute.mute == ["front"]
 

@@ -78,7 +78,7 @@ def _participant(given: Any, problems: list[str]) -> Agent | None:
         return given
     client = given if hasattr(given, "stream") else getattr(given, "client", None)
     if not hasattr(given, "name") or not hasattr(client, "stream") or isinstance(given, type):
-        problems.append(f"RL103 participants must be agents; got {given!r}")
+        problems.append(f"RL103 participants are agents, or objects with a name and stream(request); got {given!r}")
         return None
     card: dict[str, Any] = {
         name: value

@@ -41,7 +41,7 @@ class SessionNotFound(UsageError):
 
 
 class RequestNotOpen(UsageError):
-    """An answer came for a request that is not waiting for one: unknown, answered already, or withdrawn."""
+    """An answer came for a request that is not waiting for one: unknown, answered, withdrawn, or out of time."""
 
 
 class RunClosed(UsageError):

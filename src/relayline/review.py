@@ -38,7 +38,9 @@ def review(
     if rules.limits.hops is None and rules.limits.cycles and rules.budget == Budget():
         if circle := _circle(edges):
             yield f"RL205 {' -> '.join(circle)} can go round for ever: give it max_hops or with_budget(...)"
-    if circle := _circle([edge for edge in edges if edge.always and not edge.guarded]):
+    # Who has a choice, or a way on that is open now and then, can leave; and a condition can end it.
+    plain = [edge for edge in edges if all(each.always and not each.guarded for each in exits[edge.source])]
+    if not rules.condition and (circle := _circle(plain)):
         yield f"RL206 {' -> '.join(circle)} always goes round: no one in it ever has the last word"
 
 

@@ -13,6 +13,8 @@ import relayline
 from relayline.clients import weights
 
 TEAM = str(Path(__file__).with_name("team.py"))
+PEOPLE = str(Path(__file__).with_name("people.py")) + ":workflow"
+SHORT = str(Path(__file__).with_name("people.py")) + ":short"
 CACHE = str(weights.cache_folder())  # the model is fetched once, not once a test
 Relayline: TypeAlias = Callable[..., subprocess.CompletedProcess[str]]
 

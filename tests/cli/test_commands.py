@@ -17,7 +17,8 @@ from relayline.cli.commands import app
 from relayline.cli.model import Told
 from relayline.clients.weights import Progress
 from relayline.journal.sqlite import SqliteCheckpointStorage
-from tests.cli.conftest import TEAM, Relayline
+from tests.cli import people
+from tests.cli.conftest import PEOPLE, TEAM, Relayline
 from tests.cli.team import workflow
 
 
@@ -310,3 +311,67 @@ def test_the_latest_sessions_only(store: Path):
         hold(store, name, "hello")
     shown = json.loads(call("sessions", "--json", "--limit", "2", "--store", str(store)).output)
     assert [each["session_id"] for each in shown] == ["three", "two"]
+
+
+def test_sessions_that_wait_for_a_person_of_the_team(store: Path):
+    """The list says for whom, and which ran out of a budget; the graph says who is a person."""
+
+    async def talk() -> None:
+        async with aclosing(SqliteCheckpointStorage(store)) as place:
+            await people.workflow.with_store(place).run("a person, please", session_id="asked")
+            short = people.short.with_store(place)
+            (request,) = (await short.run("a person, please", session_id="spent")).requests
+            await short.run(responses={request.request_id: request.data.hand_back()})
+
+    asyncio.run(talk())
+    shown = json.loads(call("sessions", "--json", "--store", str(store)).output)
+    assert {each["session_id"]: (each["agent"], each["state"]) for each in shown} == {
+        "asked": ("jo", "waiting for jo"),
+        "spent": ("triage", "stopped, out of budget"),
+    }
+    assert "jo (a person): Decides about odd cases." in call("graph", PEOPLE).output
+
+
+def test_a_team_is_checked(tmp_path: Path):
+    """Status 0 and a line if all is well; 1 and the warnings if something looks like a mistake; 2 if it cannot be."""
+    path = tmp_path / "teams.py"
+    path.write_text(
+        "from relayline import Agent, HandoffBuilder\n"
+        'a, b = Agent("a"), Agent("b", description="The second.")\n'
+        'good = HandoffBuilder(name="good", participants=[a, b]).add_handoff(a, b).with_terminal_agents([b])\n'
+        'one = HandoffBuilder(name="one", participants=[a, b]).add_handoff(a, b)\n'
+        'two = HandoffBuilder(name="two", participants=[a, b]).add_handoff(b, a)\n'
+        'bad = HandoffBuilder(name="bad", participants=[a, a])\n'
+    )
+    checks = {name: call("graph", f"{path}:{name}", "--check") for name in ("good", "one", "two", "bad")}
+    assert {
+        name: (each.exit_code, each.output.replace(str(path), "teams.py")) for name, each in checks.items()
+    } == snapshot(
+        {
+            "good": (0, "good: no warnings\n"),
+            "one": (
+                1,
+                """\
+RL202 'b' has no way out: once it has answered, the conversation is finished. If that is meant, say so: .with_terminal_agents(['b'])
+one: 1 warning
+""",
+            ),
+            "two": (
+                1,
+                """\
+RL201 nobody hands over to 'b', so it is only reached by run(to='b')
+RL202 'a' has no way out: once it has answered, the conversation is finished. If that is meant, say so: .with_terminal_agents(['a'])
+RL203 'b' is told nothing of 'a' but its name; give 'a' a description
+two: 3 warnings
+""",
+            ),
+            "bad": (
+                2,
+                """\
+relayline: building 'bad' in teams.py: the team cannot be built as declared
+- RL102 two participants are called 'a'; names must differ
+""",
+            ),
+        }
+    )
+    assert call("graph", "--check").exit_code == 0

@@ -3,10 +3,24 @@
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 
-from relayline import FunctionApprovalRequestContent, InMemoryCheckpointStorage, Message, SessionView, WorkflowEvent
+import pytest
+from inline_snapshot import snapshot
+
+from relayline import (
+    FunctionApprovalRequestContent,
+    InMemoryCheckpointStorage,
+    Message,
+    SessionView,
+    Workflow,
+    WorkflowEvent,
+)
 from relayline.cli.conversation import Command, Conversation, Move, Opening, Person, Respond, Say, Screen
+from relayline.events import Answered
 from relayline.runtime.requests import InterruptedCallRequest
+from relayline.testing import FakeClock
+from tests.cli import people
 from tests.cli.team import workflow
 
 TEAM = workflow
@@ -29,8 +43,12 @@ class Notes(Screen):
         self.recapped = [message.text for message in messages]
 
     def show(self, event: WorkflowEvent) -> None:
-        if event.type == "message" and event.data.role == "assistant":
+        if event.type == "message" and event.data.role == "assistant" and event.data.text:
             self.said.append(event.data.text)
+        elif event.type in ("handoff_sent", "handed_back"):
+            self.said.append(f"{event.data.source} -> {event.data.target}")
+        elif event.type == "stopped":
+            self.said.append(f"stopped: {event.data.budget}")
 
     def tell(self, text: str) -> None:
         self.told.append(text)
@@ -63,6 +81,10 @@ class Actor(Person):
             self.refused.append(problem)
         return await self.say()
 
+    async def take_turn(self, request: WorkflowEvent, colleagues: Sequence[str], problem: str) -> Move:
+        assert colleagues == ["triage", "back office"]
+        return await self.decide(request, problem)
+
     @contextmanager
     def waiting(self, stop: Callable[[], object]) -> Iterator[None]:
         if self._made == self._stop_at:
@@ -70,12 +92,14 @@ class Actor(Person):
         yield
 
 
-async def talk(actor: Actor, store: InMemoryCheckpointStorage) -> tuple[Notes, Conversation]:
+async def talk(
+    actor: Actor, store: InMemoryCheckpointStorage, team: Workflow = TEAM, who: str = ""
+) -> tuple[Notes, Conversation]:
     async def command(name: str, view: SessionView | None) -> str:
         return f"/{name} of {view.session_id if view else 'nothing'}"
 
     notes = Notes()
-    opening = Opening(TEAM.with_store(store), "a script", "s", True, "come back")
+    opening = Opening(team.with_store(store), "a script", "s", True, "come back", who)
     conversation = Conversation(opening, notes, actor, command)
     await conversation.hold()
     return notes, conversation
@@ -191,3 +215,133 @@ async def test_leaving_before_saying_anything_leaves_nothing():
     notes, _ = await talk(Actor(Command("quit")), kept)
     assert not notes.started
     assert await kept.sessions() == []
+
+
+# A person of the team
+
+
+@pytest.mark.parametrize(
+    ("move", "said"),
+    [
+        (Say("I decide."), snapshot(["I decide."])),
+        (
+            Command("back", "Signed."),
+            snapshot(["Signed.", "jo -> triage", "triage heard: [jo] is done and gives the conversation back to you."]),
+        ),
+        (
+            Command("back"),
+            snapshot(["jo -> triage", "triage heard: [jo] is done and gives the conversation back to you."]),
+        ),
+        (
+            Command("handoff", "back office"),
+            snapshot(["jo -> back office", "back office heard: [jo] handed the conversation over to you."]),
+        ),
+        (
+            Command("handoff", "back office  file it"),
+            snapshot(["file it", "jo -> back office", "back office heard: [jo] handed the conversation over to you."]),
+        ),
+    ],
+)
+async def test_whoever_is_here_plays_the_person_too(move: Move, said: list[str]):
+    """On their turn words are theirs, and a command hands over, to a name with a space in it as well, or back."""
+    notes, conversation = await talk(Actor(Say("a person, please"), move), store(), people.workflow)
+    assert notes.said[0] == "triage -> jo"
+    assert notes.said[1:] == said
+    assert not conversation.failed
+
+
+@pytest.mark.parametrize(
+    ("move", "why"),
+    [
+        (Command("handoff"), snapshot("type /handoff and a name; jo may hand over to: triage, back office")),
+        (
+            Command("handoff", "nobody"),
+            snapshot("no handoff from 'jo' to 'nobody'; declared: 'triage', 'back office'; the request stays open"),
+        ),
+        (
+            Command("handoff", "back officers"),
+            snapshot("no handoff from 'jo' to 'back'; declared: 'triage', 'back office'; the request stays open"),
+        ),
+        (Say(" "), snapshot("the reply is empty; say something, hand over, or hand back")),
+    ],
+)
+async def test_what_cannot_be_done_with_a_turn(move: Move, why: str):
+    """It is said why, and the turn is still theirs."""
+    actor = Actor(Say("a person, please"), move, Say("I decide."))
+    notes, _ = await talk(actor, store(), people.workflow)
+    assert actor.refused == [why]
+    assert notes.said == ["triage -> jo", "I decide."]
+
+
+async def test_commands_work_on_a_persons_turn():
+    """The others say what they always say; leaving leaves the turn open."""
+    kept = store()
+    notes, _ = await talk(Actor(Say("a person, please"), Command("state"), Command("quit")), kept, people.workflow)
+    assert notes.told == ["/state of s"]
+    actor = Actor(Command("back"))
+    notes, _ = await talk(actor, kept, people.workflow)
+    assert len(actor.asked) == 1
+    assert notes.said[0] == "jo -> triage"
+
+
+async def test_a_decision_has_the_name_of_who_took_it():
+    """Whoever sits there is on record, for an approval and for an interrupted call; not for words."""
+    for moves in (
+        [Say("order"), Say("money"), Respond(YES)],
+        [Say("sleep"), Command("retry"), Respond(InterruptedCallRequest.create_response("42 sheep"))],
+    ):
+        kept = store()
+        await talk(Actor(*moves, stop_at=1 if len(moves) == 3 and moves[0] == Say("sleep") else 0), kept, who="ann")
+        by = [entry.fact.by for entry in await kept.read("s") if isinstance(entry.fact, Answered)]
+        assert by[-1:] == ["ann"]
+
+
+async def test_a_turn_whose_time_is_over():
+    """Who answers too late is told so, and what follows from that happens at once instead of asking for ever."""
+    clock = FakeClock()
+
+    class Slow(Actor):
+        async def take_turn(self, request: WorkflowEvent, colleagues: Sequence[str], problem: str) -> Move:
+            clock.advance(timedelta(hours=2))
+            return await super().take_turn(request, colleagues, problem)
+
+    team = people.people().with_request_expiry(people=3600).build()
+    notes, _ = await talk(Slow(Say("a person, please"), Say("I decide.")), InMemoryCheckpointStorage(clock), team)
+    assert "the time to answer" in notes.problems[0]
+    assert notes.said == snapshot(
+        [
+            "triage -> jo",
+            "jo -> triage",
+            "triage heard: [jo] gives the conversation back to you. Nobody answered in time.",
+        ]
+    )
+
+
+# Budgets
+
+
+async def test_a_budget_runs_out_and_the_team_goes_on():
+    """It is shown; /continue goes on with as much again, and so does a message."""
+    moves = Say("a person, please"), Command("back"), Command("continue")
+    notes, conversation = await talk(Actor(*moves), store(), people.short)
+    assert notes.said == snapshot(
+        [
+            "triage -> jo",
+            "jo -> triage",
+            "stopped: turns",
+            "triage heard: [jo] is done and gives the conversation back to you.",
+        ]
+    )
+    assert not conversation.failed
+    notes, _ = await talk(Actor(*moves[:2], Say("well")), store(), people.short)
+    assert notes.said[-1] == "You said 4 characters."
+
+
+async def test_a_session_without_budget_is_not_gone_on_with_unasked():
+    """Who takes it up again is shown that it was stopped, and decides."""
+    kept = store()
+    await talk(Actor(Say("a person, please"), Command("back")), kept, people.short)
+    notes, _ = await talk(Actor(), kept, people.short)
+    assert notes.said == ["stopped: turns"]
+    notes, _ = await talk(Actor(Command("continue")), kept, people.short)
+    assert len(notes.said) == 2

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from tests.cli.conftest import TEAM
+from tests.cli.conftest import PEOPLE, SHORT, TEAM
 
 pexpect: Any = pytest.importorskip("pexpect", reason="a pseudo-terminal is needed")
 
@@ -22,6 +22,7 @@ pytestmark = [
 Terminal: TypeAlias = Any
 Chat: TypeAlias = Callable[..., Terminal]
 PROMPT = "you \N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"
+JO = "jo \\(a person of the team\\) \N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"
 
 
 @pytest.fixture
@@ -29,8 +30,8 @@ def chat(store: Path, home: Path) -> Iterator[Chat]:
     """``relayline chat`` with the scripted team, in a terminal of its own."""
     opened: list[Terminal] = []
 
-    def chat(*arguments: str, columns: int = 80, **env: str) -> Terminal:
-        command = ["-m", "relayline.cli", "chat", TEAM, "--store", str(store), *arguments]
+    def chat(*arguments: str, team: str = TEAM, columns: int = 80, **env: str) -> Terminal:
+        command = ["-m", "relayline.cli", "chat", team, "--store", str(store), *arguments]
         # Nobody answers the question where the cursor is.
         environment = {**os.environ, "TERM": "xterm-256color", "NO_COLOR": "1", "PROMPT_TOOLKIT_NO_CPR": "1", **env}
         terminal = pexpect.spawn(
@@ -220,3 +221,57 @@ def test_what_was_typed_is_remembered(chat: Chat, home: Path):
     if sys.platform != "darwin":
         assert "hello" in kept.read_text()
         assert kept.stat().st_mode & 0o077 == 0
+
+
+def test_a_person_of_the_team(chat: Chat):
+    """Whoever sits there has that person's turn at a prompt with their name, and hands back; then they are the user."""
+    terminal = chat(team=PEOPLE)
+    terminal.send("/back\r")
+    terminal.expect("it is nobody's now")
+    terminal.expect(PROMPT)
+    terminal.send("a person, please\r")
+    terminal.expect("wants a person")
+    terminal.expect("jo has the conversation: say something, or /handoff triage, /handoff back")
+    terminal.expect(JO)
+    terminal.send("/handoff nobody\r")
+    terminal.expect("no handoff from 'jo' to 'nobody'")
+    terminal.expect(JO)
+    terminal.send("/back I signed it.\r")
+    terminal.expect("done")
+    terminal.expect("triage heard: .jo. is done")
+    terminal.expect(PROMPT)
+    terminal.send("/quit\r")
+    ends(terminal)
+
+
+def test_what_was_typed_as_the_user_is_not_said_as_another(chat: Chat):
+    """Lines typed ahead of a person's turn are no words of theirs; lines pasted after /handoff go with it."""
+    terminal = chat(team=PEOPLE)
+    terminal.send("a person, please\rand quickly\r")
+    terminal.expect("jo has the conversation")
+    terminal.expect(JO)
+    terminal.send("\x1b[200~/handoff back office one\ntwo\x1b[201~")
+    terminal.send("\r")
+    terminal.expect("back office heard: .jo. handed")
+    assert "quickly" not in terminal.before
+    terminal.expect("The team is done")
+
+
+def test_a_budget_that_is_used_up(chat: Chat):
+    """It is said which one, /continue goes on, and who comes back is not charged unasked."""
+    terminal = chat("--session", "s", team=SHORT)
+    terminal.expect(PROMPT)
+    terminal.send("a person, please\r")
+    terminal.expect(JO)
+    terminal.send("/back\r")
+    terminal.expect("Stopped: the budget of turns is used up")
+    terminal.expect(PROMPT)
+    terminal.send("/state\r")
+    terminal.expect("stopped, out of budget")
+    terminal.kill(signal.SIGKILL)
+    terminal.wait()
+    terminal = chat("--session", "s", team=SHORT)
+    terminal.expect("Stopped: the budget of turns is used up")
+    terminal.expect(PROMPT)
+    terminal.send("/continue\r")
+    terminal.expect("triage heard")

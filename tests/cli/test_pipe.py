@@ -1,14 +1,18 @@
 """The chat as a process in a pipe."""
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
+from contextlib import aclosing
 from pathlib import Path
 
 from inline_snapshot import snapshot
 
-from tests.cli.conftest import TEAM, Relayline
+from relayline.events import Answered
+from relayline.journal.sqlite import SqliteCheckpointStorage
+from tests.cli.conftest import PEOPLE, SHORT, TEAM, Relayline
 
 
 def test_a_whole_conversation(run: Relayline, store: Path):
@@ -123,3 +127,49 @@ def test_ctrl_c_in_a_pipe(store: Path):
         told = process.stderr.read() if process.stderr else ""
     assert process.returncode == 130
     assert "Traceback" not in told
+
+
+def test_a_person_of_the_team(run: Relayline, store: Path):
+    """Whoever writes the lines plays that person too, in as many processes as it takes."""
+    at = ("chat", PEOPLE, "--session", "s", "--store", str(store))
+    first = run(*at, lines="a person, please\n/handoff nobody\n")
+    assert first.stdout == snapshot("""\
+-- triage -> jo (wants a person)
+?? jo: your turn (SAY SOMETHING, or /handoff triage, /handoff back office, /back)
+?? jo: your turn (SAY SOMETHING, or /handoff triage, /handoff back office, /back)
+""")
+    assert "no handoff from 'jo' to 'nobody'" in first.stderr
+    assert first.returncode == 1
+    second = run(*at, lines="/handoff back office file it\n")
+    assert second.stdout == snapshot("""\
+?? jo: your turn (SAY SOMETHING, or /handoff triage, /handoff back office, /back)
+jo: file it
+-- jo -> back office
+back office: back office heard: [jo] handed the conversation over to you.
+""")
+    assert second.returncode == 0
+
+
+def test_a_budget_that_is_used_up(run: Relayline, store: Path):
+    """It asks, and goes on when told to: at once or in another process."""
+    at = ("chat", SHORT, "--session", "s", "--store", str(store))
+    first = run(*at, lines="a person, please\n/back\n")
+    assert first.stdout.endswith("(/continue, or a new message)\n")
+    assert first.returncode == 0
+    second = run(*at, lines="/continue\n")
+    assert second.stdout == snapshot("""\
+?? stopped: the budget of turns is used up, the agents had their 1 turns (/continue, or a new message)
+triage: triage heard: [jo] is done and gives the conversation back to you.
+""")
+
+
+def test_a_decision_is_kept_with_the_name_of_the_account(run: Relayline, store: Path):
+    """Who approved is in the journal."""
+    lines = "order\nmoney\nyes\n"
+    run("chat", TEAM, "--session", "s", "--store", str(store), lines=lines, env={"LOGNAME": "ann", "USER": "ann"})
+    assert [by for by in asyncio.run(deciders(store)) if by] == ["ann"]
+
+
+async def deciders(store: Path) -> list[str]:
+    async with aclosing(SqliteCheckpointStorage(store)) as place:
+        return [entry.fact.by for entry in await place.read("s") if isinstance(entry.fact, Answered)]

@@ -5,12 +5,14 @@ import io
 import pytest
 from inline_snapshot import snapshot
 
-from relayline import HandoffBuilder, ToolCall, WorkflowEvent
-from relayline.cli.conversation import Move, Respond, Say
+from relayline import HandoffBuilder, HumanTurnRequest, InMemoryCheckpointStorage, ToolCall, Workflow, WorkflowEvent
+from relayline.cli.conversation import Command, Move, Respond, Say
 from relayline.cli.plain import PipedPerson, PlainScreen
+from relayline.events import HandedBack
 from relayline.runtime.requests import FunctionApprovalRequestContent as Approval
 from relayline.runtime.requests import InterruptedCallRequest as Interrupted
 from relayline.testing import ScriptedClient, handoff_to
+from tests.cli import people
 from tests.cli.stories import recorded
 
 
@@ -123,3 +125,68 @@ a: So.
     assert piped.aside.getvalue() == snapshot(
         "warning: the conversation was handed over 4 times since the user last spoke\n"
     )
+
+
+async def told(*messages: str, team: Workflow = people.workflow, responses: dict[str, object] | None = None) -> Piped:
+    """What is shown of a run per message, and of one with ``responses``."""
+    piped, team = Piped(), team.with_store(InMemoryCheckpointStorage())
+    for message in messages:
+        async for event in team.run(message, session_id="s"):
+            piped.screen.show(event)
+    if responses:
+        async for event in team.run(responses=responses):
+            piped.screen.show(event)
+    return piped
+
+
+async def test_what_a_tool_shows_while_it_runs():
+    """A line each, behind three spaces as all that tools say."""
+    assert (await told("count")).out.getvalue() == snapshot("""\
+   ... one
+   ... {"two": 2}
+   count() = two
+triage: So: two
+""")
+
+
+async def test_a_budget_that_is_used_up():
+    """It is put as a question: which budget, and how to go on."""
+    back = HumanTurnRequest.hand_back("Signed.")
+    piped = await told("a person, please", team=people.short, responses={"s/r1": back})
+    assert piped.out.getvalue() == snapshot("""\
+-- triage -> jo (wants a person)
+jo: Signed.
+-- jo -> triage (done)
+?? stopped: the budget of turns is used up, the agents had their 1 turns (/continue, or a new message)
+""")
+    assert await Piped("/continue\n").person.say() == Command("continue")
+
+
+async def test_why_somebody_is_given_the_conversation_back():
+    """The reason stands where `done` would."""
+    piped = Piped()
+    back = HandedBack(3, "jo", "triage", "Nobody answered in time.")
+    piped.screen.show(WorkflowEvent("handed_back", "s", back, "jo"))
+    assert piped.out.getvalue() == "-- jo -> triage (Nobody answered in time.)\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "move"),
+    [
+        ("I decide.", Say("I decide.")),
+        ("/handoff back office file it", Command("handoff", "back office file it")),
+        ("/Back", Command("back")),
+        ("/etc/passwd", Say("/etc/passwd")),
+    ],
+)
+async def test_a_turn_is_taken_by_a_line(line: str, move: Move):
+    """What a person of the team says, or a command that hands over or back; a slash alone makes no command."""
+    piped = Piped(f"\n{line}\n")
+    request = WorkflowEvent("request_info", "s", HumanTurnRequest("jo", ()), "jo", "s/r1")
+    assert await piped.person.take_turn(request, ["triage", "back office"], "") == move
+    assert piped.out.getvalue() == snapshot(
+        "?? jo: your turn (SAY SOMETHING, or /handoff triage, /handoff back office, /back)\n"
+    )
+    assert await piped.person.take_turn(request, [], "the reason") is None
+    assert "relayline: the reason" in piped.aside.getvalue()
+    assert piped.person.misread

@@ -6,10 +6,19 @@ import pytest
 from inline_snapshot import snapshot
 from rich.console import Console
 
-from relayline import Message, Text, ToolCall, WorkflowEvent
+from relayline import (
+    HumanTurnRequest,
+    InMemoryCheckpointStorage,
+    Message,
+    Text,
+    ToolCall,
+    Workflow,
+    WorkflowEvent,
+)
 from relayline.cli.conversation import Opening
 from relayline.cli.terminal import COLOURS, Glyphs, TerminalScreen
 from relayline.runtime.requests import FunctionApprovalRequestContent, InterruptedCallRequest
+from tests.cli import people
 from tests.cli.stories import recorded
 from tests.cli.team import workflow
 
@@ -181,4 +190,45 @@ triage
   Hi there
 
 come back with  relayline chat --session desk-1
+""")
+
+
+async def drawn_of(*messages: str, team: Workflow, responses: dict[str, object] | None = None) -> str:
+    """What is drawn of a run per message, and of one with ``responses``."""
+    drawn, team = Drawn(), team.with_store(InMemoryCheckpointStorage())
+    screen = TerminalScreen(drawn.console, ["triage", "jo", "back office"], team.machine.people)
+    for message in messages:
+        async for event in team.run(message, session_id="s", stream=True):
+            screen.show(event)
+    if responses:
+        async for event in team.run(responses=responses, stream=True):
+            screen.show(event)
+    return drawn.text
+
+
+async def test_what_a_tool_shows_while_it_runs():
+    """A line each beneath its call."""
+    assert await drawn_of("count", team=people.workflow) == snapshot("""\
+
+triage
+  · count()
+    ... one
+    ... {"two": 2}
+    = two
+  So: two
+""")
+
+
+async def test_a_persons_turn_and_a_budget():
+    """What was typed here is not drawn a second time; a divider says who has it; a budget that ran out says how to go on."""
+    back = HumanTurnRequest.hand_back("Signed.")
+    assert await drawn_of("a person, please", team=people.short, responses={"s/r1": back}) == snapshot("""\
+
+── triage → jo · wants a person ────────────────────────────
+
+── jo → triage · done ──────────────────────────────────────
+
+Stopped: the budget of turns is used up, the agents had
+their 1 turns. /continue goes on with as much again, or say
+something.
 """)

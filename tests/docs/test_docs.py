@@ -92,8 +92,10 @@ class Program:
 
 
 @every_page
-def test_every_snippet_runs_and_prints_what_it_says(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A reader who types a page in gets what the page shows."""
+def test_every_snippet_runs_and_prints_what_it_says(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """A reader who types a page in gets what the page shows, and no warning about the team."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     program = Program(page)
@@ -119,6 +121,7 @@ def test_every_snippet_runs_and_prints_what_it_says(page: Path, tmp_path: Path, 
                     raise AssertionError(f"{where}: a json block is not checked by anything here; say text")
                 case _:
                     pass
+    assert [each.getMessage() for each in caplog.records if each.name == "relayline"] == []
 
 
 def session(block: Block) -> Iterator[tuple[list[str], str]]:

@@ -43,6 +43,11 @@ def outcome(result: ToolResult) -> str:
     return said if result.outcome == "done" else f"{result.outcome.replace('_', ' ')}: {said}"
 
 
+def shown(data: JSON) -> str:
+    """What a tool shows while it runs, on one line."""
+    return one_line(data if isinstance(data, str) else _json(data))
+
+
 def _json(value: JSON) -> str:
     return json.dumps(value, ensure_ascii=False)
 

@@ -1,6 +1,7 @@
 """``relayline chat``: the pieces of a conversation put together."""
 
 import asyncio
+import getpass
 import re
 import secrets
 import shlex
@@ -51,7 +52,7 @@ async def _talk(workflow: Workflow, store: Store, session: str | None, again: li
         session_id = session or await _new_id(workflow)
         known = await look(workflow, session_id) is not None
         resume = shlex.join([command(), "chat", *filter(None, again), "--session", session_id])
-        opening = Opening(workflow, about(workflow), session_id, not known, resume)
+        opening = Opening(workflow, about(workflow), session_id, not known, resume, _who())
         if sys.stdin.isatty() and sys.stdout.isatty():
             return await _at_the_terminal(opening)
         return await _in_a_pipe(opening)
@@ -61,7 +62,9 @@ async def _at_the_terminal(opening: Opening) -> int:
     from relayline.cli.keyboard import Keyboard, on_interrupt
     from relayline.cli.terminal import TerminalScreen, console
 
-    screen = TerminalScreen(console(), [agent.name for agent in opening.workflow.agents])
+    screen = TerminalScreen(
+        console(), [agent.name for agent in opening.workflow.agents], opening.workflow.machine.people
+    )
     person = Keyboard(screen, history_path())
     asyncio.get_running_loop().call_later(HEAD_START, warm_up, opening.workflow)
     with on_interrupt():  # a Ctrl-C that falls between a turn and a prompt is nobody's
@@ -84,6 +87,14 @@ async def _new_id(workflow: Workflow) -> str:
         session_id = f"{name}-{secrets.token_hex(3)}"
         if not await workflow.store.read(session_id, upto=1):
             return session_id
+
+
+def _who() -> str:
+    """The name of whoever sits here, as the system knows them; empty if it does not."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return ""
 
 
 def _options(model: str | None, store: Path | None) -> list[str]:

@@ -101,7 +101,10 @@ def chat(
     On a terminal it asks, streams and remembers; /help there lists what else can be typed.
 
     With a pipe as its input it reads a message per line and prints plain lines: 'agent: text', '-- from -> to (why)',
-    '   tool(arguments) = result'. After a line that begins with ?? the next one is an answer: yes, or no and a reason.
+    '   tool(arguments) = result'. After a line that begins with ?? the next one is an answer: yes, or no and a reason;
+    what a person of the team says on their turn, or /handoff NAME or /back; /continue once a budget is used up.
+
+    Decisions are recorded under the name of your account.
     """
     from relayline.cli.chat import chat as hold
 
@@ -144,7 +147,10 @@ def graph(
         bool, typer.Option("--check", help="Say only what looks like a mistake; status 1 if any.")
     ] = False,
 ) -> None:
-    """Draw a team and its handoffs, or check them."""
+    """Draw a team and its handoffs, or check them.
+
+    --check ends with status 0 if nothing looks like a mistake, 1 if something does, and 2 if the team cannot be built.
+    """
     from relayline.cli.clean import clean
     from relayline.cli.graph import as_mermaid, as_text
     from relayline.cli.target import load

@@ -6,13 +6,15 @@ It knows no terminal. A `Screen` shows, a `Person` speaks; the terminal and the 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
+from relayline.cli.sessions import folded
 from relayline.errors import RequestNotOpen, UsageError, WorldError
 from relayline.events import SessionStarted
+from relayline.machine.inputs import Approval, OutcomeTold
 from relayline.messages import Message
-from relayline.runtime.requests import HandoffAgentUserRequest
+from relayline.runtime.requests import HandoffAgentUserRequest, HumanTurnRequest
 from relayline.runtime.run import Run
 from relayline.runtime.stream import RunResult, WorkflowEvent, WorkflowRunState
 from relayline.workflow import SessionView, Workflow
@@ -37,9 +39,10 @@ class Respond:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A slash command, without the slash."""
+    """A slash command, without the slash. ``argument``: what was typed after its name."""
 
     name: str
+    argument: str = ""
 
 
 Move: TypeAlias = Say | Respond | Command | None
@@ -48,13 +51,16 @@ Move: TypeAlias = Say | Respond | Command | None
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What is known at the start. ``about``: which model speaks. ``resume``: the line to type to come back."""
+    """What is known at the start. ``about``: which model speaks. ``resume``: the line to type to come back.
+    ``who``: under what name decisions are recorded.
+    """
 
     workflow: Workflow
     about: str
     session_id: str
     is_new: bool
     resume: str
+    who: str = ""
 
 
 class Screen(Protocol):
@@ -94,6 +100,13 @@ class Person(Protocol):
         """Their answer to a request. ``problem``: why the last answer would not do; it is still open."""
         ...
 
+    async def take_turn(self, request: WorkflowEvent, colleagues: Sequence[str], problem: str) -> Move:
+        """What they say as a person of the team, whose turn it is: words, or ``handoff`` and ``back`` as commands.
+
+        ``colleagues``: whom they may hand over to. ``problem``: as for `decide`.
+        """
+        ...
+
     def waiting(self, stop: Callable[[], object]) -> AbstractContextManager[object]:
         """Entered while the team works. ``stop`` is called, on the event loop, if they do not want to wait."""
         ...
@@ -125,8 +138,11 @@ class Conversation:
         problem = ""
         while self._person.patient or not self.failed:
             request = next((each for each in self._requests if not _is_question(each)), None)
-            move = await (self._person.decide(request, problem) if request else self._person.say())
-            problem = ""
+            try:
+                move, problem = await self._move(request, problem), ""
+            except UsageError as error:
+                problem = str(error)
+                continue
             match move:
                 case None | Command("quit"):
                     break
@@ -136,16 +152,30 @@ class Conversation:
                     await self._turn(text)
                 case Respond(value):
                     assert request is not None
-                    problem = await self._turn(responses={request.request_id: value})
+                    problem = await self._turn(responses={request.request_id: self._signed(value)})
         self._screen.close(self._opening, started=await self._look() is not None)
+
+    async def _move(self, request: WorkflowEvent | None, problem: str) -> Move:
+        if request is None:
+            return await self._person.say()
+        if not isinstance(request.data, HumanTurnRequest):
+            return await self._person.decide(request, problem)
+        colleagues = [edge.target for edge in self._workflow.pattern.exits(request.executor_id).values()]
+        return _turn_of(request.data, colleagues, await self._person.take_turn(request, colleagues, problem))
+
+    def _signed(self, value: object) -> object:
+        """A decision with the name of whoever took it."""
+        if isinstance(value, Approval | OutcomeTold) and not value.by:
+            return replace(value, by=self._opening.who)
+        return value
 
     async def _command(self, name: str) -> None:
         view = await self._look()
-        if name != "retry":
+        if name not in ("retry", "continue"):
             self._screen.tell(await self._commands(name, view))
         elif view is None:
             self._screen.tell("There is nothing to try again yet: say something first.")
-        elif view.state in (WorkflowRunState.FAILED, WorkflowRunState.IN_PROGRESS):
+        elif view.state in (WorkflowRunState.FAILED, WorkflowRunState.IN_PROGRESS, WorkflowRunState.STOPPED):
             await self._turn()
         else:
             self._screen.tell("There is nothing to try again: the last turn went through.")
@@ -157,7 +187,11 @@ class Conversation:
         await self._check_team()
         self._screen.recap(_last_words(view.conversation))
         self._requests = view.requests
-        if view.state is not WorkflowRunState.IDLE:
+        if view.state is WorkflowRunState.STOPPED:
+            # Not by itself: a budget is what somebody did not want to spend more than.
+            stopped = (await folded(self._workflow.store, self._id)).rest
+            self._screen.show(WorkflowEvent("stopped", self._id, stopped))
+        elif view.state is not WorkflowRunState.IDLE:
             await self._turn()
 
     async def _check_team(self) -> None:
@@ -169,11 +203,15 @@ class Conversation:
 
     async def _turn(self, message: str | None = None, responses: dict[str, object] | None = None) -> str:
         """One run, shown. Returns why an answer would not do; the request is still open then."""
+        late = False
         try:
             result = await self._show(
                 self._workflow.run(message, session_id=self._id, responses=responses, stream=True)
             )
-        except (WorldError, RequestNotOpen) as error:
+        except RequestNotOpen as error:
+            self._fails(str(error))
+            late = True
+        except WorldError as error:
             self._fails(str(error).replace("run the session again to retry", self._retry_hint))
         except UsageError as error:
             if responses:
@@ -186,6 +224,8 @@ class Conversation:
             self._screen.tell("Stopped. What happened so far is kept; /retry goes on from there.")
         view = await self._look()
         self._requests = view.requests if view is not None else ()
+        if late and self._person.patient and any(each.request_id in (responses or ()) for each in self._requests):
+            return await self._turn()  # its time is over, and what follows from that is still to happen
         return ""
 
     @property
@@ -220,6 +260,29 @@ async def look(workflow: Workflow, session_id: str) -> SessionView | None:
     if not await workflow.store.read(session_id, upto=1):
         return None
     return await workflow.session(session_id)
+
+
+def _turn_of(request: HumanTurnRequest, colleagues: Sequence[str], move: Move) -> Move:
+    """What a person of the team does with their turn.
+
+    Raises:
+        UsageError: if it cannot be done.
+    """
+    match move:
+        case Say(text):
+            return Respond(request.create_response(text))
+        case Command("back", words):
+            return Respond(request.hand_back(words))
+        case Command("handoff", rest):
+            # A name may have spaces in it, so the longest that fits; any other is refused with those there are.
+            fitting = [name for name in colleagues if f"{rest} ".startswith(f"{name} ")]
+            name = max(fitting, key=len, default=rest.partition(" ")[0])
+            if not name:
+                there = ", ".join(colleagues) or "nobody"
+                raise UsageError(f"type /handoff and a name; {request.agent} may hand over to: {there}")
+            return Respond(request.create_response(rest[len(name) :].strip(), handoff_to=name))
+        case _:
+            return move
 
 
 def _last_words(conversation: Sequence[Message]) -> Sequence[Message]:

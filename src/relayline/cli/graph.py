@@ -1,6 +1,6 @@
 """``relayline graph``: a team drawn, as Mermaid or as plain text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from relayline.cli.clean import one_line
 from relayline.errors import UsageError
@@ -31,12 +31,15 @@ def as_text(workflow: Workflow) -> str:
     pattern = _handoffs(workflow)
     about = {agent.name: one_line(agent.description) for agent in workflow.agents}
     exits = _exits(pattern)
-    paragraphs = [_paragraph(pattern, agent, about, exits[agent]) for agent in pattern.agents]
+    paragraphs = [_paragraph(pattern, agent, about, exits[agent], workflow.machine.people) for agent in pattern.agents]
     return "\n\n".join([f"team {one_line(workflow.name)}", *paragraphs])
 
 
-def _paragraph(pattern: Handoff, agent: str, about: Mapping[str, str], exits: Sequence[Edge]) -> str:
-    marks = [mark for mark, holds in (("start", agent == pattern.start), ("end", not exits)) if holds]
+def _paragraph(
+    pattern: Handoff, agent: str, about: Mapping[str, str], exits: Sequence[Edge], people: Collection[str]
+) -> str:
+    terms = (("a person", agent in people), ("start", agent == pattern.start), ("end", not exits))
+    marks = [mark for mark, holds in terms if holds]
     first = one_line(agent) + (f" ({', '.join(marks)})" if marks else "")
     lines = [f"{first}: {about[agent]}" if about.get(agent) else first]
     for edge in exits:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -21,9 +21,9 @@ from prompt_toolkit.shortcuts import CompleteStyle
 from prompt_toolkit.styles import Style
 
 from relayline.cli.calls import as_json
-from relayline.cli.clean import clean
+from relayline.cli.clean import clean, one_line
 from relayline.cli.conversation import Command, Move, Person, Respond, Say
-from relayline.cli.slash import COMMANDS
+from relayline.cli.slash import COMMANDS, as_command, turn_hint
 from relayline.cli.terminal import TerminalScreen
 from relayline.messages import JSON, ToolCall
 from relayline.runtime.requests import FunctionApprovalRequestContent, InterruptedCallRequest
@@ -64,6 +64,21 @@ class Keyboard(Person):
         if isinstance(request.data, InterruptedCallRequest):
             return await self._outcome(request.data)
         return await self._approval(request)
+
+    async def take_turn(self, request: WorkflowEvent, colleagues: Sequence[str], problem: str) -> Move:
+        self._screen.leave()
+        if problem:
+            self._screen.problem(problem)
+        if request.request_id != self._asked:
+            # What was typed before was said as the user.
+            clear_typeahead(self._words.input)
+            drop_keys()
+            self._asked = request.request_id
+            print()
+            self._screen.hint(turn_hint(request.executor_id, colleagues))
+        who = f"{one_line(request.executor_id)} (a person of the team) {self._screen.glyphs.prompt} "
+        line = await self._read(self._words, [("class:you", who)])
+        return line if line is None or isinstance(line, Command) else Say(line)
 
     @contextmanager
     def waiting(self, stop: Callable[[], object]) -> Generator[None]:
@@ -147,8 +162,8 @@ class Keyboard(Person):
                 line = clean(await prompt.prompt_async(message)).strip()
             except EOFError:
                 return None
-            if line.startswith("/") and "\n" not in line:
-                return Command(line[1:].strip().lower())
+            if line.startswith("/") and (command := as_command(line)):
+                return command
             if line:
                 return line
 

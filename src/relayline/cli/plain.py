@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TextIO
 
-from relayline.cli.calls import outcome, written
+from relayline.cli.calls import outcome, shown, written
 from relayline.cli.clean import clean, one_line
-from relayline.cli.conversation import Move, Opening, Person, Respond, Say, Screen
+from relayline.cli.conversation import Command, Move, Opening, Person, Respond, Say, Screen
+from relayline.cli.slash import TURNS, as_command
 from relayline.messages import Message, ToolCall
 from relayline.runtime.requests import FunctionApprovalRequestContent, InterruptedCallRequest
 from relayline.runtime.stream import WorkflowEvent
@@ -56,7 +57,13 @@ class PlainScreen(Screen):
                 why = f" ({one_line(event.data.reason)})" if event.data.reason else ""
                 self._line(f"-- {one_line(event.data.source)} -> {one_line(event.data.target)}{why}")
             case "handed_back":
-                self._line(f"-- {one_line(event.data.source)} -> {one_line(event.data.target)} (done)")
+                why = one_line(event.data.reason) or "done"
+                self._line(f"-- {one_line(event.data.source)} -> {one_line(event.data.target)} ({why})")
+            case "progress":
+                self._line(f"   ... {shown(event.data)}")
+            case "stopped":
+                spent = f"the budget of {event.data.budget} is used up, {event.data.message}"
+                self._line(f"?? stopped: {spent} (/continue, or a new message)")
             case "warning":
                 self.tell(f"warning: {event.data.message}")
             case _:
@@ -71,6 +78,11 @@ class PlainScreen(Screen):
             how = "it was interrupted, and may have taken effect: again, or SAY WHAT IT DID"
         if isinstance(data, FunctionApprovalRequestContent | InterruptedCallRequest):
             self._line(f"?? {one_line(request.executor_id)}: {written(data.function_call)} ({how})")
+
+    def ask_turn(self, request: WorkflowEvent, colleagues: Sequence[str]) -> None:
+        """Give the conversation to a person of the team."""
+        ways = ", ".join([*(f"/handoff {one_line(name)}" for name in colleagues), "/back"])
+        self._line(f"?? {one_line(request.executor_id)}: your turn (SAY SOMETHING, or {ways})")
 
     def tell(self, text: str) -> None:
         for line in clean(text).split("\n"):
@@ -103,7 +115,20 @@ class PipedPerson(Person):
 
     async def say(self) -> Move:
         line = self._read()
+        if line == "/continue":
+            return Command("continue")
         return None if line is None else Say(line)
+
+    async def take_turn(self, request: WorkflowEvent, colleagues: Sequence[str], problem: str) -> Move:
+        if problem:
+            self.misread = True
+            self._screen.problem(problem)
+        self._screen.ask_turn(request, colleagues)
+        line = self._read()
+        if line is None:
+            return None
+        command = as_command(line) if line.startswith("/") else None
+        return command if command and command.name in TURNS else Say(line)
 
     async def decide(self, request: WorkflowEvent, problem: str) -> Move:
         self._screen.ask(request)

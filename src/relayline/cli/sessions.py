@@ -13,7 +13,7 @@ from relayline.journal.checkpoints import after
 from relayline.journal.sqlite import SqliteCheckpointStorage
 from relayline.journal.store import SessionSummary, Store
 from relayline.machine.state import State
-from relayline.runtime.requests import HandoffAgentUserRequest, InterruptedCallRequest
+from relayline.runtime.requests import HandoffAgentUserRequest, HumanTurnRequest, InterruptedCallRequest
 from relayline.runtime.stream import WorkflowEvent, WorkflowRunState, pending, run_state
 
 LONGEST_WORDS = 200
@@ -67,6 +67,8 @@ def situation(state: WorkflowRunState, requests: Sequence[WorkflowEvent]) -> str
             return "in progress"
         case WorkflowRunState.IDLE_WITH_PENDING_REQUESTS:
             return _waits_for(requests)
+        case WorkflowRunState.STOPPED:
+            return "stopped, out of budget"
         case _:
             return "finished"
 
@@ -113,6 +115,9 @@ def _waits_for(requests: Sequence[WorkflowEvent]) -> str:
         return "waiting for the user"
     if any(isinstance(each.data, InterruptedCallRequest) for each in requests):
         return "interrupted in a call"
+    people = [one_line(each.executor_id) for each in requests if isinstance(each.data, HumanTurnRequest)]
+    if people:
+        return f"waiting for {', '.join(people)}"
     return "waiting for approval"
 
 

@@ -3,7 +3,7 @@
 import os
 import shutil
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +16,7 @@ from rich.segment import ControlType
 from rich.table import Table
 from rich.text import Text
 
-from relayline.cli.calls import arguments_of, written
+from relayline.cli.calls import arguments_of, shown, written
 from relayline.cli.clean import Sieve, clean, one_line
 from relayline.cli.conversation import Opening, Screen
 from relayline.cli.wrap import Wrap
@@ -45,10 +45,13 @@ ASCII: Final = Glyphs("->", "-", "-", ">")
 
 
 class TerminalScreen(Screen):
-    """Draws on ``console``. ``agents``: the team, in an order that stays, for colours that stay."""
+    """Draws on ``console``. ``agents``: the team, in an order that stays, for colours that stay. ``people``: those of
+    them who are persons; what they say was typed here, so it is there already.
+    """
 
-    def __init__(self, console: Console, agents: Sequence[str]) -> None:
+    def __init__(self, console: Console, agents: Sequence[str], people: Collection[str] = ()) -> None:
         self._console = console
+        self._people = people
         self._agents = tuple(agents)
         self.glyphs = ASCII if console.options.ascii_only else Glyphs()
         self._speaker = ""  # under whose name the cursor is
@@ -98,10 +101,10 @@ class TerminalScreen(Screen):
             case "message_delta":
                 self._hear(event.executor_id, self._sieve.feed(event.data))
             case "message" if event.data.role == "assistant":
-                if self._stream is None:
+                if self._stream is None and event.executor_id not in self._people:
                     self._say(event.executor_id, event.data.text)
                 self._end()
-            case "executor_invoked":
+            case "executor_invoked" if event.executor_id not in self._people:
                 self._wait(event.executor_id)
             case "tool_call":
                 self._call(event.executor_id, event.data)
@@ -110,7 +113,13 @@ class TerminalScreen(Screen):
             case "handoff_sent":
                 self._divide(event.data.source, event.data.target, event.data.reason)
             case "handed_back":
-                self._divide(event.data.source, event.data.target, "done")
+                self._divide(event.data.source, event.data.target, event.data.reason or "done")
+            case "progress":
+                self._under(event.executor_id)
+                self._aside(f"  ... {shown(event.data)}", "dim")
+            case "stopped":
+                spent = f"the budget of {event.data.budget} is used up, {event.data.message}"
+                self._remark(f"Stopped: {spent}. /continue goes on with as much again, or say something.", "yellow")
             case "warning":
                 self._remark(event.data.message, "yellow")
             case "retried":
