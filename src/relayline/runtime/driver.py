@@ -33,7 +33,8 @@ async def drive(
     """
     running: Running = {}
     cause: BaseException | None = None
-    until = None if seconds is None else asyncio.get_running_loop().time() + seconds
+    time = asyncio.get_running_loop().time
+    until = None if seconds is None else time() + seconds
     try:
         while True:
             if inputs:
@@ -41,13 +42,13 @@ async def drive(
             wanted = {effect.id: effect for effect in effects(session.state)}
             if not wanted:
                 return cause
-            if len(wanted) == 1 and not running and until is None:
+            if seconds is not None and until is not None and time() >= until and not _done(running):
+                inputs = [OutOfTime(seconds)]
+            elif len(wanted) == 1 and not running and until is None:
                 # With nothing to wait for beside it, a task of its own would only cost: a sixth of a turn.
                 inputs = [await perform(effect, context) for effect in wanted.values()]
             else:
                 inputs = await _next(running, {key: partial(perform, wanted[key], context) for key in wanted}, until)
-                if not inputs and seconds is not None:
-                    inputs = [OutOfTime(seconds)]
             cause = next((each.cause for each in inputs if isinstance(each, EffectFailed)), None)
     finally:
         for task in running.values():
@@ -67,6 +68,10 @@ async def _commit(session: Session, inputs: Sequence[Input]) -> Sequence[Entry]:
         raise
 
 
+def _done(running: Running) -> list[str]:
+    return [key for key, task in running.items() if task.done()]
+
+
 async def _next(
     running: Running, wanted: Mapping[str, Callable[[], Coroutine[Any, Any, Input]]], until: float | None
 ) -> list[Input]:
@@ -78,4 +83,4 @@ async def _next(
             running[key] = asyncio.create_task(start(), name=key)
     left = None if until is None else max(0.0, until - asyncio.get_running_loop().time())
     await asyncio.wait(running.values(), timeout=left, return_when=asyncio.FIRST_COMPLETED)
-    return [running.pop(key).result() for key in [key for key, task in running.items() if task.done()]]
+    return [running.pop(key).result() for key in _done(running)]
