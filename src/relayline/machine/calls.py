@@ -1,5 +1,6 @@
 """Replies and the calls in them: what runs, what is refused, what is handed over."""
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from relayline.events import (
@@ -45,16 +46,16 @@ def model_replied(draft: Draft, given: ModelReplied) -> None:
     message = Message("assistant", parts, turn.agent, given.metadata)
     draft.add(Replied(turn.number, message, given.model, given.input_tokens, given.output_tokens))
     if not calls:
-        _answered(draft, turn, message.text)
+        _answered(draft, turn, message.text, given.shut)
         return
     for number, call in enumerate(message.tool_calls):
         _begin_call(draft, turn, call, refusals.get(number))
     settle(draft, turn.number)
 
 
-def _answered(draft: Draft, turn: Turn, text: str) -> None:
+def _answered(draft: Draft, turn: Turn, text: str, shut: Collection[str]) -> None:
     """End the turn, unless the agent said it hands over and did not: then it is told so, once."""
-    exits = draft.rules.pattern.exits(turn.agent)
+    exits = {name: edge for name, edge in draft.rules.pattern.exits(turn.agent).items() if name not in shut}
     if draft.rules.nudge and not turn.nudged:
         said = announced(text, [edge.target for edge in exits.values()])
         name = next((name for name, edge in exits.items() if edge.target == said), None)

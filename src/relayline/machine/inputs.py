@@ -80,7 +80,7 @@ class Answer:
 @dataclass(frozen=True, slots=True)
 class ModelReplied:
     """A model's reply. ``problems``: what is wrong with calls that cannot run as written, by position among the
-    calls.
+    calls. ``shut``: the handoff tools it was not offered, for want of what their predicates ask for.
     """
 
     effect: str
@@ -90,6 +90,7 @@ class ModelReplied:
     input_tokens: int = 0
     output_tokens: int = 0
     metadata: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
+    shut: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

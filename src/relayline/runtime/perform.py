@@ -357,7 +357,14 @@ async def reply(seat: Seat, effect: str, context: Context) -> ModelReplied:
     offered = {spec.name for spec in request.tools}
     problems = {number: problem for number, call in enumerate(calls) if (problem := _problem(seat, call, offered))}
     return ModelReplied(
-        effect, tuple(whole.parts), problems, whole.model, whole.input_tokens, whole.output_tokens, whole.metadata
+        effect,
+        tuple(whole.parts),
+        problems,
+        whole.model,
+        whole.input_tokens,
+        whole.output_tokens,
+        whole.metadata,
+        frozenset(seat.ways.keys() - offered),
     )
 
 
