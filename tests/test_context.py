@@ -133,7 +133,10 @@ async def test_what_a_tool_changed_is_one_fact_before_its_result() -> None:
         "tool_call",
         "tool_result",
     ]
-    changes = [entry.fact for entry in await store.read("s") if isinstance(entry.fact, StateChanged)]
+    entries = await store.read("s")
+    [changed] = [each for each in entries if isinstance(each.fact, StateChanged) and each.fact.call_id]
+    assert (entries[changed.seq].fact.type, entries[changed.seq].at) == ("tool_returned", changed.at)  # one batch
+    changes = [entry.fact for entry in entries if isinstance(entry.fact, StateChanged)]
     assert changes == [StateChanged({"old": 0, "kept": 0}), StateChanged({"kept": 1}, ("old",), "t1-s1-c0")]
 
 
