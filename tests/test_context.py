@@ -911,7 +911,7 @@ async def test_a_run_can_be_left_whatever_was_emitted(thread: bool) -> None:
         await asyncio.to_thread(over.wait, 5)
     for _ in range(10):
         await asyncio.sleep(0)
-    left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task() and "_tell" in repr(task)]
+    left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task() and "_Progress" in repr(task)]
     assert left == []
 
 

@@ -4,8 +4,8 @@ import asyncio
 import copy
 import inspect
 import json
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias, assert_never, cast
@@ -256,34 +256,34 @@ class _Progress:
         self._agent = agent
         self._show = context.progress
         self._loop = asyncio.get_running_loop()
-        self._turn = asyncio.Lock()  # fair, where a queue that is full is not
-        self._shown: list[Future[None]] = []
+        self._waiting: deque[JSON] = deque()
+        self._showing: asyncio.Task[None] | None = None
         self._over = False
 
     def __call__(self, data: JSON) -> None:
         if self._show is not None and not self._over:
-            self._shown.append(asyncio.run_coroutine_threadsafe(self._tell(self._show, data), self._loop))
+            self._waiting.append(data)
+            self._loop.call_soon_threadsafe(self._begin)
 
-    async def _tell(self, show: Callable[[str, JSON], Awaitable[None]], data: JSON) -> None:
-        async with self._turn:
-            await show(self._agent, data)
+    def _begin(self) -> None:
+        if self._showing is None and not self._over:
+            self._showing = asyncio.create_task(self._drain())
+
+    async def _drain(self) -> None:
+        while self._waiting and self._show is not None:
+            await self._show(self._agent, self._waiting.popleft())
+        self._showing = None
 
     async def shown(self) -> None:
         """Wait until all of it is shown; or for nothing, if nobody waits for the tool any more."""
         self._over = True
         task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            self._drop()
-        try:
-            for each in self._shown:
-                await asyncio.wrap_future(each)
-        except asyncio.CancelledError:
-            self._drop()
-            raise
-
-    def _drop(self) -> None:
-        while self._shown:
-            self._shown.pop().cancel()
+        if task is None or not task.cancelling():
+            if self._showing is not None:
+                await self._showing
+            await self._drain()
+        elif self._showing is not None:
+            self._showing.cancel()
 
 
 def _unless_cancelled(error: BaseException) -> None:
