@@ -13,6 +13,7 @@ from relayline import (
     Agent,
     HandoffBuilder,
     InMemoryCheckpointStorage,
+    Run,
     RunResult,
     ToolContext,
     UsageError,
@@ -41,6 +42,16 @@ def alone(*replies: Reply, tools: Sequence[Any]) -> Workflow:
 
 def results(result: RunResult) -> list[ToolResult]:
     return [each for message in result.messages for each in message.tool_results]
+
+
+async def once_returned(run: Run, name: str, then: asyncio.Event) -> list[WorkflowEvent]:
+    """Let the other tools go on once the result of this one is kept."""
+    events: list[WorkflowEvent] = []
+    async for event in run:
+        events.append(event)
+        if event.type == "tool_result" and event.data.name == name:
+            then.set()
+    return events
 
 
 # --- State
@@ -122,7 +133,10 @@ async def test_what_a_tool_changed_is_one_fact_before_its_result() -> None:
         "tool_call",
         "tool_result",
     ]
-    changes = [entry.fact for entry in await store.read("s") if isinstance(entry.fact, StateChanged)]
+    entries = await store.read("s")
+    [changed] = [each for each in entries if isinstance(each.fact, StateChanged) and each.fact.call_id]
+    assert (entries[changed.seq].fact.type, entries[changed.seq].at) == ("tool_returned", changed.at)  # one batch
+    changes = [entry.fact for entry in entries if isinstance(entry.fact, StateChanged)]
     assert changes == [StateChanged({"old": 0, "kept": 0}), StateChanged({"kept": 1}, ("old",), "t1-s1-c0")]
 
 
@@ -161,15 +175,14 @@ async def test_what_python_takes_for_equal_and_json_does_not_is_a_change(old: An
 
 async def test_what_a_tool_only_read_does_not_undo_what_another_one_wrote() -> None:
     """Two calls side by side: the reader returns later, and the writer's change stays."""
-    read, wrote = asyncio.Event(), asyncio.Event()
+    read, kept = asyncio.Event(), asyncio.Event()
 
     @tool
     async def reader(context: ToolContext) -> object:
         """Read."""
         before = list(context.state["items"])  # type: ignore[arg-type]
         read.set()
-        await wrote.wait()
-        await asyncio.sleep(0.01)
+        await kept.wait()
         return before
 
     @tool
@@ -177,12 +190,12 @@ async def test_what_a_tool_only_read_does_not_undo_what_another_one_wrote() -> N
         """Write."""
         await read.wait()
         context.state["items"].append("pen")  # type: ignore[union-attr]
-        wrote.set()
         return "written"
 
     workflow = alone([call("reader"), call("writer")], ".", tools=[reader, writer])
-    result = await workflow.run("hi", session_id="s", state={"items": []})
-    assert [each.content for each in results(result)] == ["[]", "written"]
+    run = workflow.run("hi", session_id="s", state={"items": []})
+    await once_returned(run, "writer", kept)
+    assert [each.content for each in results(await run)] == ["[]", "written"]
     assert (await workflow.session("s")).shared == {"items": ["pen"]}
 
 
@@ -194,17 +207,15 @@ async def test_of_two_calls_that_change_one_key_the_later_one_wins() -> None:
     async def one(context: ToolContext) -> None:
         """One."""
         context.state["who"], context.state["one"] = "one", 1
-        first.set()
 
     @tool
     async def two(context: ToolContext) -> None:
         """Two."""
         context.state["who"], context.state["two"] = "two", 2
         await first.wait()
-        await asyncio.sleep(0.01)
 
     workflow = alone([call("two"), call("one")], ".", tools=[one, two])
-    await workflow.run("hi", session_id="s")
+    await once_returned(workflow.run("hi", session_id="s"), "one", first)
     assert (await workflow.session("s")).shared == {"who": "two", "one": 1, "two": 2}
 
 
@@ -658,8 +669,9 @@ async def test_dying_at_any_append_the_transfer_happens_once(append: int, writte
 
     @tool(repeatable=True)
     async def slow() -> str:
-        """Return later."""
-        await asyncio.sleep(0.01)
+        """Return later: after the thread that the other one runs in."""
+        for _ in range(100):
+            await asyncio.to_thread(str)
         return "slow"
 
     again = tool(jump, repeatable=True)
@@ -740,35 +752,34 @@ async def test_a_tools_result_is_news_so_only_the_hop_budget_ends_its_circles() 
     assert told == ["Not transferred to desk: the conversation was handed over 4 times since the user last spoke."]
 
 
-@pytest.mark.parametrize("first", ["look", "jump"])
+@pytest.mark.parametrize("first", ["look", "jump_later"])
 async def test_whether_a_transfer_is_a_loop_does_not_depend_on_who_is_faster(first: str) -> None:
     """The tool that asks for it, or the one beside it that brings news."""
-    done = {"look": asyncio.Event(), "jump": asyncio.Event()}
+    go = asyncio.Event()
 
-    async def after_the_other(name: str) -> None:
+    async def in_turn(name: str) -> None:
         if name != first:
-            await done[first].wait()
-            await asyncio.sleep(0.01)
-        done[name].set()
+            await go.wait()
 
     @tool
     async def look() -> str:
         """Look."""
-        await after_the_other("look")
+        await in_turn("look")
         return "seen"
 
-    @tool(name="jump_later")
+    @tool
     async def jump_later(context: ToolContext) -> None:
         """Hand over."""
-        await after_the_other("jump")
+        await in_turn("jump_later")
         context.handoff("desk")
 
     client = ScriptedClient(
         {"triage": [handoff_to("desk"), [call("look"), call("jump_later")]], "desk": [handoff_to("triage"), "Here."]}
     )
-    result = await team(client, look, jump_later).build().run("hi")
+    run = team(client, look, jump_later).build().run("hi")
+    await once_returned(run, first, go)
     client.assert_done()
-    assert result.text == "Here."
+    assert (await run).text == "Here."
 
 
 # --- Progress
@@ -902,8 +913,9 @@ async def test_a_run_can_be_left_whatever_was_emitted(thread: bool) -> None:
     go.set()
     if thread:
         await asyncio.to_thread(over.wait, 5)
-    await asyncio.sleep(0.01)
-    left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task() and "_tell" in repr(task)]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task() and "_Progress" in repr(task)]
     assert left == []
 
 

@@ -516,6 +516,16 @@ async def test_a_preview_asks_for_no_summary() -> None:
     assert "Made." in shown((await workflow.preview("s", "desk")).messages)[0]
 
 
+async def test_a_summary_is_asked_of_its_own_client() -> None:
+    """Giving the team another model does not replace it."""
+    scribe = ScriptedClient("Made by the scribe.")
+    builder, _ = relay(scribe, {})
+    client = ScriptedClient({"front": [handoff_to("desk")], "desk": ["Hello."]})
+    await builder.build().with_client(client, override=True).run("hi")
+    scribe.assert_done()
+    client.assert_done()
+
+
 async def test_who_was_handed_nothing_is_given_no_summary() -> None:
     """The start agent, or whoever the user turns to."""
     scribe = ScriptedClient()

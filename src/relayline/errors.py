@@ -10,7 +10,7 @@
     │   └── RunClosed             the result of a run that was closed before it had one
     └── WorldError                the call was right, the world was not; a retry is possible
         ├── ModelError            a chat client failed
-        ├── ConditionError        a termination condition failed
+        ├── ConditionError        a termination condition or a handoff's predicate failed
         └── StoreError            the journal could not be read or written
             ├── SequenceConflict  somebody else wrote to this session first
             └── DamagedJournal    the journal holds something this version cannot read
@@ -61,7 +61,7 @@ class ModelError(WorldError):
 
 
 class ConditionError(WorldError):
-    """A termination condition raised instead of answering."""
+    """A termination condition, or the predicate of a handoff, raised instead of answering."""
 
 
 class StoreError(WorldError):

@@ -139,6 +139,29 @@ def test_a_gated_tool_runs_only_with_permission(world: World) -> None:
 
 
 @given(worlds)
+def test_nobody_is_handed_over_without_the_permission_an_edge_asks_for(world: World) -> None:
+    """Whoever wants it, a model or a tool; a person among the participants gives it by handing over."""
+    approved: set[str] = set()
+    asked: dict[str, Asked] = {}
+    pattern, speaker = world.machine.pattern, ""
+    for fact in world.play(4).facts:
+        match fact:
+            case Asked(request) if fact.call:
+                asked[request] = fact
+            case Answered(request, "approved"):
+                approved |= {call.id for call in [asked[request].call] if call}
+            case ToolReturned(_, result, transfer):
+                edges = pattern.exits(speaker)
+                gated = {edge.target for edge in edges.values() if edge.approval}
+                assert result.outcome != "transferred" or not edges[result.name].approval or result.call_id in approved
+                assert transfer is None or transfer.target not in gated
+            case TurnStarted():
+                speaker = fact.agent
+            case _:
+                pass
+
+
+@given(worlds)
 def test_every_agent_sees_every_user_message_once_and_in_order(world: World) -> None:
     """The view of each agent holds all that users said, whoever was active then."""
     state = world.play(4).state
