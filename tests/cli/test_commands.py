@@ -244,12 +244,13 @@ flowchart LR
 
 
 def test_a_graph_shows_what_an_edge_asks(tmp_path: Path):
-    """Edges nobody chooses, that a person approves, and where the conversation goes afterwards."""
+    """Edges nobody chooses, that are not always there, carry something or need a person, and where the conversation goes afterwards."""
     path = tmp_path / "terms.py"
     path.write_text(
         "from relayline import Agent, HandoffBuilder\n"
         'builder = HandoffBuilder(name="terms", participants=[Agent(name) for name in "abc"])\n'
         'builder.add_handoff("a", "b", always=True).add_handoff("b", "c", approval="always_require", returns="caller")\n'
+        'builder.add_handoff("c", "a", payload=dict, when=lambda *_: True)\n'
         "workflow = builder.build()\n"
     )
     assert call("graph", str(path)).output == snapshot("""\
@@ -261,7 +262,8 @@ a (start)
 b
   -> c: (a person approves, then back to the caller)
 
-c (end)
+c
+  -> a: (not always open, with a payload)
 """)
     assert "a0 ==>" in call("graph", str(path), "--format", "mermaid").output
 

@@ -14,7 +14,7 @@ import anyio.lowlevel
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from relayline import Agent, HandoffBuilder, tool
 from relayline.agent import ChatRequest, ReplyInfo, ToolSpec
@@ -779,6 +779,32 @@ def test_importing_the_client_does_not_load_the_model_or_numpy() -> None:
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.startswith("False embedded MiniLM")
     assert "does not write or reason" in out
+
+
+async def test_what_a_handoff_has_to_carry_is_asked_for_and_the_wish_goes_with_it(client: EmbeddedClient) -> None:
+    """Who answers with a bare number is handed over with what they had asked for, and the gated tool is proposed."""
+
+    class Claim(BaseModel):
+        """The number of the order, for example B-2001"""
+
+        order: Annotated[str, Field(pattern=r"^B-\d{4}$")]
+
+    @tool(approval_mode="always_require")
+    def refund(order: Annotated[str, Field(pattern=r"^B-\d{4}$")]) -> str:
+        """Refund an order: pay the money back."""
+        return order
+
+    orders = client.as_agent("orders", description="Orders: where a parcel is, when it comes.")
+    refunds = client.as_agent("refunds", description="Refund: wants the money back.", tools=[refund])
+    builder = HandoffBuilder(participants=[orders, refunds]).add_handoff(orders, refunds, payload=Claim)
+    team = builder.with_terminal_agents([refunds]).build()
+    asked = await team.run("I want my money back", session_id="s")
+    assert asked.text == "I need the number of the order (for example B-2001) for that."
+    events = [event async for event in team.run("B-2001", session_id="s")]
+    [sent] = [event.data for event in events if event.type == "handoff_sent"]
+    assert (sent.reason, sent.payload) == ("the user said: I want my money back", {"order": "B-2001"})
+    [request] = [event.data for event in events if event.type == "request_info"]
+    assert request.function_call.parse_arguments() == {"order": "B-2001"}
 
 
 async def test_it_speaks_for_a_real_workflow(client: EmbeddedClient) -> None:

@@ -6,10 +6,13 @@ How a page is written so that this works:
   the top level. What cannot run is marked ``text``.
 - ```` ```python title="team.py" ```` is a file: it is written to that folder, and run by whoever imports or starts it.
 - ```` ```python title="examples/hello.py" ```` is a file of this repository, letter by letter; it has tests of its own.
+  ```` ```python part="examples/hello.py" ```` is a passage of it.
 - ```` ```output ```` is what the Python block before it prints. ``...`` stands for anything.
 - ```` ```console ```` holds commands after ``$`` with what they print: ``python ...`` is run, and so is ``relayline ...``
-  if something is printed. In ``sh`` and ``console`` alike every ``relayline`` command is read as the command line would
-  read it, and every ``make`` target has to exist.
+  if something is printed; ``examples/...`` is a file of this repository. After ``relayline chat`` what stands behind a
+  prompt is typed, and all of it is what a terminal shows. In ``sh`` and ``console`` alike every ``relayline`` command is
+  read as the command line would read it, and every ``make`` target has to exist.
+- ```` ```mermaid ```` is what the ``relayline graph ... --format mermaid`` before it prints.
 """
 
 import asyncio
@@ -32,7 +35,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [path for path in (ROOT / "README.md", *sorted(DOCS.rglob("*.md"))) if path.is_file()]
-FENCE = re.compile(r"^```(\w*)(?: +title=\"([\w./]+)\")? *$")
+FENCE = re.compile(r"^```(\w*)(?: +(title|part)=\"([\w./]+)\")? *$")
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)|<(?:img|source)[^>]* src(?:set)?=\"([^\"]+)\"")
 ALIKE = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -41,9 +44,12 @@ every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relati
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block. ``line``: of its first line in the page, counted from 1."""
+    """A fenced block. ``kind``: what ``title`` names, a whole file or a part of one. ``line``: of its first line in the
+    page, counted from 1.
+    """
 
     language: str
+    kind: str
     title: str
     line: int
     text: str
@@ -54,7 +60,7 @@ def blocks(page: Path) -> Iterator[Block]:
     for number, line in enumerate(page.read_text("utf-8").splitlines(), 1):
         fence = FENCE.match(line)
         if opened is None and fence:
-            opened, kept = (fence[1], fence[2] or "", number + 1), []
+            opened, kept = (fence[1], fence[2] or "", fence[3] or "", number + 1), []
         elif opened is not None and line == "```":
             yield Block(*opened, "\n".join(kept) + "\n")
             opened = None
@@ -98,11 +104,13 @@ def test_every_snippet_runs_and_prints_what_it_says(
     """A reader who types a page in gets what the page shows, and no warning about the team."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    program = Program(page)
+    program, drawn = Program(page), ""
     with asyncio.Runner() as runner:
         for block in blocks(page):
             where = f"{page.name}:{block.line}"
             match block.language:
+                case "python" if block.kind == "part":
+                    assert block.text in (ROOT / block.title).read_text("utf-8"), f"{where}: not in the file"
                 case "python" if "/" in block.title:
                     assert block.text == (ROOT / block.title).read_text("utf-8"), f"{where}: not what is in the file"
                 case "python" if block.title:
@@ -114,9 +122,16 @@ def test_every_snippet_runs_and_prints_what_it_says(
                     assert same(block.text, program.printed), f"{where}: it prints\n{program.printed}"
                 case "console":
                     for command, said in session(block):
-                        if command[0] == "python" or (command[0] == "relayline" and said):
+                        if command[:2] == ["relayline", "graph"] and not said.strip():
+                            drawn = typed(command, tmp_path)
+                        elif command[:2] == ["relayline", "chat"] and PROMPT in said:
+                            shown = runner.run(talked(command, said))
+                            assert same(said, shown), f"{where}: {shlex.join(command)} shows\n{shown}"
+                        elif command[0] == "python" or (command[0] == "relayline" and said):
                             printed = typed(command, tmp_path)
                             assert same(said, printed), f"{where}: {shlex.join(command)} prints\n{printed}"
+                case "mermaid":
+                    assert block.text == drawn, f"{where}: it is drawn as\n{drawn}"
                 case "json":
                     raise AssertionError(f"{where}: a json block is not checked by anything here; say text")
                 case _:
@@ -131,7 +146,58 @@ def session(block: Block) -> Iterator[tuple[list[str], str]]:
         yield shlex.split(line, comments=True), said
 
 
+PROMPT = "you \N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK} "
+CHOICE = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK} "
+
+
+async def talked(command: list[str], said: str) -> str:
+    """What a terminal shows of a chat in which is typed what stands behind the prompts of ``said``."""
+    pytest.importorskip("rich")
+    from rich.console import Console
+
+    from relayline.cli.conversation import Conversation, Opening, Person, Respond, Say
+    from relayline.cli.slash import Slash
+    from relayline.cli.target import load
+    from relayline.cli.terminal import TerminalScreen
+    from relayline.cli.voice import about, given_voice
+    from relayline.clients import weights
+
+    weights.fetch()
+    lines = iter(re.findall(rf"^(?:{PROMPT}|{CHOICE})(.*)$", said, re.MULTILINE))
+    workflow = given_voice(load(str(ROOT / command[2])), None)
+    console = Console(file=io.StringIO(), width=88, _environ={})
+    shown, screen = "", TerminalScreen(console, [agent.name for agent in workflow.agents])
+
+    class Reader(Person):
+        patient = True
+
+        async def say(self):
+            nonlocal shown
+            screen.leave()
+            shown = console.file.getvalue()
+            line = next(lines, None)
+            if line is None:
+                return None
+            console.print(f"\n{PROMPT}{line}")
+            return Say(line)
+
+        async def decide(self, request, problem):
+            screen.card(request, request.data.function_call)
+            screen.hint("y runs it, n and a reason refuses it, e edits the arguments")
+            line = next(lines)
+            console.print(f"{CHOICE}{line}")
+            return Respond(request.data.create_response(approved=line == "y", reason=line.partition(" ")[2]))
+
+        def waiting(self, stop):
+            return contextlib.nullcontext()
+
+    opening = Opening(workflow, about(workflow), f"{workflow.name}-7fb613", True, "")
+    await Conversation(opening, screen, Reader(), Slash(workflow, opening.about)).hold()
+    return shown
+
+
 def typed(command: list[str], folder: Path) -> str:
+    command = [str(ROOT / word) if word.startswith("examples/") else word for word in command]
     program = ["-m", "relayline.cli", *command[1:]] if command[0] == "relayline" else command[1:]
     if program[0] == "-m" and program[1] == "relayline.cli":
         pytest.importorskip("typer")

@@ -53,6 +53,8 @@ def _about(edge: Edge) -> str:
         term
         for term, holds in (
             ("always", edge.always),
+            ("not always open", edge.guarded),
+            ("with a payload", edge.payload),
             ("a person approves", edge.approval),
             (f"then back to the {edge.returns}", edge.returns != "stay"),
         )

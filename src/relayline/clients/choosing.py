@@ -68,7 +68,9 @@ def choose_tool(scene: Scene, agent: Agent, own: Sequence[ToolSpec], alike: Alik
     texts = [whole] if len(parts) < 2 else parts
     # A person who is asked for approval should not have to wonder who wanted this.
     gated = {tool.name for tool in map(as_tool, agent.tools) if tool.approval_mode == "always_require"}
-    own = [tool for tool in own if tool.name not in gated or asked_for(tool, scene.said)]
+    # Handed over with "A-1042", it is what that was the answer to that names it.
+    said = topic(scene) if scene.arrived else scene.said
+    own = [tool for tool in own if tool.name not in gated or asked_for(tool, said)]
     if not own:
         return ToolChoice(None, 0.0)
     scored = {(tool.name, text): _score(tool, text, alike) for text in texts for tool in own}

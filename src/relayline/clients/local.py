@@ -14,7 +14,7 @@ from relayline.agent import ChatClient, ChatRequest, Chunk, ReplyInfo, ToolSpec
 from relayline.clients import replies, slots, smalltalk
 from relayline.clients.choosing import SURE, choose_tool, closest_knowledge
 from relayline.clients.meaning import Alike, Encodes, fit, likeness
-from relayline.clients.routing import Route, is_follow_up, route
+from relayline.clients.routing import is_follow_up, route
 from relayline.clients.scene import Scene, read
 from relayline.clients.schema import properties, valid, variants
 from relayline.clients.shapes import evidence
@@ -139,7 +139,10 @@ class _Turn:
         before = slots.fill(tool.parameters, self._heard(tool, answering=False), self.alike).missing
         after = slots.fill(tool.parameters, self._heard(tool, asked=before), self.alike)
         if len(after.missing) < len(before) and not self._is_another_matter(tool):
-            return self._call(tool, after, "the answer to our question")
+            why = "the answer to our question"
+            if tool.target:
+                return self._hand_over_to(tool, after, self.scene.request, why)
+            return self._call(tool, after, why)
         if smalltalk.declines(self.scene.said):
             return self._say("left", replies.left())
         return None
@@ -169,7 +172,8 @@ class _Turn:
         self.doubt = max(self.doubt, *found.scores.values())
         if found.handoff is None:
             return None
-        return self._hand_over_to(found.handoff, found)
+        filled = slots.fill(found.handoff.parameters, self._heard(found.handoff), self.alike)
+        return self._hand_over_to(found.handoff, filled, self.scene.said, found.why)
 
     def act(self) -> Reply | None:
         """Call the tool that is meant, or ask for what it needs."""
@@ -213,16 +217,15 @@ class _Turn:
         metadata: dict[str, JSON] = {"decision": "called", **self.trace, "tool": tool.name, "because": why}
         return Reply("", ToolCall("call_1", tool.name, arguments), metadata)
 
-    def _hand_over_to(self, tool: ToolSpec, found: Route) -> Reply | None:
-        filled = slots.fill(tool.parameters, self._heard(tool), self.alike)
+    def _hand_over_to(self, tool: ToolSpec, filled: slots.Filled, said: str, why: str) -> Reply | None:
         arguments = dict(filled.arguments)
-        reason = f"the user said: {clip(self.scene.said, 160)}"
+        reason = f"the user said: {clip(said, 160)}"
         place = properties(tool.parameters).get("reason")
         if place is not None and any(valid(reason, each, tool.parameters) for each in variants(place, tool.parameters)):
             arguments["reason"] = reason
         missing = [name for name in filled.missing if name not in arguments]
         if missing:
-            return self._call(tool, slots.Filled(arguments, tuple(missing)), found.why)
+            return self._call(tool, slots.Filled(arguments, tuple(missing)), why)
         metadata: dict[str, JSON] = {"decision": "handed over", **self.trace, "target": tool.target}
         return Reply("", ToolCall("call_1", tool.name, json.dumps(arguments, ensure_ascii=False)), metadata)
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 _ADDRESS = re.compile(r"\S{1,64}@\S+|\b\w{1,16}://\S+")  # bounded in front: a megabyte without a space is read once
+_CODE = re.compile(r"\b[^\W\d_]{1,4}-\d{2,}\w*")  # A-1042, ORD-77: its letters are no words
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 FUNCTION_WORDS = frozenset(
@@ -58,10 +59,10 @@ def says_nothing(text: str) -> bool:
 
 
 def topical(text: str) -> list[str]:
-    """The words of a text that carry a topic: no function words, addresses or numbers."""
+    """The words of a text that carry a topic: no function words, addresses, codes or numbers."""
     return [
         word
-        for word in words(_ADDRESS.sub(" ", text))
+        for word in words(_CODE.sub(" ", _ADDRESS.sub(" ", text)))
         if word not in FUNCTION_WORDS and not any(map(str.isdigit, word))
     ]
 
