@@ -269,6 +269,26 @@ async def test_what_is_no_json_is_refused_with_a_sentence(
     assert (await workflow.run("on", session_id="s")).text == "Yes?"
 
 
+async def test_a_context_that_outlives_its_tool_says_so() -> None:
+    """Nothing is lost silently: changes and handoffs after the tool returned are refused."""
+    kept: list[ToolContext] = []
+
+    @tool(name="keep")
+    def keeps(context: ToolContext) -> None:
+        """Keep it."""
+        kept.append(context)
+
+    workflow = alone(call("keep"), "Kept.", tools=[keeps])
+    await workflow.run("hi", state={"a": 1})
+    assert kept[0].state["a"] == 1
+    with pytest.raises(UsageError, match="has returned"):
+        kept[0].state["a"] = 2
+    with pytest.raises(UsageError, match="has returned"):
+        del kept[0].state["a"]
+    with pytest.raises(UsageError, match="has returned"):
+        kept[0].handoff("b")
+
+
 async def test_a_tool_that_has_run_did_so_whatever_it_left() -> None:
     """What is found to be no JSON afterwards is not kept; the result stands, and says so."""
 

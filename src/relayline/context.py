@@ -25,6 +25,7 @@ class SharedState(MutableMapping[str, JSON]):
         self._gone: set[str] = set()
         # What was there when it was read: somebody else may have changed it when the tool returns.
         self._read: dict[str, JSON] = {}
+        self._over = False
 
     def __getitem__(self, key: str) -> JSON:
         if key in self._gone:
@@ -36,6 +37,7 @@ class SharedState(MutableMapping[str, JSON]):
         return self._mine[key]
 
     def __setitem__(self, key: str, value: JSON) -> None:
+        self._open()
         self._mine[key] = _checked(value, f"state[{key!r}]", key)
         self._read.pop(key, None)
         self._gone.discard(key)
@@ -47,6 +49,7 @@ class SharedState(MutableMapping[str, JSON]):
         return self[key]
 
     def __delitem__(self, key: str) -> None:
+        self._open()
         if key not in self:
             raise KeyError(key)
         self._mine.pop(key, None)
@@ -64,6 +67,14 @@ class SharedState(MutableMapping[str, JSON]):
 
     def __repr__(self) -> str:
         return repr(dict(self))
+
+    def close(self) -> None:
+        """The tool has returned: nobody looks at changes any more."""
+        self._over = True
+
+    def _open(self) -> None:
+        if self._over:
+            raise UsageError("the tool has returned, so what it changes in the state now would be lost")
 
     def changes(self) -> tuple[Mapping[str, JSON], tuple[str, ...]]:
         """What was set and what was deleted.
@@ -97,7 +108,8 @@ class ToolContext:
     ``idempotency_key`` is the same whenever this very call is repeated, and no other call ever has it: hand it to
     whatever must not happen twice. ``transcript``: the conversation when the call was made, oldest first. ``state``:
     JSON values the team keeps in common for this session. ``payload``: what the colleague who handed over gave the
-    agent, if the handoff carries something.
+    agent, if the handoff carries something. ``handoffs``: what `handoff` was asked for, for a test that makes a context
+    by hand. Once the tool has returned, its context is for reading only.
     """
 
     session_id: str

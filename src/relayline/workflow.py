@@ -260,7 +260,10 @@ class Workflow:
         return session
 
     def with_client(self, client: ChatClient, *, override: bool = False) -> Self:
-        """The same team, speaking through ``client``: the agents that have none of their own, or all of them."""
+        """The same team, speaking through ``client``: the agents that have none of their own, or all of them.
+
+        Who sums up for a `views.summary` keeps its own.
+        """
         given_one = self.performer.seats.keys() - self.machine.people if override else self.mute
         spoken_for = {name: replace(self.performer.seats[name], client=client) for name in given_one}
         seats = {**self.performer.seats, **spoken_for}

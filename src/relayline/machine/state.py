@@ -113,7 +113,8 @@ class Since(NamedTuple):
 
 
 class State(NamedTuple):
-    """All that is known of a session. Every field but the two logs is small and bounded by what is open now.
+    """All that is known of a session. Every field but the two logs is small: bounded by what is open now, by the number
+    of agents, or by what the team keeps in common.
 
     ``seq``: how many facts were folded. ``turns``, ``asked``: how many there were. ``requests``: unanswered, oldest
     first. ``rest``: why nothing goes on, if nothing does. ``shared``: what the team keeps in common. ``summaries``: the

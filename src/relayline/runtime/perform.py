@@ -207,7 +207,7 @@ class Performer:
                 shared,
                 copy.deepcopy(arrival.handoff.payload) if arrival else None,
                 [],
-                seat.check,
+                partial(_check, seat, progress),
                 progress,
             )
             async with progress:
@@ -215,6 +215,7 @@ class Performer:
             # The tool has run. From here on its result is what it said, whatever becomes of the rest.
             values: Mapping[str, JSON] = {}
             removed: tuple[str, ...] = ()
+            shared.close()
             try:
                 values, removed = shared.changes()
             except TypeError as error:
@@ -251,6 +252,12 @@ class Performer:
             return _failed(effect.id, error)
 
 
+def _check(seat: Seat, progress: "_Progress", wanted: Transfer) -> None:
+    if progress.over:
+        raise UsageError(f"the tool has returned, so it cannot hand over to {wanted.target!r} any more")
+    seat.check(wanted)
+
+
 async def _shut(way: Way, transcript: Sequence[Message], shared: Mapping[str, JSON]) -> str:
     """Why a handoff that a tool wants does not exist now; empty: it does."""
     try:
@@ -269,10 +276,10 @@ class _Progress:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[JSON] = deque()
         self._pump: asyncio.Task[None] | None = None
-        self._over = False
+        self.over = False
 
     def __call__(self, data: JSON) -> None:
-        if not self._over:
+        if not self.over:
             self._waiting.append(data)
             self._loop.call_soon_threadsafe(self._wake)
 
@@ -288,7 +295,7 @@ class _Progress:
         pass
 
     async def __aexit__(self, kind: object, error: BaseException | None, where: object) -> None:
-        self._over = True
+        self.over = True
         try:
             if error is not None:
                 _unless_cancelled(error)

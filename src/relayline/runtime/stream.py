@@ -90,11 +90,11 @@ class WorkflowEvent:
     tool_call              the `ToolCall` as it runs
     tool_result            the `ToolResult`
     handoff_sent           `HandoffSent`: ``source``, ``target``, ``reason``, ``payload``
-    handed_back            `HandedBack`: ``source``, ``target``
+    handed_back            `HandedBack`: ``source``, ``target``, ``reason``
     request_info           `HandoffAgentUserRequest`, `FunctionApprovalRequestContent`,
                            `InterruptedCallRequest` or `HumanTurnRequest`; answer it under ``request_id``
     warning                `Warned`: ``code``, ``message``
-    prompted               `Prompted`: ``text``, what an agent was told that goes on by itself
+    prompted               `Prompted`: ``text``, what the team told an agent, and nobody else
     request_answered       `Answered`: ``settled``, ``note``, ``by``
     progress               what a tool passed to `ToolContext.emit`
     state_changed          `StateChanged`: ``values``, ``removed``
