@@ -4,7 +4,7 @@ import copy
 import json
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 from relayline.errors import UsageError
 from relayline.events import Transfer
@@ -117,7 +117,7 @@ class ToolContext:
     call_id: str
     idempotency_key: str
     transcript: Sequence[Message]
-    state: MutableMapping[str, JSON] = field(default_factory=dict[str, JSON])
+    state: MutableMapping[str, Any] = field(default_factory=dict[str, Any])
     payload: JSON = None
     handoffs: list[Transfer] = field(default_factory=list[Transfer])
     _check: Callable[[Transfer], None] | None = field(default=None, repr=False)

@@ -143,18 +143,23 @@ def test_nobody_is_handed_over_without_the_permission_an_edge_asks_for(world: Wo
     """Whoever wants it, a model or a tool; a person among the participants gives it by handing over."""
     approved: set[str] = set()
     asked: dict[str, Asked] = {}
-    pattern, speaker = world.machine.pattern, ""
+    pattern, speaker, moved = world.machine.pattern, "", set[str]()
     for fact in world.play(4).facts:
         match fact:
             case Asked(request) if fact.call:
                 asked[request] = fact
             case Answered(request, "approved"):
                 approved |= {call.id for call in [asked[request].call] if call}
-            case ToolReturned(_, result, transfer):
-                edges = pattern.exits(speaker)
-                gated = {edge.target for edge in edges.values() if edge.approval}
-                assert result.outcome != "transferred" or not edges[result.name].approval or result.call_id in approved
-                assert transfer is None or transfer.target not in gated
+            case Replied():
+                moved = set[str]()
+            case ToolReturned(_, result) if result.outcome == "transferred":
+                edge = pattern.exits(speaker)[result.name]
+                assert not edge.approval or result.call_id in approved
+                moved.add(edge.target)
+            case HandoffSent(_, source, target) if source not in world.machine.people:
+                edge = pattern.edge(source, target)
+                unasked = {each.target for each in pattern.onward(source)}
+                assert not (edge and edge.approval) or target in moved | unasked
             case TurnStarted():
                 speaker = fact.agent
             case _:

@@ -44,8 +44,7 @@ async def drive(
             if seconds is not None and until is not None and asyncio.get_running_loop().time() >= until:
                 # Not left to the waiting: effects that are done at once are never waited for.
                 inputs = [*_done(running), OutOfTime(seconds)]
-                continue
-            if len(wanted) == 1 and not running and until is None:
+            elif len(wanted) == 1 and not running and until is None:
                 # With nothing to wait for beside it, a task of its own would only cost: a sixth of a turn.
                 inputs = [await perform(effect, context) for effect in wanted.values()]
             else:
