@@ -5,8 +5,8 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple, TypeAlias, cast, get_args
 
-from relayline.agent import Agent, HumanAgent, Participant, ToolSpec
-from relayline.errors import BuildError
+from relayline.agent import Agent, ChatClient, HumanAgent, Participant, ToolSpec, as_client
+from relayline.errors import BuildError, UsageError
 from relayline.machine.topology import Edge, Returns, mesh, tool_names
 from relayline.messages import JSON
 from relayline.runtime.perform import Predicate, Seat, Way
@@ -60,7 +60,7 @@ def participants(given: Sequence[object], problems: list[str]) -> tuple[Agent, .
             problems.append(f"RL103 an agent's name is a string; got {agent.name!r}")
         elif not agent.name.strip():
             problems.append("RL104 an agent has no name; names are how agents and people tell each other apart")
-        elif agent.client is not None and not hasattr(agent.client, "stream"):
+        elif not isinstance(agent.client, str | None) and not hasattr(agent.client, "stream"):
             problems.append(f"RL103 the client of {agent.name!r} has no stream(request); got {agent.client!r}")
         elif any(agent.name == other.name for other in agents):
             problems.append(f"RL102 two participants are called {agent.name!r}; names must differ")
@@ -78,12 +78,13 @@ def _participant(given: Any, problems: list[str]) -> Agent | None:
         return given
     client = getattr(given, "client", None)
     client = given if client is None and hasattr(given, "stream") else client
-    if not hasattr(given, "name") or not hasattr(client, "stream") or isinstance(given, type):
+    voice = isinstance(client, str) or hasattr(client, "stream")
+    if not hasattr(given, "name") or not voice or isinstance(given, type):
         problems.append(f"RL103 participants must be agents; got {given!r}")
         return None
     card: dict[str, Any] = {
         name: value
-        for name in ("instructions", "description", "tools", "knowledge", "examples")
+        for name in ("instructions", "description", "tools", "knowledge", "examples", "settings")
         if (value := getattr(given, name, None))
     }
     try:
@@ -188,6 +189,7 @@ def seats(
     """Each agent with all that its model is offered."""
     by_name = {agent.name: agent for agent in agents}
     handoffs = tool_names(list(by_name))
+    voices = _voices(agents, problems)
     made: dict[str, Seat] = {}
     for agent in agents:
         tools = _own_tools(agent, set(handoffs.values()), problems)
@@ -203,7 +205,7 @@ def seats(
         onward = [Way(each.edge, None, each.when) for each in declared if each.edge.always]
         made[agent.name] = Seat(
             agent,
-            agent.client,
+            voices.get(agent.name),
             tools,
             tuple(specs),
             ways,
@@ -212,6 +214,29 @@ def seats(
             {each.edge.source: each.view for each in declared if each.view and each.edge.target == agent.name},
         )
     return made
+
+
+def _voices(agents: Sequence[Agent], problems: list[str]) -> dict[str, ChatClient]:
+    """Each agent's client. Agents that name the same model share one, and with it its connections."""
+    by_model: dict[str, ChatClient | None] = {}
+    voices: dict[str, ChatClient] = {}
+    for agent in agents:
+        voice = agent.client
+        if isinstance(voice, str):
+            if voice not in by_model:
+                by_model[voice] = _voice(agent.name, voice, problems)
+            voice = by_model[voice]
+        if voice is not None:
+            voices[agent.name] = voice
+    return voices
+
+
+def _voice(agent: str, model: str, problems: list[str]) -> ChatClient | None:
+    try:
+        return as_client(model)
+    except UsageError as error:
+        problems.append(f"RL115 the client of {agent!r}: {error}")
+        return None
 
 
 def _own_tools(agent: Agent, taken: set[str], problems: list[str]) -> dict[str, Tool]:

@@ -11,7 +11,7 @@ from typing import Any
 from unicodedata import category
 from weakref import WeakValueDictionary
 
-from relayline.agent import Agent, ChatClient, ChatRequest, Participant
+from relayline.agent import Agent, ChatClient, ChatRequest, Participant, as_client
 from relayline.errors import (
     ConditionError,
     ModelError,
@@ -245,8 +245,16 @@ class Workflow:
             raise _not_found(session_id)
         return session
 
-    def with_client(self, client: ChatClient, *, override: bool = False) -> "Workflow":
-        """The same team, speaking through ``client``: the agents that have none of their own, or all of them."""
+    def with_client(self, client: ChatClient | str, *, override: bool = False) -> "Workflow":
+        """The same team, speaking through ``client``: the agents that have none of their own, or all of them.
+
+        ``client``: a client, or the name of a model (``"openai:gpt-5-mini"``).
+
+        Raises:
+            UsageError: there is no such provider, or its key is missing.
+            MissingExtra: the packages of real models are not installed.
+        """
+        client = as_client(client)
         given_one = self.performer.seats.keys() - self.machine.people if override else self.mute
         spoken_for = {name: replace(self.performer.seats[name], client=client) for name in given_one}
         seats = {**self.performer.seats, **spoken_for}
