@@ -51,7 +51,9 @@ class Renderer:
 
     def messages(self, request: ChatRequest) -> list[ModelMessage]:
         """The conversation, one for one."""
-        return [self._message(message) for message in request.messages]
+        # Only for who continues a response that the provider kept: it would differ from one request to the next.
+        chained = "openai_previous_response_id" in request.agent.settings
+        return [self._message(message, chained=chained) for message in request.messages]
 
     def parameters(self, request: ChatRequest) -> tuple[ModelRequestParameters, dict[str, Any]]:
         """Instructions and tools, and the settings that follow from them.
@@ -64,7 +66,7 @@ class Renderer:
         told = [InstructionPart(content=request.instructions)] if request.instructions else None
         return ModelRequestParameters(function_tools=tools, instruction_parts=told), settings
 
-    def _message(self, message: Message) -> ModelMessage:
+    def _message(self, message: Message, *, chained: bool) -> ModelMessage:
         match message.role:
             case "user":
                 return ModelRequest([UserPromptPart(message.text, timestamp=NEVER)], timestamp=NEVER)
@@ -83,16 +85,16 @@ class Renderer:
                     timestamp=NEVER,
                 )
             case "assistant":
-                return self._reply(message)
+                return self._reply(message, chained=chained)
 
-    def _reply(self, message: Message) -> ModelResponse:
+    def _reply(self, message: Message, *, chained: bool) -> ModelResponse:
         native: Mapping[str, Any] = message.native if message.native.get("provider") == self._name else {}
         parts = self._native_parts(message, native) or list(self._plain_parts(message))
         return ModelResponse(
             parts,
             timestamp=NEVER,
             provider_name=self._system if native else None,
-            provider_response_id=native.get("response"),
+            provider_response_id=native.get("response") if chained else None,
             provider_details=native.get("details"),
         )
 
