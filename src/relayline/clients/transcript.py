@@ -6,9 +6,9 @@ same agent begins with the same bytes, which is what a provider's prompt cache g
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from pydantic_ai.messages import (
     InstructionPart,
@@ -35,7 +35,33 @@ NEVER = datetime.fromtimestamp(0, UTC)  # no wire has a field for it; the defaul
 # Anywhere else they would be shown to the model as words it had said.
 PLAIN_THOUGHTS = ("reasoning", "reasoning_content")
 
+REMEMBERED = 4096  # values, some megabytes
+
 GONE = ("timestamp", "finish_reason")  # of a response's details: nothing that a provider wants back
+
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class _Made(Generic[T, U]):
+    """What was made of a value, found again by the value's identity.
+
+    A request repeats the messages of the one before and adds a few, so this leaves only these to be rendered: without
+    it, half of what a call costs here. What is made is never changed, neither by us nor by pydantic-ai.
+    """
+
+    def __init__(self, make: Callable[[T], U]) -> None:
+        self._make = make
+        self._made: dict[int, tuple[T, U]] = {}
+
+    def __call__(self, value: T) -> U:
+        known = self._made.get(id(value))
+        if known is None:
+            if len(self._made) >= REMEMBERED:
+                self._made.clear()
+            known = self._made[id(value)] = (value, self._make(value))  # with the value, so that its id stays its own
+        return known[1]
 
 
 class Renderer:
@@ -48,19 +74,22 @@ class Renderer:
         self._name = name
         self._system = system
         self._id_length = id_length
+        self._tools: _Made[ToolSpec, ToolDefinition] = _Made(_definition)
+        self._plain: _Made[Message, ModelMessage] = _Made(lambda each: self._message(each, chained=False))
+        self._chained: _Made[Message, ModelMessage] = _Made(lambda each: self._message(each, chained=True))
 
     def messages(self, request: ChatRequest) -> list[ModelMessage]:
         """The conversation, one for one."""
         # Only for who continues a response that the provider kept: it would differ from one request to the next.
         chained = "openai_previous_response_id" in request.agent.settings
-        return [self._message(message, chained=chained) for message in request.messages]
+        return list(map(self._chained if chained else self._plain, request.messages))
 
     def parameters(self, request: ChatRequest) -> tuple[ModelRequestParameters, dict[str, Any]]:
         """Instructions and tools, and the settings that follow from them.
 
         An agent without tools that called some all the same: they have to be declared, and must not be called again.
         """
-        tools, settings = [_definition(spec) for spec in request.tools], dict[str, Any]()
+        tools, settings = list(map(self._tools, request.tools)), dict[str, Any]()
         if not tools and (names := _called(request.messages)):
             tools, settings = [_definition(ToolSpec(name)) for name in names], {"tool_choice": "none"}
         told = [InstructionPart(content=request.instructions)] if request.instructions else None
@@ -88,29 +117,29 @@ class Renderer:
                 return self._reply(message, chained=chained)
 
     def _reply(self, message: Message, *, chained: bool) -> ModelResponse:
-        native: Mapping[str, Any] = message.native if message.native.get("provider") == self._name else {}
-        parts = self._native_parts(message, native) or list(self._plain_parts(message))
+        native: Mapping[str, Any] = message.native
+        if native.get("provider") != self._name:
+            return ModelResponse(self._plain_parts(message), timestamp=NEVER)
+        parts = self._native_parts(message, native["parts"]) if "parts" in native else []
         return ModelResponse(
-            parts,
+            parts or self._plain_parts(message),
             timestamp=NEVER,
-            provider_name=self._system if native else None,
+            provider_name=self._system,
             provider_response_id=native.get("response") if chained else None,
             provider_details=native.get("details"),
         )
 
-    def _plain_parts(self, message: Message) -> Iterator[ModelResponsePart]:
+    def _plain_parts(self, message: Message) -> list[ModelResponsePart]:
         """The words first: on some wires nothing may stand between a call and its result."""
-        if message.text.strip():
-            yield TextPart(message.text)
-        for call in message.tool_calls:
-            yield ToolCallPart(call.name, _arguments(call), self._id(call.id))
+        words = message.text
+        said: list[ModelResponsePart] = [TextPart(words)] if words.strip() else []
+        return said + [ToolCallPart(call.name, _arguments(call), self._id(call.id)) for call in message.tool_calls]
 
-    def _native_parts(self, message: Message, native: Mapping[str, Any]) -> list[ModelResponsePart]:
+    def _native_parts(self, message: Message, kept: Sequence[Mapping[str, Any]]) -> list[ModelResponsePart]:
         """The reply with all that the provider put beside it; nothing, if the words or calls are not those it gave.
 
         They are not where somebody shortened or changed the message: it is not for us to show the old ones again.
         """
-        kept: Sequence[Mapping[str, Any]] = native.get("parts", ())
         sizes = [each["size"] for each in kept if each["kind"] == "text"]
         calls = iter(message.tool_calls)
         if sum(sizes) != len(message.text) or len(kept) - len(sizes) - _thoughts(kept) != len(message.tool_calls):
