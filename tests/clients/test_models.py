@@ -278,6 +278,17 @@ async def test_a_seal_is_not_shown_to_another_provider(fake: FakeProvider, wire:
     fake.assert_done()
 
 
+async def test_a_model_that_does_not_think_is_shown_no_thoughts(fake: FakeProvider):
+    """Not of its own kin either, which it could only take for words it had said."""
+    fake.add([Thinking("Secretly.", SEAL), "One moment.", call("find_job", ticket=1)], "Ready.", "Hello.")
+    team = bikes(voice(fake, "openai-responses"))
+    await team.run("Ticket 1?", session_id="s")
+    plain = voice(fake, "openai-responses", "openai-responses:gpt-4o")
+    await team.with_client(plain, override=True).run("And you?", session_id="s")
+    assert "Secretly." not in json.dumps(bodies(fake, "openai-responses")[-1])
+    fake.assert_done()
+
+
 async def test_two_providers_in_one_team(fake: FakeProvider):
     """From OpenAI to Anthropic and back: both take every request, and each has only its own seals."""
     fake.add([Thinking("A.", "seal-of-openai"), handoff_to("workshop")])

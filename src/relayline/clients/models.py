@@ -77,8 +77,10 @@ class ModelClient(ChatClient):
         self._unused: Model | None = _guarded(name, build)  # made now, so that what is missing is said now
         self._id = f"{self._unused.system}:"
         self.about = f"{name.partition('@')[0]}:{self._unused.model_name}"
-        length = self._unused.profile.get("tool_call_id_length")
-        self._renderer = Renderer(name, self._unused.system, length)
+        profile: Mapping[str, Any] = self._unused.profile
+        # On this wire thoughts are sealed, and models that do not reason cannot open them.
+        thinks = "responses" not in name or bool(profile.get("openai_supports_encrypted_reasoning_content"))
+        self._renderer = Renderer(name, self._unused.system, profile.get("tool_call_id_length"), thinks=thinks)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.about!r})"

@@ -67,13 +67,15 @@ class _Made(Generic[T, U]):
 class Renderer:
     """For one provider. ``name``: whose native state it shows; ``system``: what pydantic-ai calls it.
 
-    ``id_length``: how long the ids of calls have to be, None for ours as they are.
+    ``id_length``: how long the ids of calls have to be, None for ours as they are. ``thinks``: whether the model can be
+    shown thoughts of the provider's models. One that cannot would be told them as words it had said.
     """
 
-    def __init__(self, name: str, system: str, id_length: int | None) -> None:
+    def __init__(self, name: str, system: str, id_length: int | None, *, thinks: bool = True) -> None:
         self._name = name
         self._system = system
         self._id_length = id_length
+        self._thinks = thinks
         self._tools: _Made[ToolSpec, ToolDefinition] = _Made(_definition)
         self._plain: _Made[Message, ModelMessage] = _Made(lambda each: self._message(each, chained=False))
         self._chained: _Made[Message, ModelMessage] = _Made(lambda each: self._message(each, chained=True))
@@ -160,8 +162,10 @@ class Renderer:
                 case "call":
                     call = next(calls)
                     parts.append(ToolCallPart(call.name, _arguments(call), self._id(call.id), **given))
-                case _:
+                case _ if self._thinks:
                     parts.append(ThinkingPart(each["content"], signature=each.get("signature"), **given))
+                case _:
+                    pass
         kinds = [type(part) for part in parts]
         if ToolCallPart in kinds and TextPart in kinds[kinds.index(ToolCallPart) :]:
             parts.sort(key=lambda part: isinstance(part, ToolCallPart))
