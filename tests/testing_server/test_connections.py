@@ -10,13 +10,7 @@ import pytest
 
 from relayline.messages import ToolCall
 from relayline.testing import Cut, FakeProvider, Hang
-from tests.testing_server.wires import (
-    WIRES,
-    ask,
-    ask_chat,
-    both_ways,
-    every_wire,
-)
+from tests.testing_server.wires import WIRES, ask, ask_chat, both_ways, every_wire
 
 
 @every_wire

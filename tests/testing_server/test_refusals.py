@@ -5,16 +5,7 @@ import json
 import pytest
 
 from relayline.testing import Fail, FakeProvider
-from tests.testing_server.wires import (
-    CONTENTS,
-    GEMINI,
-    WIRES,
-    ask,
-    ask_chat,
-    both_ways,
-    every_wire,
-    send,
-)
+from tests.testing_server.wires import CONTENTS, GEMINI, WIRES, ask, ask_chat, both_ways, every_wire, send
 
 
 @every_wire

@@ -6,9 +6,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import SHUT_RDWR, socket
 from sys import exc_info
 from threading import Event, Thread
-from types import TracebackType
 from typing import Any, Self
 
+SECRET = ("authorization", "x-api-key", "x-goog-api-key", "api-key", "cookie")  # headers
 POLL = 0.02  # seconds; closing takes no longer
 
 
@@ -81,18 +81,14 @@ class LocalServer:
     def __enter__(self) -> Self:
         return self.open()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.__exit__(kind, error, trace)
+    async def __aexit__(self, *error: object) -> None:
+        self.__exit__(*error)
 
     def _answer(self, exchange: Exchange) -> None:
         raise NotImplementedError

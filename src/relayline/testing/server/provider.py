@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 from relayline.testing.server.anthropic import ANTHROPIC
 from relayline.testing.server.dialect import Dialect, to_json
 from relayline.testing.server.gemini import GEMINI
-from relayline.testing.server.local import Exchange, LocalServer
+from relayline.testing.server.local import SECRET, Exchange, LocalServer
 from relayline.testing.server.openai_chat import OPENAI_CHAT, openai_models
 from relayline.testing.server.openai_responses import OPENAI_RESPONSES
 from relayline.testing.server.replies import Answer, Body, Cut, Fail, Hang, WireReply, answer_to
@@ -19,7 +19,6 @@ from relayline.testing.server.replies import Answer, Body, Cut, Fail, Hang, Wire
 PATHS = {"/chat/completions": OPENAI_CHAT, "/responses": OPENAI_RESPONSES, "/messages": ANTHROPIC}
 VERSION = re.compile(r"^/v1(beta|alpha)?(?=/)")
 GENERATE = re.compile(r"/models/([^/:]+):(generateContent|streamGenerateContent)")
-SECRET = ("authorization", "x-api-key", "x-goog-api-key", "api-key", "cookie")
 MODELS = ("fake-model",)
 
 
