@@ -35,14 +35,14 @@ def test_what_was_recorded_is_replayed_without_the_provider(path: Path, name: st
 def test_no_key_is_on_the_file(path: Path):
     """Neither a header's nor the address's nor one that the answer repeats, and no request either."""
     with (
-        FakeProvider(f"Your key is {KEY}.", "Hello.", key=KEY) as upstream,
+        FakeProvider(*[f"Your key is {KEY}."] * 2, key=KEY) as upstream,
         Cassette(path, upstream.base_url) as cassette,
     ):
         ask_chat(cassette, key=KEY)
         send(cassette, "POST", f"{GEMINI}generateContent?key={KEY}", json.dumps(CONTENTS).encode())
     lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
     assert [line["to"] for line in lines] == ["POST /v1/chat/completions", f"POST {GEMINI}generateContent"]
-    assert "Your key is SECRET." in lines[0]["body"]
+    assert all("Your key is SECRET." in line["body"] for line in lines)
     assert KEY not in path.read_text("utf-8")
     assert '"hi"' not in path.read_text("utf-8")
 

@@ -7,6 +7,7 @@ from socket import SHUT_RDWR, socket
 from sys import exc_info
 from threading import Event, Thread
 from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
 
 SECRET = ("authorization", "x-api-key", "x-goog-api-key", "api-key", "cookie")  # headers
 POLL = 0.02  # seconds; closing takes no longer
@@ -21,6 +22,16 @@ class Exchange:
         self.headers = {name.lower(): value for name, value in handler.headers.items()}
         self.body = handler.rfile.read(int(self.headers.get("content-length", 0)))
         self._handler = handler
+
+    @property
+    def public_headers(self) -> dict[str, str]:
+        return {name: value for name, value in self.headers.items() if name not in SECRET}
+
+    @property
+    def secrets(self) -> list[str]:
+        """The keys it came with, in headers or the address."""
+        found = [self.headers.get(name, "").removeprefix("Bearer ") for name in SECRET]
+        return [key for key in (*found, *parse_qs(urlsplit(self.target).query).get("key", ())) if key]
 
     def reply(self, status: int, body: bytes, headers: Mapping[str, str], *, upto: int | None = None) -> None:
         """Answer in one piece, of which no more is sent than ``upto`` bytes."""

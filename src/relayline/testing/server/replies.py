@@ -1,11 +1,12 @@
 """What a fake provider can be told to answer: `ScriptedClient`'s vocabulary, and what only a wire can do."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from relayline.agent import ReplyInfo
 from relayline.messages import ToolCall
+from relayline.testing.providers.rules import Body
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,6 @@ class Thinking:
 
 Stop: TypeAlias = Fail | Hang | Cut
 WireChunk: TypeAlias = str | ToolCall | ReplyInfo | Thinking | Stop
-Body: TypeAlias = Mapping[str, Any]
 WireReply: TypeAlias = WireChunk | Sequence[WireChunk] | Callable[[Body], WireChunk | Sequence[WireChunk]]
 """Words, a call, thoughts, a list of chunks, or a function of the request's body that returns one of these.
 
@@ -58,7 +58,6 @@ tokens; its metadata may hold ``cached_tokens``, ``reasoning_tokens`` and a ``fi
 ``content_filter``.
 """
 
-Finish: TypeAlias = str
 PIECES = 3  # a call's arguments come in so many deltas, if they are long enough
 USAGE = ReplyInfo(input_tokens=100, output_tokens=10)  # a real provider always has some
 
@@ -105,7 +104,7 @@ class Answer:
         return [*self.opening, *inner]
 
     @property
-    def finish(self) -> Finish:
+    def finish(self) -> str:
         """Why the model stopped, in the words of Chat Completions."""
         return str(self.info.metadata.get("finish_reason") or ("tool_calls" if self.calls else "stop"))
 
