@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import TypeAlias
 
 from relayline.agent import ReplyInfo
@@ -118,9 +119,10 @@ def answer_to(body: Body, reply: WireReply, *, number: int, model: str, call_id:
     """The reply to request ``number``; ``call_id``: how the id begins that a call without one gets, if any."""
     given = reply(body) if callable(reply) else reply
     chunks = [given] if isinstance(given, WireChunk) else list(given)
-    info = USAGE
-    for each in (chunk for chunk in chunks if isinstance(chunk, ReplyInfo)):
-        info = each
+    for chunk in chunks:
+        if not isinstance(chunk, WireChunk):  # pyright: ignore[reportUnnecessaryIsInstance] -- a test is not ours
+            raise TypeError(f"a reply over a wire cannot hold {chunk!r:.80}; for an exception say Fail or Cut")
+    info = reduce(_merged, (chunk for chunk in chunks if isinstance(chunk, ReplyInfo)), USAGE)
     steps = [chunk for chunk in chunks if not isinstance(chunk, ReplyInfo)]
     if call_id:
         steps = [
@@ -129,6 +131,15 @@ def answer_to(body: Body, reply: WireReply, *, number: int, model: str, call_id:
         ]
     opening, blocks = _blocks(steps)
     return Answer(number, info.model or model, body, opening, blocks, info)
+
+
+def _merged(old: ReplyInfo, new: ReplyInfo) -> ReplyInfo:
+    return ReplyInfo(
+        new.model or old.model,
+        new.input_tokens or old.input_tokens,
+        new.output_tokens or old.output_tokens,
+        {**old.metadata, **new.metadata},
+    )
 
 
 def _blocks(steps: Iterable[str | ToolCall | Thinking | Stop]) -> tuple[tuple[Stop, ...], tuple[Block, ...]]:
