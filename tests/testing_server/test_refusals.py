@@ -5,16 +5,7 @@ import json
 import pytest
 
 from relayline.testing import Fail, FakeProvider
-from tests.testing_server.wires import (
-    CONTENTS,
-    GEMINI,
-    WIRES,
-    ask,
-    ask_chat,
-    both_ways,
-    every_wire,
-    send,
-)
+from tests.testing_server.wires import CONTENTS, GEMINI, WIRES, ask, ask_chat, both_ways, every_wire, send
 
 
 @every_wire
@@ -130,3 +121,9 @@ def test_a_function_that_fails_is_heard_of():
         assert ask_chat(provider).status == 400
         with pytest.raises(AssertionError, match="KeyError"):
             provider.assert_done()
+
+
+def test_an_exception_has_no_place_on_a_wire():
+    """What a `ScriptedClient` would raise is told apart from what a wire can do, and not left out in silence."""
+    with FakeProvider(["Half a", OSError("gone")]) as provider:  # pyright: ignore[reportArgumentType]
+        assert "say Fail or Cut" in ask_chat(provider).json["error"]["message"]

@@ -131,6 +131,13 @@ def test_a_reply_that_was_too_long_ends_in_each_provider_s_word():
     assert gemini["candidates"][0]["finishReason"] == "MAX_TOKENS"
 
 
+def test_several_infos_are_one():
+    """They are merged as a run merges them: later ones win, and what none of them says is some usual number."""
+    with FakeProvider(["Hello", ReplyInfo("m-1", 50), ReplyInfo("m-2", metadata={"cached_tokens": 30})]) as provider:
+        got = ask(provider, "anthropic").json
+    assert (got["model"], got["usage"]["input_tokens"], got["usage"]["output_tokens"]) == ("m-2", 20, 10)
+
+
 def test_chat_streams_usage_to_those_who_ask():
     """Usage comes in a last chunk of its own, and only with ``include_usage``."""
     with FakeProvider("One.", "Two.") as provider:

@@ -103,5 +103,5 @@ def ask(
     return send(server, "POST", wire.path[stream], json.dumps(whole).encode(), headers)
 
 
-def ask_chat(server: LocalServer, *, stream: bool = False, **more: Any) -> Got:
-    return ask(server, "openai-chat", stream=stream, body={**WIRES["openai-chat"].body, **more})
+def ask_chat(server: LocalServer, *, stream: bool = False, key: str = "test-key", **more: Any) -> Got:
+    return ask(server, "openai-chat", stream=stream, key=key, body={**WIRES["openai-chat"].body, **more})

@@ -18,11 +18,12 @@ from relayline.testing.fakes import Crash, CrashingStore, FakeClock, crash_at
 from relayline.testing.journals import assert_replays, read_recorded, record
 from relayline.testing.providers import PROVIDERS, Provider, check_everywhere
 from relayline.testing.requests import check_messages, check_request
-from relayline.testing.server import Cut, Fail, FakeProvider, Hang, Thinking, WireReply, WireRequest
+from relayline.testing.server import Cassette, Cut, Fail, FakeProvider, Hang, Thinking, WireReply, WireRequest
 from relayline.testing.stores import check_store
 
 __all__ = [
     "PROVIDERS",
+    "Cassette",
     "Crash",
     "CrashingStore",
     "Cut",

@@ -6,9 +6,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import SHUT_RDWR, socket
 from sys import exc_info
 from threading import Event, Thread
-from types import TracebackType
 from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
 
+SECRET = ("authorization", "x-api-key", "x-goog-api-key", "api-key", "cookie")  # headers
 POLL = 0.02  # seconds; closing takes no longer
 
 
@@ -21,6 +22,16 @@ class Exchange:
         self.headers = {name.lower(): value for name, value in handler.headers.items()}
         self.body = handler.rfile.read(int(self.headers.get("content-length", 0)))
         self._handler = handler
+
+    @property
+    def public_headers(self) -> dict[str, str]:
+        return {name: value for name, value in self.headers.items() if name not in SECRET}
+
+    @property
+    def secrets(self) -> list[str]:
+        """The keys it came with, in headers or the address."""
+        found = [self.headers.get(name, "").removeprefix("Bearer ") for name in SECRET]
+        return [key for key in (*found, *parse_qs(urlsplit(self.target).query).get("key", ())) if key]
 
     def reply(self, status: int, body: bytes, headers: Mapping[str, str], *, upto: int | None = None) -> None:
         """Answer in one piece, of which no more is sent than ``upto`` bytes."""
@@ -81,18 +92,14 @@ class LocalServer:
     def __enter__(self) -> Self:
         return self.open()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.__exit__(kind, error, trace)
+    async def __aexit__(self, *error: object) -> None:
+        self.__exit__(*error)
 
     def _answer(self, exchange: Exchange) -> None:
         raise NotImplementedError

@@ -8,18 +8,18 @@ from threading import Lock
 from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
+from relayline.testing.providers.rules import Body
 from relayline.testing.server.anthropic import ANTHROPIC
 from relayline.testing.server.dialect import Dialect, to_json
 from relayline.testing.server.gemini import GEMINI
 from relayline.testing.server.local import Exchange, LocalServer
 from relayline.testing.server.openai_chat import OPENAI_CHAT, openai_models
 from relayline.testing.server.openai_responses import OPENAI_RESPONSES
-from relayline.testing.server.replies import Answer, Body, Cut, Fail, Hang, WireReply, answer_to
+from relayline.testing.server.replies import Answer, Cut, Fail, Hang, WireReply, answer_to
 
 PATHS = {"/chat/completions": OPENAI_CHAT, "/responses": OPENAI_RESPONSES, "/messages": ANTHROPIC}
 VERSION = re.compile(r"^/v1(beta|alpha)?(?=/)")
 GENERATE = re.compile(r"/models/([^/:]+):(generateContent|streamGenerateContent)")
-SECRET = ("authorization", "x-api-key", "x-goog-api-key", "api-key", "cookie")
 MODELS = ("fake-model",)
 
 
@@ -126,9 +126,8 @@ class FakeProvider(LocalServer):
         """Keep the request, and find the answer to it."""
         dialect = route.dialect
         body = _parsed(exchange.body)
-        headers = {name: value for name, value in exchange.headers.items() if name not in SECRET}
         with self._lock:
-            self.requests.append(WireRequest(dialect.name, path, headers, body))
+            self.requests.append(WireRequest(dialect.name, path, exchange.public_headers, body))
             number = len(self.requests)
         try:
             for name in dialect.required:

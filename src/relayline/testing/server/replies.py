@@ -1,11 +1,13 @@
 """What a fake provider can be told to answer: `ScriptedClient`'s vocabulary, and what only a wire can do."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from functools import reduce
+from typing import TypeAlias
 
 from relayline.agent import ReplyInfo
 from relayline.messages import ToolCall
+from relayline.testing.providers.rules import Body
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,6 @@ class Thinking:
 
 Stop: TypeAlias = Fail | Hang | Cut
 WireChunk: TypeAlias = str | ToolCall | ReplyInfo | Thinking | Stop
-Body: TypeAlias = Mapping[str, Any]
 WireReply: TypeAlias = WireChunk | Sequence[WireChunk] | Callable[[Body], WireChunk | Sequence[WireChunk]]
 """Words, a call, thoughts, a list of chunks, or a function of the request's body that returns one of these.
 
@@ -58,7 +59,6 @@ tokens; its metadata may hold ``cached_tokens``, ``reasoning_tokens`` and a ``fi
 ``content_filter``.
 """
 
-Finish: TypeAlias = str
 PIECES = 3  # a call's arguments come in so many deltas, if they are long enough
 USAGE = ReplyInfo(input_tokens=100, output_tokens=10)  # a real provider always has some
 
@@ -105,7 +105,7 @@ class Answer:
         return [*self.opening, *inner]
 
     @property
-    def finish(self) -> Finish:
+    def finish(self) -> str:
         """Why the model stopped, in the words of Chat Completions."""
         return str(self.info.metadata.get("finish_reason") or ("tool_calls" if self.calls else "stop"))
 
@@ -119,9 +119,10 @@ def answer_to(body: Body, reply: WireReply, *, number: int, model: str, call_id:
     """The reply to request ``number``; ``call_id``: how the id begins that a call without one gets, if any."""
     given = reply(body) if callable(reply) else reply
     chunks = [given] if isinstance(given, WireChunk) else list(given)
-    info = USAGE
-    for each in (chunk for chunk in chunks if isinstance(chunk, ReplyInfo)):
-        info = each
+    for chunk in chunks:
+        if not isinstance(chunk, WireChunk):  # pyright: ignore[reportUnnecessaryIsInstance] -- a test is not ours
+            raise TypeError(f"a reply over a wire cannot hold {chunk!r:.80}; for an exception say Fail or Cut")
+    info = reduce(_merged, (chunk for chunk in chunks if isinstance(chunk, ReplyInfo)), USAGE)
     steps = [chunk for chunk in chunks if not isinstance(chunk, ReplyInfo)]
     if call_id:
         steps = [
@@ -130,6 +131,15 @@ def answer_to(body: Body, reply: WireReply, *, number: int, model: str, call_id:
         ]
     opening, blocks = _blocks(steps)
     return Answer(number, info.model or model, body, opening, blocks, info)
+
+
+def _merged(old: ReplyInfo, new: ReplyInfo) -> ReplyInfo:
+    return ReplyInfo(
+        new.model or old.model,
+        new.input_tokens or old.input_tokens,
+        new.output_tokens or old.output_tokens,
+        {**old.metadata, **new.metadata},
+    )
 
 
 def _blocks(steps: Iterable[str | ToolCall | Thinking | Stop]) -> tuple[tuple[Stop, ...], tuple[Block, ...]]:
