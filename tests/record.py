@@ -321,6 +321,16 @@ async def until_failure(flow: Workflow, message: str | None) -> None:
     raise AssertionError("the model did not fail")
 
 
+async def native(store: Store) -> None:
+    """A provider's own state beside a reply, and tokens that came from a cache."""
+    sealed = {"provider": "a-provider", "parts": [{"kind": "thinking", "content": "Hm 🤔", "signature": "c2VhbA=="}]}
+    info = ReplyInfo("a-provider:a-model", 120, 17, cached_tokens=96, native=sealed)
+    client = ScriptedClient([call("look_up", order=7), info], "It was sent.")
+    team = HandoffBuilder(name="desk", participants=[client.as_agent("front", tools=[look_up])])
+    await team.with_checkpointing(store).build().run("Where is order 7?", session_id=SESSION)
+    client.assert_done()
+
+
 SCENARIOS: tuple[Callable[[Store], Awaitable[None]], ...] = (
     handoff,
     approval,
@@ -336,6 +346,7 @@ SCENARIOS: tuple[Callable[[Store], Awaitable[None]], ...] = (
     people,
     budget,
     expiry,
+    native,
 )
 
 

@@ -230,6 +230,18 @@ def test_rl114_a_person_is_no_model() -> None:
     )
 
 
+def test_rl115_a_model_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its name: no such provider, or no key for it."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    agents = Agent("a", client="opnai:gpt-5-mini"), Agent("b", client="openai:gpt-5-mini")
+    assert problems(team(*agents).build) == snapshot(
+        [
+            "RL115 the client of 'a': there is no provider 'opnai'; did you mean 'openai'? There are openai, openai-chat, openai-responses, azure, azure-responses, anthropic, google, groq, mistral, deepseek, openrouter, ollama.",
+            "RL115 the client of 'b': no key for openai-responses: set OPENAI_API_KEY, or give api_key=",
+        ]
+    )
+
+
 # What cannot be a tool, or an agent
 
 

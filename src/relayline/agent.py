@@ -1,5 +1,6 @@
 """Agents, and the one method a model has to offer to be one's voice."""
 
+import importlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
@@ -50,13 +51,16 @@ class ChatRequest:
 class ReplyInfo:
     """What a client knows about its reply beside the words. Yield it at any time; several are merged, later ones win.
 
-    ``input_tokens`` counts cached tokens too. ``metadata`` is kept beside the message and never sent to a model.
+    ``input_tokens`` counts cached tokens too, ``cached_tokens`` only these. ``metadata`` is kept beside the message and
+    never sent to a model. ``native`` comes back to the client as the message's, in later requests of the same agent.
     """
 
     model: str = ""
     input_tokens: int = 0
     output_tokens: int = 0
     metadata: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
+    cached_tokens: int = 0
+    native: Mapping[str, JSON] = field(default_factory=dict[str, JSON], repr=False)
 
 
 Chunk: TypeAlias = str | ToolCall | ReplyInfo
@@ -98,9 +102,23 @@ class ChatClient(Protocol):
         tools: "Sequence[Tool | Callable[..., Any]]" = (),
         knowledge: Sequence[str] = (),
         examples: Sequence[str] = (),
+        settings: Mapping[str, Any] | None = None,
     ) -> "Agent":
         """An agent that speaks through this client."""
-        return Agent(name, instructions, description, tools, self, knowledge, examples)
+        return Agent(name, instructions, description, tools, self, knowledge, examples, settings or {})
+
+
+def as_client(given: ChatClient | str) -> ChatClient:
+    """The client itself, or the one that ``"provider:model"`` names.
+
+    Raises:
+        UsageError: there is no such provider, or its key is missing.
+        MissingExtra: the packages of real models are not installed.
+    """
+    if not isinstance(given, str):
+        return given
+    # By name, because clients are a layer above whatever takes one, and because loading them takes seconds.
+    return importlib.import_module("relayline.clients.models").client(given)
 
 
 @dataclass(frozen=True)  # without slots: a subclass could not set attributes of its own
@@ -113,17 +131,19 @@ class Agent:
     ``description`` is for the others: it is what a colleague's model reads when choosing whom to hand over to.
     ``instructions`` are for its own model. ``knowledge``: sentences the agent may rely on and quote; they join the
     instructions. ``examples``: messages this agent is the right one for. ``tools``: functions or `Tool` values, kept in
-    order. ``client`` may be left out where the one who runs the team brings it (``workflow.with_client``,
-    ``relayline chat --model``).
+    order. ``client`` is a client or the name of a model, ``"anthropic:claude-sonnet-5"``; it may be left out where the
+    one who runs the team brings it (``workflow.with_client``, ``relayline chat --model``). ``settings`` are for the
+    client: ``temperature``, ``max_tokens``...
     """
 
     name: str
     instructions: str = ""
     description: str = ""
     tools: "Sequence[Tool | Callable[..., Any]]" = ()
-    client: ChatClient | None = None
+    client: ChatClient | str | None = None
     knowledge: Sequence[str] = ()
     examples: Sequence[str] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
         for field_name in ("tools", "knowledge", "examples"):
@@ -133,6 +153,9 @@ class Agent:
         object.__setattr__(self, "tools", tuple(as_tool(each) for each in self.tools))
         object.__setattr__(self, "knowledge", tuple(self.knowledge))
         object.__setattr__(self, "examples", tuple(self.examples))
+        if not isinstance(self.settings, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] -- not all check types
+            raise BuildError(f"settings of agent {self.name!r} are a mapping of names to values; got {self.settings!r}")
+        object.__setattr__(self, "settings", dict(self.settings))
 
 
 @dataclass(frozen=True)

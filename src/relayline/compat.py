@@ -107,11 +107,12 @@ class ChatMessage(Message):
         parts: Sequence[Part] = (),
         author_name: str = "",
         metadata: Mapping[str, JSON] | None = None,
+        native: Mapping[str, JSON] | None = None,
         *,
         text: str = "",
     ) -> None:
         given = (*parts, Text(text)) if text else tuple(parts)
-        super().__init__(cast("Any", Role(role)), given, author_name, metadata or {})
+        super().__init__(cast("Any", Role(role)), given, author_name, metadata or {}, native or {})
 
     def __str__(self) -> str:
         return self.text
@@ -277,7 +278,7 @@ def _name(agent: Named) -> str:
 
 
 def _message(message: Message) -> ChatMessage:
-    return ChatMessage(message.role, message.parts, message.author_name, message.metadata)
+    return ChatMessage(message.role, message.parts, message.author_name, message.metadata, message.native)
 
 
 def _said(messages: Iterable[Message]) -> list[ChatMessage]:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple, cast, get_args
 
-from relayline.agent import Agent, ChatClient, HumanAgent, Named, ToolSpec
-from relayline.errors import BuildError
+from relayline.agent import Agent, ChatClient, HumanAgent, Named, ToolSpec, as_client
+from relayline.errors import BuildError, UsageError
 from relayline.machine.topology import Edge, Returns, mesh, tool_names
 from relayline.messages import JSON
 from relayline.runtime.perform import Predicate, Seat, Way
@@ -60,7 +60,7 @@ def participants(given: Sequence[object], problems: list[str]) -> tuple[Agent, .
             problems.append(f"RL103 the description of {agent.name!r} is a text; got {agent.description!r}")
         elif not agent.name.strip():
             problems.append("RL104 an agent has no name; names are how agents and people tell each other apart")
-        elif agent.client is not None and not hasattr(agent.client, "stream"):
+        elif not isinstance(agent.client, str | None) and not hasattr(agent.client, "stream"):
             problems.append(f"RL103 the client of {agent.name!r} has no stream(request); got {agent.client!r}")
         elif any(agent.name == other.name for other in agents):
             problems.append(f"RL102 two participants are called {agent.name!r}; names must differ")
@@ -77,12 +77,13 @@ def _participant(given: Any, problems: list[str]) -> Agent | None:
     if isinstance(given, Agent):
         return given
     client = given if hasattr(given, "stream") else getattr(given, "client", None)
-    if not hasattr(given, "name") or not hasattr(client, "stream") or isinstance(given, type):
+    voice = isinstance(client, str) or hasattr(client, "stream")
+    if not hasattr(given, "name") or not voice or isinstance(given, type):
         problems.append(f"RL103 participants are agents, or objects with a name and stream(request); got {given!r}")
         return None
     card: dict[str, Any] = {
         name: value
-        for name in ("instructions", "description", "tools", "knowledge", "examples")
+        for name in ("instructions", "description", "tools", "knowledge", "examples", "settings")
         if (value := getattr(given, name, None))
     }
     try:
@@ -201,6 +202,7 @@ def seats(
     """Each agent with all that its model is offered."""
     by_name = {agent.name: agent for agent in agents}
     handoffs = tool_names(list(by_name))
+    voices = _voices(agents, problems)
     made: dict[str, Seat] = {}
     for agent in agents:
         tools = _own_tools(agent, set(handoffs.values()), problems)
@@ -216,7 +218,7 @@ def seats(
         onward = [Way(each.edge, None, each.when) for each in declared if each.edge.always]
         made[agent.name] = Seat(
             agent,
-            _voice(agent),
+            voices.get(agent.name),
             tools,
             tuple(specs),
             ways,
@@ -227,11 +229,32 @@ def seats(
     return made
 
 
-def _voice(agent: Agent) -> ChatClient | None:
-    """Who speaks for an agent: its client, or itself, if it is of a kind that does."""
-    if agent.client is None and hasattr(agent, "stream"):
-        return cast("ChatClient", agent)
-    return agent.client
+def _voices(agents: Sequence[Agent], problems: list[str]) -> dict[str, ChatClient]:
+    """Who speaks for each agent: its client, or itself, if it is of a kind that does.
+
+    Agents that name the same model share a client, and with it its connections.
+    """
+    by_model: dict[str, ChatClient | None] = {}
+    voices: dict[str, ChatClient] = {}
+    for agent in agents:
+        voice = agent.client
+        if voice is None and hasattr(agent, "stream"):
+            voice = cast("ChatClient", agent)
+        elif isinstance(voice, str):
+            if voice not in by_model:
+                by_model[voice] = _voice(agent.name, voice, problems)
+            voice = by_model[voice]
+        if voice is not None:
+            voices[agent.name] = voice
+    return voices
+
+
+def _voice(agent: str, model: str, problems: list[str]) -> ChatClient | None:
+    try:
+        return as_client(model)
+    except UsageError as error:
+        problems.append(f"RL115 the client of {agent!r}: {error}")
+        return None
 
 
 def _own_tools(agent: Agent, taken: set[str], problems: list[str]) -> dict[str, Tool]:

@@ -10,6 +10,7 @@
     │   └── RunClosed             the result of a run that was closed before it had one
     └── WorldError                the call was right, the world was not; a retry is possible
         ├── ModelError            a chat client failed
+        │   └── ProviderError     a model's provider refused the request, or could not be reached
         ├── ConditionError        a termination condition or a handoff's predicate failed
         └── StoreError            the journal could not be read or written
             ├── SequenceConflict  somebody else wrote to this session first
@@ -58,6 +59,18 @@ class ModelError(WorldError):
     def __init__(self, message: str, agent: str = "") -> None:
         super().__init__(message)
         self.agent = agent
+
+
+class ProviderError(ModelError):
+    """A model's provider refused the request, or could not be reached; its own exception is the cause.
+
+    ``status``: of its HTTP answer, None if there was none. ``retry_after``: the seconds it asks to wait, if it does.
+    """
+
+    def __init__(self, message: str, status: int | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
 
 
 class ConditionError(WorldError):

@@ -73,13 +73,14 @@ class TurnStarted:
 
 @dataclass(frozen=True, slots=True)
 class Replied:
-    """A model answered, with words, calls or both."""
+    """A model answered, with words, calls or both. ``cached_tokens``: those of ``input_tokens`` that a cache had."""
 
     turn: int
     message: Message
     model: str = ""
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_tokens: int = 0
     type: Literal["replied"] = "replied"
 
 

@@ -87,13 +87,15 @@ class Message:
     """One message of the conversation.
 
     ``author_name`` is the agent that spoke, or the name the user goes by. ``metadata`` is for people and programs
-    (a score, a source); it is kept in the journal and never sent to a model.
+    (a score, a source); it is kept in the journal and never sent to a model. ``native`` is a client's own: what it
+    needs to show the same provider its reply again as it was (a signature, a sealed thought). Nobody else reads it.
     """
 
     role: Role
     parts: tuple[Part, ...] = ()
     author_name: str = ""
     metadata: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
+    native: Mapping[str, JSON] = field(default_factory=dict[str, JSON], repr=False)
 
     def __post_init__(self) -> None:
         # What a caller goes on appending to must not change what was said.

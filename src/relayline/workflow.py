@@ -12,7 +12,7 @@ from typing import Any, Self
 from unicodedata import category
 from weakref import WeakValueDictionary
 
-from relayline.agent import Agent, ChatClient, ChatRequest, Named
+from relayline.agent import Agent, ChatClient, ChatRequest, Named, as_client
 from relayline.errors import (
     ConditionError,
     ModelError,
@@ -259,11 +259,17 @@ class Workflow:
             raise _not_found(session_id)
         return session
 
-    def with_client(self, client: ChatClient, *, override: bool = False) -> Self:
+    def with_client(self, client: ChatClient | str, *, override: bool = False) -> Self:
         """The same team, speaking through ``client``: the agents that have none of their own, or all of them.
 
-        Who sums up for a `views.summary` keeps its own.
+        ``client``: a client, or the name of a model (``"openai:gpt-5-mini"``). Who sums up for a `views.summary` keeps
+        its own.
+
+        Raises:
+            UsageError: there is no such provider, or its key is missing.
+            MissingExtra: the packages of real models are not installed.
         """
+        client = as_client(client)
         given_one = self.performer.seats.keys() - self.machine.people if override else self.mute
         spoken_for = {name: replace(self.performer.seats[name], client=client) for name in given_one}
         seats = {**self.performer.seats, **spoken_for}

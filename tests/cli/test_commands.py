@@ -92,7 +92,7 @@ def test_a_missing_extra(run: Relayline, tmp_path: Path):
     ("arguments", "status", "says"),
     [
         (["chat", "nowhere:team"], 2, "there is no module 'nowhere'"),
-        (["chat", TEAM, "--model", "gpt"], 2, "there is no model 'gpt'; there is embedded, or gguf:PATH"),
+        (["chat", TEAM, "--model", "gpt"], 2, "there is no model 'gpt'; there is embedded, gguf:PATH"),
         (["chat", TEAM, "--model", "gguf:/no/such/file"], 2, "/no/such/file"),
         (["chat", TEAM, "--session", ""], 2, "a session id is a printable, non-empty string"),
         (["chat", TEAM, "--session", "a\tb"], 2, "a session id is a printable, non-empty string"),

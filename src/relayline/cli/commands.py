@@ -87,8 +87,8 @@ def chat(
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="Who speaks for all agents: embedded, or gguf:PATH. Default: their own clients, and embedded for "
-            "agents without one.",
+            help="Who speaks for all agents: embedded, gguf:PATH, or PROVIDER:MODEL as in openai:gpt-5-mini. Default: "
+            "their own clients, and embedded for agents without one.",
         ),
     ] = None,
     session: Annotated[

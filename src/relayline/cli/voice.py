@@ -5,11 +5,11 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from relayline.agent import ChatClient
+from relayline.agent import ChatClient, as_client
 from relayline.errors import MissingExtra, RelaylineError, UsageError
 from relayline.workflow import Workflow
 
-CHOICES = "embedded, or gguf:PATH of a model file"
+CHOICES = "embedded, gguf:PATH of a model file, or PROVIDER:MODEL"
 
 
 def given_voice(workflow: Workflow, model: str | None) -> Workflow:
@@ -84,5 +84,7 @@ def _client(model: str) -> ChatClient:
             from relayline.clients.gguf import GgufClient
 
             return GgufClient(Path(path).expanduser())
+        case _ if path and kind != "embedded":
+            return as_client(model)
         case _:
             raise UsageError(f"there is no model {model!r}; there is {CHOICES}")

@@ -65,8 +65,9 @@ def decode(text: str | bytes, version: int = VERSION) -> Fact:
         for step in range(version, VERSION):
             text = json.dumps(UPCASTERS[step](json.loads(text)))
         fact = _facts().validate_json(text, strict=True)
-        if isinstance(fact, UserSpoke | Replied) and fact.message.metadata:
-            checked(fact.message.metadata)  # JSON readers take NaN and the like
+        if isinstance(fact, UserSpoke | Replied):
+            for extra in filter(None, (fact.message.metadata, fact.message.native)):
+                checked(extra)  # JSON readers take NaN and the like
         return fact
     except (ValidationError, ValueError, KeyError, RecursionError) as error:
         raise DamagedJournal(f"not a fact of this release: {text[:80]!r} ({_why(error):.300})") from error

@@ -37,8 +37,9 @@ def model_replied(draft: Draft, given: ModelReplied) -> None:
     names = [tool_name(call.name) for call in calls]
     ours = iter([replace(call, id=f"{given.effect}-c{n}", name=names[n]) for n, call in enumerate(calls)])
     parts = tuple(part if isinstance(part, Text) else next(ours) for part in given.parts)
-    message = Message("assistant", parts, turn.agent, given.metadata)
-    draft.add(Replied(turn.number, message, given.model, given.input_tokens, given.output_tokens))
+    message = Message("assistant", parts, turn.agent, given.metadata, given.native)
+    tokens = given.input_tokens, given.output_tokens, given.cached_tokens
+    draft.add(Replied(turn.number, message, given.model, *tokens))
     if not calls:
         _answered(draft, turn, message.text, given.shut)
         return

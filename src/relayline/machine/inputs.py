@@ -90,6 +90,8 @@ class ModelReplied:
     input_tokens: int = 0
     output_tokens: int = 0
     metadata: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
+    native: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
+    cached_tokens: int = 0
     shut: frozenset[str] = frozenset()
 
 

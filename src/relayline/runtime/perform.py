@@ -343,7 +343,9 @@ class _Reply:
     model: str = ""
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_tokens: int = 0
     metadata: dict[str, JSON] = field(default_factory=dict[str, JSON])
+    native: dict[str, JSON] = field(default_factory=dict[str, JSON])
 
     def call(self, call: ToolCall) -> None:
         self.close()
@@ -354,13 +356,16 @@ class _Reply:
         if not isinstance(info, ReplyInfo):  # pyright: ignore[reportUnnecessaryIsInstance] -- a client is not ours
             raise TypeError(f"a client yields str, ToolCall or ReplyInfo; got {info!r:.80}")
         _strings(info, info.model)
-        if not all(type(count) is int and count >= 0 for count in (info.input_tokens, info.output_tokens)):
+        counts = (info.input_tokens, info.output_tokens, info.cached_tokens)
+        if not all(type(count) is int and count >= 0 for count in counts):
             raise TypeError(f"tokens are counted in whole numbers; got {info!r:.160}")
         self.model = valid(info.model) or self.model
         self.input_tokens = info.input_tokens or self.input_tokens
         self.output_tokens = info.output_tokens or self.output_tokens
+        self.cached_tokens = info.cached_tokens or self.cached_tokens
         # Checked here, where it can be said whose fault it is.
         self.metadata.update(checked(info.metadata))
+        self.native.update(checked(info.native))
 
     def close(self) -> None:
         """Text arrives in pieces and is kept as one part per stretch."""
@@ -389,7 +394,9 @@ async def reply(seat: Seat, effect: str, context: Context) -> ModelReplied:
         whole.input_tokens,
         whole.output_tokens,
         whole.metadata,
-        shut=frozenset(seat.ways.keys() - offered),
+        whole.native,
+        whole.cached_tokens,
+        frozenset(seat.ways.keys() - offered),
     )
 
 
