@@ -131,8 +131,9 @@ class Agent:
     ``description`` is for the others: it is what a colleague's model reads when choosing whom to hand over to.
     ``instructions`` are for its own model. ``knowledge``: sentences the agent may rely on and quote; they join the
     instructions. ``examples``: messages this agent is the right one for. ``tools``: functions or `Tool` values, kept in
-    order. ``client`` is a client or the name of a model, ``"anthropic:claude-sonnet-5"``; it may be left out where the
-    one who runs the team brings it (``workflow.with_client``, ``relayline chat --model``). ``settings`` are for the
+    order. ``client`` is a client or the name of a model, ``"anthropic:claude-sonnet-5"``, or a list of them: where one
+    fails, the next is asked. It may be left out where the one who runs the team brings it (``workflow.with_client``,
+    ``relayline chat --model``). ``settings`` are for the
     client: ``temperature``, ``max_tokens``...
     """
 
@@ -140,7 +141,7 @@ class Agent:
     instructions: str = ""
     description: str = ""
     tools: "Sequence[Tool | Callable[..., Any]]" = ()
-    client: ChatClient | str | None = None
+    client: ChatClient | str | Sequence[ChatClient | str] | None = None
     knowledge: Sequence[str] = ()
     examples: Sequence[str] = ()
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -151,6 +152,8 @@ class Agent:
                 raise BuildError(f"RL121 {field_name} of agent {self.name!r} is a list; got one string")
         # A list the caller goes on appending to must not change the agent.
         object.__setattr__(self, "tools", tuple(as_tool(each) for each in self.tools))
+        if isinstance(self.client, list):
+            object.__setattr__(self, "client", tuple(self.client))
         object.__setattr__(self, "knowledge", tuple(self.knowledge))
         object.__setattr__(self, "examples", tuple(self.examples))
         if not isinstance(self.settings, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] -- not all check types

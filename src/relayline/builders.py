@@ -16,6 +16,7 @@ from relayline.machine.decide import Machine
 from relayline.machine.limits import Budget, Limits, OnLoop
 from relayline.machine.patterns import AUTONOMOUS_PROMPT, AUTONOMOUS_TURNS, Autonomy, Handoff
 from relayline.machine.topology import Returns, ToolPolicy
+from relayline.middleware import Middleware
 from relayline.review import review
 from relayline.runtime.perform import Condition, Performer, Predicate
 from relayline.tools import ApprovalMode, Tool
@@ -51,6 +52,8 @@ class HandoffBuilder:
         self._handoffs: list[HandoffCall] = []
         self._return_to_previous = True
         self._terminal: Sequence[Named] = ()
+        self._rescue: Named | None = None
+        self._middleware: tuple[Middleware, ...] = ()
         self._views: list[tuple[Named, View | Shape]] = []
         self._budget: tuple[int | None, int | None, float | None] = (None, None, None)
         self._expiry: dict[Ask, Duration | None] = {}
@@ -174,6 +177,20 @@ class HandoffBuilder:
         self._views.append((agent, view))
         return self
 
+    def with_fallback_agent(self, agent: Named) -> Self:
+        """Who takes over from an agent whose model cannot be had, instead of the run failing.
+
+        A ``warning`` event with the code ``model_failed`` says what happened. If the model of ``agent`` itself fails,
+        so does the run.
+        """
+        self._rescue = agent
+        return self
+
+    def with_middleware(self, *middleware: Middleware) -> Self:
+        """What is done around every effect, the outermost first: `relayline.middleware`, or functions of yours."""
+        self._middleware = middleware
+        return self
+
     def with_terminal_agents(self, agents: Sequence[Named]) -> Self:
         """Say that these agents have no way out on purpose: once one has answered, the conversation is finished."""
         self._terminal = agents
@@ -219,6 +236,8 @@ class HandoffBuilder:
         autonomous = self._autonomy(names, people, problems)
         limits, budget, expires = self._loop_control(names, problems), self._spending(problems), self._expires(problems)
         terminal = all_named(self._terminal, names, "with_terminal_agents", problems)
+        rescue = None if self._rescue is None else named(self._rescue, names, "with_fallback_agent", problems)
+        problems += [f"RL103 middleware is a function; got {each!r}" for each in self._middleware if not callable(each)]
         views = {
             name: view
             for agent, given in self._views
@@ -241,13 +260,16 @@ class HandoffBuilder:
             budget=budget,
             people=people,
             nudge=self._repair,
+            rescue=rescue or "",
             expires=expires,
         )
         warnings = tuple(review(agents, start, pattern.edges, machine, terminal, bool(self._handoffs)))
         for warning in warnings:
             logger.warning("team %r: %s", self._name, warning)
         store = self._store or InMemoryCheckpointStorage()
-        return Workflow(self._name, agents, pattern, machine, Performer(sat, self._condition), store, warnings)
+        return Workflow(
+            self._name, agents, pattern, machine, Performer(sat, self._condition), store, warnings, self._middleware
+        )
 
     def _autonomy(self, names: Sequence[str], people: frozenset[str], problems: list[str]) -> dict[str, Autonomy]:
         if self._autonomous is None:

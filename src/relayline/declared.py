@@ -60,8 +60,8 @@ def participants(given: Sequence[object], problems: list[str]) -> tuple[Agent, .
             problems.append(f"RL103 the description of {agent.name!r} is a text; got {agent.description!r}")
         elif not agent.name.strip():
             problems.append("RL104 an agent has no name; names are how agents and people tell each other apart")
-        elif not isinstance(agent.client, str | None) and not hasattr(agent.client, "stream"):
-            problems.append(f"RL103 the client of {agent.name!r} has no stream(request); got {agent.client!r}")
+        elif odd := [each for each in clients_of(agent) if not isinstance(each, str) and not hasattr(each, "stream")]:
+            problems.append(f"RL103 the client of {agent.name!r} has no stream(request); got {odd[0]!r}")
         elif any(agent.name == other.name for other in agents):
             problems.append(f"RL102 two participants are called {agent.name!r}; names must differ")
         elif isinstance(agent, HumanAgent) and (agent.tools or agent.client):
@@ -218,7 +218,7 @@ def seats(
         onward = [Way(each.edge, None, each.when) for each in declared if each.edge.always]
         made[agent.name] = Seat(
             agent,
-            voices.get(agent.name),
+            voices[agent.name],
             tools,
             tuple(specs),
             ways,
@@ -229,24 +229,29 @@ def seats(
     return made
 
 
-def _voices(agents: Sequence[Agent], problems: list[str]) -> dict[str, ChatClient]:
-    """Who speaks for each agent: its client, or itself, if it is of a kind that does.
+def _voices(agents: Sequence[Agent], problems: list[str]) -> dict[str, tuple[ChatClient, ...]]:
+    """Who speaks for each agent: its client or clients, or itself, if it is of a kind that does.
 
     Agents that name the same model share a client, and with it its connections.
     """
     by_model: dict[str, ChatClient | None] = {}
-    voices: dict[str, ChatClient] = {}
+    voices: dict[str, tuple[ChatClient, ...]] = {}
     for agent in agents:
-        voice = agent.client
-        if voice is None and hasattr(agent, "stream"):
-            voice = cast("ChatClient", agent)
-        elif isinstance(voice, str):
-            if voice not in by_model:
-                by_model[voice] = _voice(agent.name, voice, problems)
-            voice = by_model[voice]
-        if voice is not None:
-            voices[agent.name] = voice
+        speaks_itself = agent.client is None and hasattr(agent, "stream")
+        given = [cast("ChatClient", agent)] if speaks_itself else clients_of(agent)
+        for each in given:
+            if isinstance(each, str) and each not in by_model:
+                by_model[each] = _voice(agent.name, each, problems)
+        found = [by_model[each] if isinstance(each, str) else each for each in given]
+        voices[agent.name] = tuple(each for each in found if each is not None)
     return voices
+
+
+def clients_of(agent: Agent) -> Sequence[ChatClient | str]:
+    """The clients an agent was given, in the order they are asked."""
+    if agent.client is None:
+        return ()
+    return agent.client if isinstance(agent.client, tuple) else (cast("ChatClient | str", agent.client),)
 
 
 def _voice(agent: str, model: str, problems: list[str]) -> ChatClient | None:

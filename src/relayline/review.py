@@ -20,7 +20,7 @@ def review(
     by_name = {agent.name: agent for agent in agents}
     exits = {agent.name: [edge for edge in edges if edge.source == agent.name] for agent in agents}
     if declared:
-        seen = _reached(start, exits, rules.limits.fallback)
+        seen = _reached([start, rules.limits.fallback, rules.rescue], exits)
         for name in by_name:
             if name not in seen:
                 yield f"RL201 nobody hands over to {name!r}, so it is only reached by run(to={name!r})"
@@ -55,9 +55,9 @@ def _descriptions(name: str, purposes: Mapping[str, str]) -> Iterator[str]:
                 yield f"RL204 {name!r} can hardly tell {other!r} and {target!r} apart: their descriptions are alike"
 
 
-def _reached(start: str, exits: Mapping[str, Sequence[Edge]], fallback: str) -> set[str]:
+def _reached(begin: Sequence[str], exits: Mapping[str, Sequence[Edge]]) -> set[str]:
     found: set[str] = set()
-    waiting = [start, fallback] if fallback else [start]
+    waiting = [*filter(None, begin)]
     while waiting:
         agent = waiting.pop()
         if agent not in found:

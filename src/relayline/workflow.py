@@ -31,8 +31,9 @@ from relayline.machine.inputs import Answer, Approval, Expired, Input, Resumed, 
 from relayline.machine.patterns import Pattern
 from relayline.machine.state import State, fold
 from relayline.messages import JSON, Message
+from relayline.middleware import Middleware
 from relayline.runtime.driver import drive
-from relayline.runtime.perform import Context, Performer
+from relayline.runtime.perform import Context, Perform, Performer
 from relayline.runtime.requests import as_response, user_message
 from relayline.runtime.run import Run
 from relayline.runtime.session import Session
@@ -115,7 +116,8 @@ class Workflow:
     """A team, its rules and its store. Made by a builder's ``build()``.
 
     It holds no conversation: run as many sessions on it at once as you like, from as many tasks of one event loop.
-    ``warnings``: what in its declaration looks like a mistake, each with a stable code.
+    ``warnings``: what in its declaration looks like a mistake, each with a stable code. ``middleware``: what is done
+    around every effect, the outermost first.
     """
 
     name: str
@@ -125,12 +127,20 @@ class Workflow:
     performer: Performer = field(repr=False)
     store: Store = field(repr=False)
     warnings: tuple[str, ...] = field(default=(), repr=False)
+    middleware: tuple[Middleware, ...] = field(default=(), repr=False)
     # Shared by copies on the same store, so that they queue as well.
     _sessions: Sessions | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self._sessions is None:
             object.__setattr__(self, "_sessions", Sessions(self.store))
+        self._perform()  # what is wrong with a middleware is told now
+
+    def _perform(self) -> Perform:
+        perform: Perform = self.performer
+        for middleware in reversed(self.middleware):
+            perform = middleware(perform)
+        return perform
 
     @property
     def mute(self) -> Sequence[str]:
@@ -271,7 +281,7 @@ class Workflow:
         """
         client = as_client(client)
         given_one = self.performer.seats.keys() - self.machine.people if override else self.mute
-        spoken_for = {name: replace(self.performer.seats[name], client=client) for name in given_one}
+        spoken_for = {name: replace(self.performer.seats[name], voices=(client,)) for name in given_one}
         seats = {**self.performer.seats, **spoken_for}
         return replace(self, performer=replace(self.performer, seats=seats))
 
@@ -300,7 +310,7 @@ class Workflow:
         try:
             context = Context(session, narrator.progress, narrator.delta if stream else None)
             seconds = self.machine.budget.seconds
-            cause = await drive(session, inputs, self.performer, context, narrator.tell, seconds)
+            cause = await drive(session, inputs, self._perform(), context, narrator.tell, seconds)
             _check(session.state, cause)
         except WorldError as error:
             await narrator.signal("failed", error)

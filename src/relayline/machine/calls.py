@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from relayline.errors import ConditionError
 from relayline.events import (
     Answered,
     Failed,
@@ -11,6 +12,8 @@ from relayline.events import (
     Summarised,
     ToolReturned,
     ToolStarted,
+    TurnEnded,
+    Warned,
 )
 from relayline.machine.announced import announced
 from relayline.machine.draft import Draft
@@ -18,8 +21,8 @@ from relayline.machine.effects import effects
 from relayline.machine.handoffs import settle
 from relayline.machine.inputs import EffectFailed, ModelReplied, Summary, ToolDone
 from relayline.machine.state import Turn
-from relayline.machine.topology import PREFIX, tool_name
-from relayline.machine.turns import end
+from relayline.machine.topology import PREFIX, Edge, tool_name
+from relayline.machine.turns import end, hand_over
 from relayline.messages import Message, Text, ToolCall, ToolResult
 
 NUDGE = (
@@ -120,8 +123,15 @@ def effect_failed(draft: Draft, given: EffectFailed) -> None:
         return
     tool_done(draft, ToolDone(given.effect, given.message, "error"))
     if not draft.facts:  # it was no tool
-        turn = draft.caller(given.effect)
-        draft.add(Failed(given.effect, turn.agent if turn else "", given.error, given.message))
+        turn, rescue = draft.caller(given.effect), draft.rules.rescue
+        # A handoff's predicate that fails is no matter of whose model speaks.
+        if turn and rescue not in ("", turn.agent) and given.error != ConditionError.__name__:
+            why = f"the model of {turn.agent} failed: {given.error}: {given.message}"
+            draft.add(Warned("model_failed", why, turn.agent))
+            draft.add(TurnEnded(turn.number, turn.agent))
+            hand_over(draft, Edge(turn.agent, rescue), f"the model of {turn.agent} failed")
+        else:
+            draft.add(Failed(given.effect, turn.agent if turn else "", given.error, given.message))
 
 
 def _unreadable(call: ToolCall) -> str | None:

@@ -15,6 +15,7 @@ class Rules:
 
     ``policies``: per agent, its own tools by name. ``condition``: whether there is a termination condition to ask.
     ``people``: the agents who are persons. ``nudge``: whether an agent that says it hands over, and does not, is told.
+    ``rescue``: who takes over from an agent whose model cannot be had.
     ``expires``: how many seconds people have to answer; a kind of request that is not there waits for ever.
     """
 
@@ -27,4 +28,5 @@ class Rules:
     budget: Budget = field(default_factory=Budget)
     people: frozenset[str] = frozenset()
     nudge: bool = False
+    rescue: str = ""
     expires: Mapping[Ask, float] = field(default_factory=dict[Ask, float])

@@ -42,12 +42,14 @@ Predicate: TypeAlias = Callable[[Sequence[Message], Mapping[str, JSON]], bool | 
 class Context:
     """What an effect may know and reach.
 
-    ``progress`` shows what an agent's tool has to show, ``emit`` streams an agent's next words; None if nobody listens.
+    ``progress`` shows what an agent's tool has to show. ``emit`` streams an agent's next words, with the number of the
+    attempt they belong to; None if nobody listens. ``attempts``: how often each reply was begun in this run.
     """
 
     session: Session
     progress: Callable[[str, JSON], Awaitable[None]]
-    emit: Callable[[str, str], Awaitable[None]] | None = None
+    emit: Callable[[str, str, int], Awaitable[None]] | None = None
+    attempts: dict[str, int] = field(default_factory=dict[str, int])
 
 
 Perform: TypeAlias = Callable[[Effect, Context], Coroutine[Any, Any, Input]]
@@ -83,18 +85,24 @@ class Way:
 class Seat:
     """An agent in a team: itself, its voice, its tools by name, and all that its model is offered, ready made.
 
-    ``ways``: its handoffs by tool name. ``onward``: the ways on that no model chooses. ``view``: how much of the
+    ``voices``: its client first, then those that are asked where the one before failed. ``ways``: its handoffs by tool
+    name. ``onward``: the ways on that no model chooses. ``view``: how much of the
     conversation it is given, ``views``: by whom it was handed over, where that differs.
     """
 
     agent: Agent
-    client: ChatClient | None
+    voices: Sequence[ChatClient]
     tools: Mapping[str, Tool]
     specs: tuple[ToolSpec, ...]
     ways: Mapping[str, Way] = field(default_factory=dict[str, Way])
     onward: Sequence[Way] = ()
     view: View = text
     views: Mapping[str, View] = field(default_factory=dict[str, View])
+
+    @property
+    def client(self) -> ChatClient | None:
+        """The model that is asked first."""
+        return self.voices[0] if self.voices else None
 
     async def request(self, session: Session) -> ChatRequest:
         """What the agent's model is given, as the session stands.
@@ -179,10 +187,21 @@ class Performer:
     async def _call_model(self, effect: CallModel, context: Context) -> Input:
         try:
             seat = self._seat(effect.agent)
-            return await _summary(seat, effect.id, context.session) or await reply(seat, effect.id, context)
+            if made := await _summary(seat, effect.id, context.session):
+                return made
         except (Exception, asyncio.CancelledError) as error:
             _unless_cancelled(error)
             return _failed(effect.id, error)
+        failure: BaseException | None = None
+        for client in seat.voices:
+            try:
+                return await reply(seat, client, effect.id, context)
+            except (Exception, asyncio.CancelledError) as error:
+                _unless_cancelled(error)
+                failure = error
+        if failure is None:
+            failure = BuildError(f"{seat.agent.name!r} is a person in this team, and had a model when this turn began")
+        return _failed(effect.id, failure)
 
     def _seat(self, agent: str) -> Seat:
         if agent not in self.seats:
@@ -374,15 +393,18 @@ class _Reply:
             self.words.clear()
 
 
-async def reply(seat: Seat, effect: str, context: Context) -> ModelReplied:
+async def reply(seat: Seat, client: ChatClient, effect: str, context: Context) -> ModelReplied:
     """One reply of the seat's model, its calls checked against the tools."""
-    client = seat.client
-    if client is None:
-        raise BuildError(f"{seat.agent.name!r} is a person in this team, and had a model when this turn began")
     name = seat.agent.name
     request = await seat.request(context.session)
-    emit = context.emit
-    whole = await _collect(client, request, None if emit is None else partial(emit, name))
+    attempt = context.attempts[effect] = context.attempts.get(effect, 0) + 1
+    show = context.emit
+
+    async def emit(words: str) -> None:
+        if show is not None:
+            await show(name, words, attempt)
+
+    whole = await _collect(client, request, emit if show else None)
     calls = [part for part in whole.parts if isinstance(part, ToolCall)]
     offered = {spec.name for spec in request.tools}
     problems = {number: problem for number, call in enumerate(calls) if (problem := _problem(seat, call, offered))}

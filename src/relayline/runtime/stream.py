@@ -184,10 +184,11 @@ class ExecutorFailedEvent(WorkflowEvent):
 
 @dataclass(frozen=True, slots=True)
 class AgentRunUpdateEvent(WorkflowEvent):
-    """An agent's next words."""
+    """An agent's next words. ``attempt``: from 1; the words of an earlier one count no more, its reply died."""
 
     type: Literal["message_delta"] = field(default="message_delta", init=False)
     data: str
+    attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,9 +265,9 @@ class Narrator:
         """Show something that is not in the journal."""
         await self._emit(_event(kind, self._session.id, data, agent))
 
-    async def delta(self, agent: str, words: str) -> None:
+    async def delta(self, agent: str, words: str, attempt: int = 1) -> None:
         """Show an agent's next words."""
-        await self._emit(AgentRunUpdateEvent(self._session.id, words, agent))
+        await self._emit(AgentRunUpdateEvent(self._session.id, words, agent, attempt=attempt))
 
     async def progress(self, agent: str, data: JSON) -> None:
         """Show what an agent's tool has to show."""
