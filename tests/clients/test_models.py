@@ -184,6 +184,27 @@ async def test_a_failure_in_the_middle_of_a_reply(fake: FakeProvider, wire: str)
     fake.assert_done()
 
 
+@every_wire
+async def test_half_a_reply_is_none(fake: FakeProvider, wire: str, monkeypatch: pytest.MonkeyPatch):
+    """A stream that ends in good order without saying that it is at its end was cut off, and is asked for again."""
+
+    def half(self: Any, exchange: Exchange, dialect: Any, answer: Any) -> None:
+        events = list(dialect.stream(answer))
+        exchange.begin({})
+        for event in events[: len(events) // 2]:
+            exchange.write(event)
+        exchange.end()
+
+    fake.add([*"Half of it"], "Whole.")
+    team = bikes(voice(fake, wire))
+    with monkeypatch.context() as cut:
+        cut.setattr(FakeProvider, "_stream", half)
+        with pytest.raises(ModelError, match="broke off in the middle of a reply"):
+            await team.run("hi", session_id="s")
+    assert (await team.run(session_id="s")).text == "Whole."
+    fake.assert_done()
+
+
 @pytest.mark.parametrize("wire", [wire for wire in MODELS if wire != "gemini"])  # its arguments are always an object
 @pytest.mark.parametrize("wrong", ['{"ticket": 12', "[12]", '{"ticket": NaN}', '{"ticket": "\\ud800"}', "[" * 3000])
 async def test_malformed_arguments_break_nothing(fake: FakeProvider, wire: str, wrong: str):

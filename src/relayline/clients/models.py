@@ -114,6 +114,8 @@ class ModelClient(ChatClient):
                 whole = reply.get()
         except Exception as error:
             raise self._problem(error) from error
+        if _broke_off(whole):
+            raise ProviderError(f"{self.about} broke off in the middle of a reply")
         for part in whole.parts:
             if isinstance(part, ToolCallPart):
                 yield ToolCall(part.tool_call_id, part.tool_name, _as_written(part))
@@ -313,6 +315,14 @@ async def _kept_open(model: Model) -> AsyncGenerator[None]:
         close = getattr(getattr(model, "client", None), "close", None)
         if inspect.iscoroutinefunction(close):
             await close()
+
+
+def _broke_off(whole: ModelResponse) -> bool:
+    """Whether a connection ended in good order, at a proxy's wish say, before the reply did. No library tells."""
+    if (whole.provider_details or {}).get("finish_reason"):
+        return False
+    # Some servers of Chat Completions never say why they stop, which counts as "stop"; what they took comes last too.
+    return whole.finish_reason is None or (whole.finish_reason == "stop" and not whole.usage.output_tokens)
 
 
 def _as_written(part: ToolCallPart) -> str:
