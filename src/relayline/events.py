@@ -38,7 +38,7 @@ held. ``stopped``: a limit was reached whose policy is to stop; the warning befo
 answered an agent's question in time.
 """
 
-Spent: TypeAlias = Literal["turns", "tokens", "seconds"]
+Spent: TypeAlias = Literal["turns", "tokens", "seconds", "money"]
 """What there was a budget of."""
 
 

@@ -14,12 +14,14 @@
 import asyncio
 import random
 from collections.abc import Callable
+from decimal import Decimal
 from typing import TypeAlias
 
 from relayline.errors import ProviderError, UsageError
 from relayline.machine.effects import CallModel, Effect
-from relayline.machine.inputs import EffectFailed, Input
+from relayline.machine.inputs import EffectFailed, Input, OutOfBudget
 from relayline.runtime.perform import Context, Perform
+from relayline.usage import Price, known_price
 
 Middleware: TypeAlias = Callable[[Perform], Perform]
 
@@ -68,6 +70,32 @@ def retry(
             return await perform(effect, context)
 
         return retried
+
+    return around
+
+
+def spending(usd: float | Decimal, price: Price = known_price) -> Middleware:
+    """Stop before a model call once the models took ``usd`` US dollars for one message of the user.
+
+    As with `HandoffBuilder.with_budget`: the run ends with ``result.stopped``, and running the session again goes on
+    with as much again. A model whose ``price`` nobody knows costs nothing here.
+
+    Raises:
+        UsageError: if ``usd`` is not a number above 0.
+    """
+    if not isinstance(usd, int | float | Decimal) or not usd > 0:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise UsageError(f"spending takes US dollars, as in spending(0.50); got {usd!r}")
+
+    def around(perform: Perform) -> Perform:
+        async def limited(effect: Effect, context: Context) -> Input:
+            if isinstance(effect, CallModel):
+                taken = context.session.state.since.taken
+                cost = sum((price(model, *tokens) or Decimal(0) for model, tokens in taken.items()), Decimal(0))
+                if cost >= Decimal(str(usd)):
+                    return OutOfBudget("money", f"the models took {cost:f} of {usd} US dollars")
+            return await perform(effect, context)
+
+        return limited
 
     return around
 

@@ -46,6 +46,7 @@ from relayline.runtime.stream import (
     pending,
     run_state,
 )
+from relayline.usage import Price, SessionUsage, usage_of
 
 SESSIONS_KEPT = 64
 """How many idle sessions a workflow keeps folded; any other is folded again from its journal."""
@@ -261,6 +262,20 @@ class Workflow:
             raise UsageError(f"no agent {name!r}; there are: {', '.join(self.performer.seats)}")
         session = await self._look(session_id)
         return await self.performer.seats[name].request(session)
+
+    async def usage(self, session_id: str, price: Price | None = None) -> SessionUsage:
+        """What the session took: tokens and money, in all, by agent, by model, by handoff and call by call.
+
+        ``price``: what a call costs; by default the list price of its model, if the extra ``models`` is installed and
+        its list has the model. ``unpriced`` names those that have none.
+
+        Raises:
+            SessionNotFound: if the store has none of that id.
+        """
+        entries = await self.store.read(session_id)
+        if not entries:
+            raise _not_found(session_id)
+        return usage_of(entries, price)
 
     async def _look(self, session_id: str) -> Session:
         session = Session(session_id, self.machine, self.store)

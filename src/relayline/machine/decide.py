@@ -13,7 +13,7 @@ from relayline.machine.inputs import (
     Input,
     Judged,
     ModelReplied,
-    OutOfTime,
+    OutOfBudget,
     Resumed,
     Summary,
     ToolDone,
@@ -66,9 +66,9 @@ class Machine(Rules):
                 people.resumed(draft)
             case Expired():
                 people.expired(draft, given)
-            case OutOfTime():
+            case OutOfBudget(budget, message):
                 if effects(state):
-                    draft.add(Stopped("seconds", f"the run had {given.seconds:g} seconds"))
+                    draft.add(Stopped(budget, message))
             case _:
                 assert_never(given)
         if draft.facts and self.budget != UNLIMITED:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from relayline.events import Transfer
+from relayline.events import Spent, Transfer
 from relayline.messages import JSON, Message, Text, ToolCall
 
 
@@ -157,12 +157,13 @@ class Expired:
 
 
 @dataclass(frozen=True, slots=True)
-class OutOfTime:
-    """The time for this run is up. ``seconds``: how much it had."""
+class OutOfBudget:
+    """A budget ran out that somebody else counts: of seconds, or of money."""
 
-    seconds: float
+    budget: Spent
+    message: str
 
 
 Input: TypeAlias = (
-    UserSaid | Answer | ModelReplied | Summary | ToolDone | Judged | EffectFailed | Resumed | Expired | OutOfTime
+    UserSaid | Answer | ModelReplied | Summary | ToolDone | Judged | EffectFailed | Resumed | Expired | OutOfBudget
 )

@@ -100,7 +100,8 @@ class Floor(NamedTuple):
 class Since(NamedTuple):
     """What went on since the user last spoke: ``turns``, ``tokens`` (of models, in and out) and ``hops`` (handoffs).
 
-    Turns and tokens count from when a budget last ran out, if that was later. ``walked``: the edges taken since
+    Turns and tokens count from when a budget last ran out, if that was later. ``taken``: the tokens of each model since
+    then: in, those of them from a cache, and out. ``walked``: the edges taken since
     anything new came in, be it words of the user, a tool's result or the turn of a person in the team. ``alone``: how
     often the active agent went on by itself since it got the conversation.
     """
@@ -110,6 +111,7 @@ class Since(NamedTuple):
     hops: int = 0
     walked: frozenset[tuple[str, str]] = frozenset()
     alone: int = 0
+    taken: Mapping[str, tuple[int, int, int]] = {}
 
 
 class State(NamedTuple):
@@ -184,7 +186,7 @@ def evolve(state: State, fact: Fact) -> State:
         case Warned():
             return state._replace(seq=seq)
         case Summarised():
-            spent = state.since._replace(tokens=state.since.tokens + fact.input_tokens + fact.output_tokens)
+            spent = _took(state.since, fact.model, fact.input_tokens, 0, fact.output_tokens)
             return state._replace(seq=seq, since=spent, summaries={**state.summaries, fact.agent: fact})
         case StateChanged():
             kept = {key: value for key, value in state.shared.items() if key not in fact.removed}
@@ -206,7 +208,7 @@ def evolve(state: State, fact: Fact) -> State:
             return state._replace(seq=seq, rest=fact)
         case Retried():
             ran_out = isinstance(state.rest, Stopped)
-            since = state.since._replace(turns=len(state.open), tokens=0) if ran_out else state.since
+            since = state.since._replace(turns=len(state.open), tokens=0, taken={}) if ran_out else state.since
             return state._replace(seq=seq, rest=None, since=since)
         case Finished():
             return state._replace(seq=seq, rest=fact, due=None)
@@ -232,10 +234,16 @@ def _replied(state: State, seq: int, fact: Replied) -> State:
     turn = state.open[fact.turn]
     calls = tuple(OpenCall(call) for call in fact.message.tool_calls)
     opened = {**state.open, fact.turn: turn._replace(step=turn.step + 1, calls=calls, wishes=())}
-    tokens = fact.input_tokens + fact.output_tokens
-    if tokens:
-        state = state._replace(since=state.since._replace(tokens=state.since.tokens + tokens))
+    if fact.input_tokens or fact.output_tokens:
+        since = _took(state.since, fact.model, fact.input_tokens, fact.cached_tokens, fact.output_tokens)
+        state = state._replace(since=since)
     return _spoke(state, seq, fact.message, opened)
+
+
+def _took(since: Since, model: str, given: int, cached: int, taken: int) -> Since:
+    before = since.taken.get(model, (0, 0, 0))
+    sums = {**since.taken, model: (before[0] + given, before[1] + cached, before[2] + taken)}
+    return since._replace(tokens=since.tokens + given + taken, taken=sums)
 
 
 def _returned(state: State, seq: int, fact: ToolReturned) -> State:
@@ -267,7 +275,7 @@ def _handed_over(state: State, seq: int, fact: HandoffSent) -> State:
         spoken=state.spoken.append(fact),
         due=None,
         floor=Floor(state.floor.speaker, callers, fact.returns != "start", arrivals),
-        since=Since(since.turns, since.tokens, since.hops + 1, since.walked | {(fact.source, fact.target)}),
+        since=since._replace(hops=since.hops + 1, walked=since.walked | {(fact.source, fact.target)}, alone=0),
     )
 
 

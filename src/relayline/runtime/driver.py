@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from relayline.errors import SequenceConflict
 from relayline.events import Entry
 from relayline.machine.effects import effects
-from relayline.machine.inputs import EffectFailed, Input, OutOfTime, ToolDone
+from relayline.machine.inputs import EffectFailed, Input, OutOfBudget, ToolDone
 from relayline.runtime.perform import Context, Perform
 from relayline.runtime.session import Session
 
@@ -43,7 +43,7 @@ async def drive(
                 return cause
             if seconds is not None and until is not None and asyncio.get_running_loop().time() >= until:
                 # Not left to the waiting: effects that are done at once are never waited for.
-                inputs = [*_done(running), OutOfTime(seconds)]
+                inputs = [*_done(running), OutOfBudget("seconds", f"the run had {seconds:g} seconds")]
             elif len(wanted) == 1 and not running and until is None:
                 # With nothing to wait for beside it, a task of its own would only cost: a sixth of a turn.
                 inputs = [await perform(effect, context) for effect in wanted.values()]
