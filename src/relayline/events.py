@@ -204,13 +204,16 @@ class TurnEnded:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A person is asked. ``call`` is the tool call in question, if there is one."""
+    """A person is asked. ``call`` is the tool call in question, if there is one; ``ways``: whom a participant who is a
+    person may hand over to.
+    """
 
     request: str
     ask: Ask
     turn: int
     agent: str
     call: ToolCall | None = None
+    ways: tuple[str, ...] = ()
     type: Literal["asked"] = "asked"
 
 

@@ -160,7 +160,7 @@ class Conversation:
             return await self._person.say()
         if not isinstance(request.data, HumanTurnRequest):
             return await self._person.decide(request, problem)
-        colleagues = [edge.target for edge in self._workflow.pattern.exits(request.executor_id).values()]
+        colleagues = list(request.data.handoffs)
         return _turn_of(request.data, colleagues, await self._person.take_turn(request, colleagues, problem))
 
     def _signed(self, value: object) -> object:

@@ -24,7 +24,8 @@ class Draft:
         """Give ``agent`` the next turn."""
         self.add(TurnStarted(self.state.turns + 1, agent))
         if agent in self.rules.people:
-            self.ask(self.state.open[self.state.turns], "reply")
+            ways = tuple(edge.target for edge in self.rules.pattern.exits(agent).values())
+            self.add(Asked(f"r{self.state.asked + 1}", "reply", self.state.turns, agent, ways=ways))
 
     def ask(self, turn: Turn, ask: Ask, call: ToolCall | None = None) -> None:
         """Ask a person."""

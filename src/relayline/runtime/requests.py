@@ -86,11 +86,12 @@ class InterruptedCallRequest:
 class HumanTurnRequest:
     """It is the turn of a participant who is a person. A plain string, what they say, answers it too.
 
-    ``messages``: the conversation as they see it, oldest first.
+    ``messages``: the conversation as they see it, oldest first. ``handoffs``: the colleagues they may hand over to.
     """
 
     agent: str
     messages: tuple[Message, ...]
+    handoffs: tuple[str, ...] = ()
 
     @staticmethod
     def create_response(text: str = "", handoff_to: str = "") -> Response:
@@ -116,7 +117,7 @@ RequestData: TypeAlias = (
 def request_data(asked: Asked, state: State) -> RequestData:
     """What the one who is asked gets to see."""
     if asked.ask == "reply":
-        return HumanTurnRequest(asked.agent, tuple(view(state.spoken, asked.agent)))
+        return HumanTurnRequest(asked.agent, tuple(view(state.spoken, asked.agent)), asked.ways)
     if asked.call is None:
         return HandoffAgentUserRequest(AgentResponse(asked.agent, _last_words(state, asked.agent)))
     kind = FunctionApprovalRequestContent if asked.ask == "approval" else InterruptedCallRequest
