@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sys
 
 from mcp.server.mcpserver import Context, Image, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
@@ -84,5 +83,4 @@ def secret() -> str:
 
 
 if __name__ == "__main__":
-    print("shop is open", file=sys.stderr)
     server.run()
