@@ -10,6 +10,7 @@ import pytest
 import relayline
 
 OPTIONAL = {
+    "mcp",
     "numpy",
     "prompt_toolkit",
     "pydantic_ai",

@@ -16,6 +16,7 @@ from relayline.errors import (
     SequenceConflict,
     SessionNotFound,
     StoreError,
+    ToolError,
     UsageError,
     WorldError,
 )
@@ -92,6 +93,7 @@ __all__ = [
     "Tool",
     "ToolCall",
     "ToolContext",
+    "ToolError",
     "ToolResult",
     "ToolSpec",
     "UsageError",

@@ -3,11 +3,11 @@
 import importlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
 from relayline.errors import BuildError
 from relayline.messages import JSON, Message, ToolCall
-from relayline.tools import Tool, as_tool
+from relayline.tools import ApprovalMode, Tool, Toolset, as_tools
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class ChatClient(Protocol):
         name: str,
         instructions: str = "",
         description: str = "",
-        tools: "Sequence[Tool | Callable[..., Any]]" = (),
+        tools: "Sequence[Tool | Callable[..., Any] | Toolset]" = (),
         knowledge: Sequence[str] = (),
         examples: Sequence[str] = (),
         settings: Mapping[str, Any] | None = None,
@@ -130,17 +130,17 @@ class Agent:
 
     ``description`` is for the others: it is what a colleague's model reads when choosing whom to hand over to.
     ``instructions`` are for its own model. ``knowledge``: sentences the agent may rely on and quote; they join the
-    instructions. ``examples``: messages this agent is the right one for. ``tools``: functions or `Tool` values, kept in
-    order. ``client`` is a client or the name of a model, ``"anthropic:claude-sonnet-5"``, or a list of them: where one
-    fails, the next is asked. It may be left out where the one who runs the team brings it (``workflow.with_client``,
-    ``relayline chat --model``). ``settings`` are for the
+    instructions. ``examples``: messages this agent is the right one for. ``tools``: functions, `Tool` values, or a
+    whole server of them (`relayline.mcp.MCPServer`), kept in order. ``client`` is a client or the name of a model,
+    ``"anthropic:claude-sonnet-5"``, or a list of them: where one fails, the next is asked. It may be left out where the
+    one who runs the team brings it (``workflow.with_client``, ``relayline chat --model``). ``settings`` are for the
     client: ``temperature``, ``max_tokens``...
     """
 
     name: str
     instructions: str = ""
     description: str = ""
-    tools: "Sequence[Tool | Callable[..., Any]]" = ()
+    tools: "Sequence[Tool | Callable[..., Any] | Toolset]" = ()
     client: ChatClient | str | Sequence[ChatClient | str] | None = None
     knowledge: Sequence[str] = ()
     examples: Sequence[str] = ()
@@ -151,7 +151,7 @@ class Agent:
             if isinstance(getattr(self, field_name), str):
                 raise BuildError(f"RL121 {field_name} of agent {self.name!r} is a list; got one string")
         # A list the caller goes on appending to must not change the agent.
-        object.__setattr__(self, "tools", tuple(as_tool(each) for each in self.tools))
+        object.__setattr__(self, "tools", tuple(as_tools(self.tools)))
         if isinstance(self.client, list):
             object.__setattr__(self, "client", tuple(self.client))
         object.__setattr__(self, "knowledge", tuple(self.knowledge))
@@ -159,6 +159,27 @@ class Agent:
         if not isinstance(self.settings, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] -- not all check types
             raise BuildError(f"settings of agent {self.name!r} are a mapping of names to values; got {self.settings!r}")
         object.__setattr__(self, "settings", dict(self.settings))
+
+    def as_tool(
+        self,
+        name: str | None = None,
+        description: str | None = None,
+        *,
+        approval_mode: ApprovalMode = "never_require",
+    ) -> Tool:
+        """This agent as a tool of others: it is given one task, works on it by itself, and its answer is the result.
+
+        The caller keeps the conversation, of which this agent sees nothing. What it does is a conversation of its own:
+        shown as ``progress`` events, and kept in the same store as the caller's under an id that begins with the call's
+        idempotency key. It speaks through its own client, else through the caller's.
+
+        ``name``: default, the agent's. ``description``: default, the agent's: when to call it.
+
+        Raises:
+            BuildError: if it is a person, or the name cannot be a tool's.
+        """
+        made = importlib.import_module("relayline.delegated").delegate(self, name, description, approval_mode)
+        return cast("Tool", made)
 
 
 @dataclass(frozen=True)

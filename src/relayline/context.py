@@ -9,6 +9,7 @@ from typing import Any, cast
 from relayline.errors import UsageError
 from relayline.events import Transfer
 from relayline.journal.codec import checked
+from relayline.journal.store import Store
 from relayline.messages import JSON, Message, valid
 
 
@@ -102,6 +103,17 @@ def _checked(value: object, what: str, key: str = "") -> JSON:
 
 
 @dataclass(frozen=True, slots=True)
+class Host:
+    """Where a tool is called, for one that is an agent itself.
+
+    ``client``: through which the caller speaks, a `relayline.ChatClient`. ``store``: where its conversation is kept.
+    """
+
+    client: Any
+    store: Store
+
+
+@dataclass(frozen=True, slots=True)
 class ToolContext:
     """What a tool may know about its call. A parameter annotated with it is filled in and never shown to the model.
 
@@ -109,7 +121,7 @@ class ToolContext:
     whatever must not happen twice. ``transcript``: the conversation when the call was made, oldest first. ``state``:
     JSON values the team keeps in common for this session. ``payload``: what the colleague who handed over gave the
     agent, if the handoff carries something. ``handoffs``: what `handoff` was asked for, for a test that makes a context
-    by hand. Once the tool has returned, its context is for reading only.
+    by hand. ``host``: for `Agent.as_tool`. Once the tool has returned, its context is for reading only.
     """
 
     session_id: str
@@ -122,6 +134,7 @@ class ToolContext:
     handoffs: list[Transfer] = field(default_factory=list[Transfer])
     _check: Callable[[Transfer], None] | None = field(default=None, repr=False)
     _emit: Callable[[JSON], None] | None = field(default=None, repr=False)
+    host: Host | None = field(default=None, repr=False)
 
     def handoff(self, target: str, reason: str = "", payload: JSON = None) -> None:
         """Hand the conversation over to ``target`` once this tool and the calls beside it are done.

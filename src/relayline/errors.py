@@ -11,6 +11,7 @@
     └── WorldError                the call was right, the world was not; a retry is possible
         ├── ModelError            a chat client failed
         │   └── ProviderError     a model's provider refused the request, or could not be reached
+        ├── ToolError             a tool, or the server it lives on, said that it failed
         ├── ConditionError        a termination condition or a handoff's predicate failed
         └── StoreError            the journal could not be read or written
             ├── SequenceConflict  somebody else wrote to this session first
@@ -71,6 +72,13 @@ class ProviderError(ModelError):
         super().__init__(message)
         self.status = status
         self.retry_after = retry_after
+
+
+class ToolError(WorldError):
+    """A tool said that it failed, or the server it lives on could not be reached.
+
+    Raised in a tool call it does not end the run: its text is the result that the model is shown.
+    """
 
 
 class ConditionError(WorldError):

@@ -1,14 +1,15 @@
 """Signatures: what a function takes, as a JSON Schema a model is shown and as the way back from JSON to a call."""
 
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import UnionType
-from typing import Annotated, Any, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Protocol, Union, cast, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, create_model
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, JsonSchemaWarningKind
@@ -16,6 +17,40 @@ from pydantic_core import SchemaError, core_schema
 
 from relayline.errors import BuildError
 from relayline.messages import JSON
+
+
+class Arguments(Protocol):
+    """The way from the JSON text a model wrote to the arguments of a call."""
+
+    def read(self, text: str) -> Any:
+        """The JSON ``text``, validated.
+
+        Raises:
+            pydantic.ValidationError: if it is not JSON, not an object, or does not fit.
+        """
+        ...
+
+    def bind(self, values: Any, context: object) -> tuple[list[Any], dict[str, Any]]:
+        """The positional and the named arguments of the call, of what `read` gave."""
+        ...
+
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    json.dumps(values, allow_nan=False)
+    return values
+
+
+_OBJECT = TypeAdapter(Annotated[dict[str, Any], AfterValidator(_finite)])
+
+
+class Passed:
+    """Arguments that somebody else checks: the JSON object as it is, and the context after it."""
+
+    def read(self, text: str) -> dict[str, Any]:
+        return _OBJECT.validate_json(text.strip() or "{}")
+
+    def bind(self, values: dict[str, Any], context: object) -> tuple[list[Any], dict[str, Any]]:
+        return [values, context], {}
 
 
 @dataclass(frozen=True, slots=True)

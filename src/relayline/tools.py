@@ -7,9 +7,9 @@ therefore say what it takes: every parameter is annotated, and ``*args`` and ``*
 import asyncio
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeAlias, cast, get_args, overload
+from typing import Any, Generic, Literal, Protocol, TypeAlias, cast, get_args, overload
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, to_json
@@ -18,7 +18,7 @@ from typing_extensions import ParamSpec, TypeVar
 from relayline.context import ToolContext
 from relayline.errors import BuildError, UsageError
 from relayline.messages import JSON
-from relayline.signature import Signature, definition_of, docstring_of, name_of
+from relayline.signature import Arguments, Passed, Signature, definition_of, docstring_of, name_of
 
 ApprovalMode: TypeAlias = Literal["always_require", "never_require"]
 
@@ -28,7 +28,7 @@ R = TypeVar("R", default=Any)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tool(Generic[P, R]):
-    """A function a model can call. Made by `tool`; calling it calls the function.
+    """A function a model can call. Made by `tool`, or by `Tool.from_schema`; calling it calls the function.
 
     ``parameters`` is a JSON Schema (draft 2020-12) of type object. ``repeatable``: running the same call twice does no
     harm, as for reads, or for writes keyed by `ToolContext.idempotency_key`. After a crash such a call is simply run
@@ -39,9 +39,32 @@ class Tool(Generic[P, R]):
     description: str
     parameters: Mapping[str, JSON]
     function: Callable[P, R] = field(repr=False)
-    signature: Signature = field(repr=False)
+    signature: Arguments = field(repr=False)
     approval_mode: ApprovalMode = "never_require"
     repeatable: bool = False
+
+    @classmethod
+    def from_schema(
+        cls,
+        name: str,
+        description: str,
+        parameters: Mapping[str, JSON],
+        function: Callable[[dict[str, Any], ToolContext], Awaitable[object]],
+        *,
+        approval_mode: ApprovalMode = "never_require",
+        repeatable: bool = False,
+    ) -> "Tool":
+        """A tool that is described elsewhere, by a server for instance.
+
+        ``function`` is given the JSON object a model wrote and checks itself whether it fits ``parameters``; what it
+        raises is the result that the model is shown.
+
+        Raises:
+            BuildError: if the name or the approval mode is none.
+        """
+        _checked(name, approval_mode)
+        schema: dict[str, JSON] = {"type": "object", "properties": dict[str, JSON](), **parameters}
+        return Tool(name, description, schema, function, Passed(), approval_mode, repeatable)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function as if it were no tool."""
@@ -89,7 +112,7 @@ class Tool(Generic[P, R]):
         )
 
     def _line(self, problem: ErrorDetails) -> str:
-        properties = cast("Mapping[str, JSON]", self.parameters["properties"])
+        properties = cast("Mapping[str, JSON]", self.parameters.get("properties", {}))
         where = ".".join(str(step) for step in problem["loc"])
         match problem["type"]:
             case "missing":
@@ -147,15 +170,7 @@ def tool(
 
     def build(function: Callable[..., Any]) -> Tool:
         called = name or name_of(function)
-        # A digit or a hyphen in front is what Gemini alone refuses.
-        if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}", called):
-            raise BuildError(
-                f"RL123 {called!r} cannot be a tool's name, which is 1 to 64 of a-z, A-Z, 0-9, _, - and begins with "
-                "a letter or _: use tool(fn, name=...)"
-            )
-        if approval_mode not in get_args(ApprovalMode):
-            modes = " or ".join(map(repr, get_args(ApprovalMode)))
-            raise BuildError(f"RL124 tool {called!r}: approval_mode is {approval_mode!r}; it has to be {modes}")
+        _checked(called, approval_mode)
         prose, about = docstring_of(function)
         signature = Signature.of(called, function, about, filled=ToolContext)
         text = prose if description is None else description
@@ -164,7 +179,28 @@ def tool(
     return build if fn is None else build(fn)
 
 
-def as_tool(value: Tool | Callable[..., Any]) -> Tool:
+class Toolset(Protocol):
+    """Several tools from one place, such as an MCP server."""
+
+    @property
+    def tools(self) -> Sequence[Tool]: ...
+
+
+def as_tools(values: Sequence[Tool | Callable[..., Any] | Toolset]) -> Iterator[Tool]:
+    """All the tools, those of toolsets in their place.
+
+    Raises:
+        BuildError: if something is neither.
+    """
+    for each in values:
+        several: object = None if callable(each) or hasattr(each, "as_tool") else getattr(each, "tools", None)
+        if several is None:
+            yield as_tool(each)
+        else:
+            yield from map(as_tool, cast("Sequence[Tool]", several))
+
+
+def as_tool(value: Tool | Callable[..., Any] | Toolset) -> Tool:
     """The tool itself, or the tool made of a plain function.
 
     Raises:
@@ -173,8 +209,21 @@ def as_tool(value: Tool | Callable[..., Any]) -> Tool:
     if isinstance(value, Tool):
         return cast("Tool", value)
     if not callable(value):
-        raise BuildError(f"RL122 {value!r} is not a tool: give a function or what @tool made of one")
+        instead = "its .as_tool()" if hasattr(value, "as_tool") else "a function or what @tool made of one"
+        raise BuildError(f"RL122 {value!r} is not a tool: give {instead}")
     return tool(value)
+
+
+def _checked(name: str, approval_mode: str) -> None:
+    # A digit or a hyphen in front is what Gemini alone refuses.
+    if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}", name):
+        raise BuildError(
+            f"RL123 {name!r} cannot be a tool's name, which is 1 to 64 of a-z, A-Z, 0-9, _, - and begins with "
+            "a letter or _: use tool(fn, name=...)"
+        )
+    if approval_mode not in get_args(ApprovalMode):
+        modes = " or ".join(map(repr, get_args(ApprovalMode)))
+        raise BuildError(f"RL124 tool {name!r}: approval_mode is {approval_mode!r}; it has to be {modes}")
 
 
 def _in_thread(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:

@@ -123,7 +123,16 @@ def test_every_code_of_a_build_problem_is_described_once():
     described = [code(cells[0])[0] for cells in rows("build-problems.md") if code(cells[0])]
     sources = [
         (SOURCE / name).read_text("utf-8")
-        for name in ("builders.py", "declared.py", "agent.py", "tools.py", "signature.py", "review.py")
+        for name in (
+            "builders.py",
+            "declared.py",
+            "agent.py",
+            "tools.py",
+            "signature.py",
+            "delegated.py",
+            "mcp.py",
+            "review.py",
+        )
     ]
     given = set(re.findall(r"\bRL\d{3}\b", "".join(sources)))
     assert described == sorted(given)

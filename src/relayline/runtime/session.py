@@ -21,7 +21,7 @@ class Session:
         self.id = session_id
         self.state = State()
         self._machine = machine
-        self._store = store
+        self.store = store
         self._asked: dict[str, datetime] = {}
         self._views: dict[tuple[str, Show], tuple[int, int, list[Message]]] = {}
 
@@ -30,7 +30,7 @@ class Session:
         late: list[str] = []
         for request, asked in self.state.requests.items():
             seconds = expires.get(asked.ask)
-            if seconds is not None and (self._store.now() - self._asked[request]).total_seconds() > seconds:
+            if seconds is not None and (self.store.now() - self._asked[request]).total_seconds() > seconds:
                 late.append(request)
         return late
 
@@ -41,7 +41,7 @@ class Session:
             DamagedJournal: if what is written does not make a conversation.
         """
         state = self.state
-        entries = await self._store.read(self.id, after=state.seq)
+        entries = await self.store.read(self.id, after=state.seq)
         for entry in entries:
             state = after(state, entry, self.id)
         self.state = state
@@ -57,7 +57,7 @@ class Session:
             state = decision.state
         if not facts:
             return []
-        entries = await self._store.append(self.id, facts, after=self.state.seq)
+        entries = await self.store.append(self.id, facts, after=self.state.seq)
         self.state = state
         self._date(entries)
         return entries
