@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, cast
 
 from relayline.errors import BuildError
-from relayline.messages import JSON, Message, ToolCall
+from relayline.messages import JSON, Message, Text, ToolCall
 from relayline.tools import ApprovalMode, Tool, Toolset, as_tools
 
 
@@ -93,6 +93,23 @@ class ChatClient(Protocol):
         `ModelError` that names the agent, and can be retried. Cancellation arrives as usual and must not be swallowed.
         """
         ...
+
+    async def complete(self, request: ChatRequest) -> Message:
+        """The whole reply as one message, for asking a model something outside of a team."""
+        parts: list[Text | ToolCall] = []
+        metadata: dict[str, JSON] = {}
+        native: dict[str, JSON] = {}
+        async for chunk in self.stream(request):
+            if isinstance(chunk, ReplyInfo):
+                metadata.update(chunk.metadata)
+                native.update(chunk.native)
+            elif isinstance(chunk, ToolCall):
+                parts.append(chunk)
+            elif parts and isinstance(parts[-1], Text):
+                parts[-1] = Text(parts[-1].text + chunk)
+            else:
+                parts.append(Text(chunk))
+        return Message("assistant", tuple(parts), request.agent.name, metadata, native)
 
     def as_agent(
         self,
