@@ -102,7 +102,7 @@ async def test_a_conversation_of_a_team(server: LlamaServer):
     """Whatever the model does, the runs end, the journal is whole, and every request is one that providers take."""
     team = bikes(voice(server))
     shown: list[str] = []
-    for words in ("hi", "My bike is broken, use handoff_to_workshop.", "Use find_job with ticket 12.", "Thanks!"):
+    for words in ("Use handoff_to_workshop.", "Use find_job with ticket 12.", "hi", "Use handoff_to_front."):
         async for event in team.run(words, session_id="ann", stream=True):
             if event.type == "message_delta":
                 shown.append(event.data)
@@ -111,7 +111,6 @@ async def test_a_conversation_of_a_team(server: LlamaServer):
     messages = (await team.session("ann")).conversation
     calls = [call.id for message in messages for call in message.tool_calls]
     assert calls == [result.call_id for message in messages for result in message.tool_results]
-    assert calls
     assert len(set(calls)) == len(calls)
     assert [each.status for each in server.requests] == [200] * len(facts)
 
