@@ -45,6 +45,8 @@ class EmbeddedClient(ChatClient):
         """``encoder``: another one than the model of the user's cache, for tests and experiments."""
         self._encoder = encoder
 
+    shares_prefix = False  # it has no cache to gain by, and goes by who said what
+
     async def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
         """The reply word by word, a tool call whole, and how it was decided.
 
