@@ -8,7 +8,17 @@ from datetime import timedelta
 from typing import Any, Self, cast, get_args
 
 from relayline.agent import Agent, HumanAgent, Named, Participant
-from relayline.declared import HandoffCall, all_named, asked_of_people, edges, laid_out_alike, named, participants, policy, seats
+from relayline.declared import (
+    HandoffCall,
+    all_named,
+    asked_of_people,
+    edges,
+    laid_out_alike,
+    named,
+    participants,
+    policy,
+    seats,
+)
 from relayline.errors import BuildError
 from relayline.events import Ask
 from relayline.journal.store import InMemoryCheckpointStorage, Store
@@ -36,8 +46,8 @@ class HandoffBuilder:
     ``repair_announced_handoffs``: an agent that says it hands over and does not is told so, once a turn, and can still
     do it.
 
-    ``share_prefix``: lay out the requests of all agents alike, so that what a provider has in its prompt cache stays good
-    after a handoff: common instructions, everybody's tools, one conversation, and in it who speaks from where on.
+    ``share_prefix``: lay out the requests of all agents alike, so that what a provider has in its prompt cache stays
+    good after a handoff: common instructions, everybody's tools, one conversation, and in it who speaks from where on.
     """
 
     def __init__(

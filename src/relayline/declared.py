@@ -234,17 +234,18 @@ def seats(
 def laid_out_alike(seats: Mapping[str, Seat], views: Collection[str], problems: list[str]) -> dict[str, Seat]:
     """The same seats, with one layout for the requests of all."""
     offered: dict[str, ToolSpec] = {}
-    for name, seat in seats.items():
-        for spec in seat.specs:
-            if offered.setdefault(spec.name, spec) != spec:
-                problems.append(
-                    f"RL116 with share_prefix all agents see one list of tools, and {spec.name!r} is another for {name!r} "
-                    "than for a colleague; rename one, or describe both alike"
-                )
-        if name in views or seat.views:
-            problems.append(
-                f"RL117 with share_prefix all agents are given the same conversation; leave the view of {name!r} out"
-            )
+    problems += [
+        f"RL116 with share_prefix all agents see one list of tools, and {spec.name!r} of {name!r} is not as that of a "
+        "colleague; rename one, or describe both alike"
+        for name, seat in seats.items()
+        for spec in seat.specs
+        if offered.setdefault(spec.name, spec) != spec
+    ]
+    problems += [
+        f"RL117 with share_prefix all agents are given the same conversation; leave out the view of {name!r}"
+        for name, seat in seats.items()
+        if name in views or seat.views
+    ]
     agents = [seat.agent for seat in seats.values() if not isinstance(seat.agent, HumanAgent)]
     layout = shared(agents, list(seats), {name: seat.specs for name, seat in seats.items()})
     return {name: replace(seat, shared=layout) for name, seat in seats.items()}

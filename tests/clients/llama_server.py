@@ -33,14 +33,16 @@ class LlamaServer(LocalServer):
 
     Requests pass through a witness, who judges each as OpenAI would and keeps it in ``requests``; what was wrong is in
     ``problems``. The next answers are ``refusals``, while there are any: statuses that the witness gives by itself.
+    ``cache_mib``: room for prompts beside the last one; 0 for none.
     """
 
-    def __init__(self, model: Path) -> None:
+    def __init__(self, model: Path, cache_mib: int = 256) -> None:
         super().__init__()
         self.requests: list[Witnessed] = []
         self.problems: list[AssertionError] = []
         self.refusals: list[int] = []
         self._path = model
+        self._cache_mib = cache_mib
         self._llama: Any = None
 
     def open(self) -> Self:
@@ -51,7 +53,7 @@ class LlamaServer(LocalServer):
             parameters.n_ctx = 4096
             parameters.n_parallel = 1
             parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = 1
-            parameters.cache_ram_mib = 256
+            parameters.cache_ram_mib = self._cache_mib
             parameters.warmup = False
             parameters.verbosity = 0
             # The model's own template drops tools without a word.
@@ -66,6 +68,11 @@ class LlamaServer(LocalServer):
     def close(self) -> None:
         super().close()
         self._llama = None
+
+    @property
+    def upstream(self) -> str:
+        """The server itself, without the witness."""
+        return self._llama.listening_address
 
     def clear(self) -> None:
         """Forget what was seen."""
@@ -84,7 +91,7 @@ class LlamaServer(LocalServer):
         except AssertionError as problem:
             self.problems.append(problem)
         headers = {"authorization": exchange.headers.get("authorization", ""), "content-type": "application/json"}
-        with closing(HTTPConnection(urlsplit(self._llama.listening_address).netloc, timeout=60)) as upstream:
+        with closing(HTTPConnection(urlsplit(self.upstream).netloc, timeout=60)) as upstream:
             upstream.request(exchange.method, exchange.target, exchange.body, headers)
             answer = upstream.getresponse()
             if answer.status != 200:

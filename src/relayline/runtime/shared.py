@@ -1,7 +1,8 @@
 """One layout for the requests of a whole team, so that a handoff keeps what a provider has in its prompt cache.
 
-All agents have the same instructions and the same list of tools, and the conversation is shown to all of them alike. Who
-speaks is told by a message where it changes. So whoever sends the next request, it begins with all of the one before.
+All agents have the same instructions and the same list of tools, and the conversation is shown to all of them alike.
+Who speaks is told by a message where it changes. So whoever sends the next request, it begins with all of the one
+before.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ SYSTEM = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shared:
-    """``system``: the instructions of all. ``tools``: everybody's. ``told``: who is told what on becoming the speaker."""
+    """``system``: the instructions of all. ``tools``: everybody's. ``told``: what each is told when it takes over."""
 
     system: str
     tools: tuple[ToolSpec, ...]
