@@ -3,10 +3,11 @@
     python benchmarks/cache.py              # what is on the wire, and what llama.cpp reads anew; a minute
     python benchmarks/cache.py wire         # only the wire
 
-A conversation of three agents with long instructions, four tools and two handoffs back and forth. On the wire: for each
-request, how many of its bytes are not the beginning of any request before. With the server: how many tokens of each
-request it evaluated (``prompt_n``) and had in its cache (``cache_n``), for bodies that are letter by letter those of the
-wire; replies are scripted, so both layouts have the same conversation.
+A conversation of three agents, four tools and four handoffs, which begins with a letter that the user pastes in. On the
+wire: for each request, how many of its bytes are not the beginning of any request before, and what that costs where
+cached bytes are a tenth of the price. With the server: how many tokens of each request it evaluated (``prompt_n``) and
+had in its cache (``cache_n``), for bodies that are those of the wire; replies are scripted, so both layouts have the
+same conversation.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ import json
 import sys
 from collections.abc import Iterator
 from http.client import HTTPConnection
+from itertools import product
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,6 +36,9 @@ WIRES = {
     "gemini": ("google:gemini-3.1-pro-preview", ""),
 }
 READ = ("tools", "system", "instructions", "systemInstruction", "messages", "input", "contents")
+LETTERS = (0, 3_000, 30_000)  # bytes
+LETTER = "The bell is loose, the chain squeaks, and the tyre has lost its air again since Sunday. "
+CHEAP = 0.1  # of the price, where it is cached
 RULES = "Ask for the ticket before you look anything up. Never promise a day. Prices are those of the list. "
 
 
@@ -89,11 +94,12 @@ SCRIPT = [
 WORDS = ["Is ticket 12 ready?", "And invoice 7?", "Order a bell, please.", "When are you open?"]
 
 
-def bodies(wire: str, *, share_prefix: bool) -> list[dict[str, Any]]:
+def bodies(wire: str, letter: int, *, share_prefix: bool) -> list[dict[str, Any]]:
     name, path = WIRES[wire]
+    said = [f"{WORDS[0]} {LETTER * (letter // len(LETTER))}".strip(), *WORDS[1:]]
 
     async def talk(team: Workflow) -> None:
-        for words in WORDS:
+        for words in said:
             await team.run(words, session_id="s")
 
     with FakeProvider(*SCRIPT) as fake:
@@ -103,12 +109,10 @@ def bodies(wire: str, *, share_prefix: bool) -> list[dict[str, Any]]:
         return [asked.body for asked in fake.requests]
 
 
-def new_bytes(wire: str, *, share_prefix: bool) -> tuple[int, int]:
+def new_bytes(wire: str, letter: int, *, share_prefix: bool) -> tuple[int, int]:
     """Of all requests: bytes that a model reads, and those no cache can have."""
-    prompts = [
-        "".join(json.dumps(body[key])[:-1] for key in READ if key in body)
-        for body in bodies(wire, share_prefix=share_prefix)
-    ]
+    sent = bodies(wire, letter, share_prefix=share_prefix)
+    prompts = ["".join(json.dumps(body[key])[:-1] for key in READ if key in body) for body in sent]
     new = [
         len(prompt) - max((begins_alike(prompt, earlier) for earlier in prompts[:number]), default=0)
         for number, prompt in enumerate(prompts)
@@ -122,9 +126,9 @@ def begins_alike(one: str, other: str) -> int:
     )
 
 
-def read_anew(address: str, *, share_prefix: bool) -> Iterator[tuple[int, int]]:
+def read_anew(address: str, letter: int, *, share_prefix: bool) -> Iterator[tuple[int, int]]:
     """For each request the tokens that llama.cpp has in its cache, and those it evaluates."""
-    for body in bodies("openai-chat", share_prefix=share_prefix):
+    for body in bodies("openai-chat", letter, share_prefix=share_prefix):
         given = {**body, "stream": False, "max_tokens": 1, "temperature": 0}
         given.pop("stream_options", None)
         connection = HTTPConnection(urlsplit(address).netloc, timeout=120)
@@ -137,12 +141,13 @@ def read_anew(address: str, *, share_prefix: bool) -> Iterator[tuple[int, int]]:
 
 
 def wire() -> None:
-    print(f"{'on the wire, bytes':20}{'layout':>8}{'sent':>9}{'new':>9}{'cached':>9}")
+    print(f"{'on the wire, bytes':20}{'letter':>8}{'layout':>8}{'sent':>9}{'new':>9}{'cached':>9}{'cost':>9}")
     for name in WIRES:
-        for share_prefix in (False, True):
-            sent, new = new_bytes(name, share_prefix=share_prefix)
-            layout = "shared" if share_prefix else "own"
-            print(f"{name:20}{layout:>8}{sent:9}{new:9}{1 - new / sent:9.1%}")
+        for letter in LETTERS:
+            for share_prefix in (False, True):
+                sent, new = new_bytes(name, letter, share_prefix=share_prefix)
+                layout, cost = "shared" if share_prefix else "own", new + CHEAP * (sent - new)
+                print(f"{name:20}{letter:8}{layout:>8}{sent:9}{new:9}{1 - new / sent:9.1%}{cost:9.0f}")
 
 
 def server() -> None:
@@ -151,16 +156,15 @@ def server() -> None:
     model = weights.cache_folder() / "tests" / SMOLLM2.name
     if not model.exists():
         sys.exit(f"{model} is not there; the tests fetch it: pytest -m gguf")
-    figures = {}
-    for cache in (0, 512):
+    print(f"\n{'llama.cpp, tokens':20}{'letter':>8}{'layout':>8}{'sent':>9}{'read':>9}{'cached':>9}   read, by request")
+    for room, letter in product((0, 512), LETTERS[:2]):
         for share_prefix in (False, True):
-            with LlamaServer(model, cache_mib=cache) as llama:
-                figures[cache, share_prefix] = list(read_anew(llama.upstream, share_prefix=share_prefix))
-    print(f"\n{'llama.cpp, tokens':20}{'layout':>8}{'sent':>9}{'read':>9}{'cached':>9}   read, request by request")
-    for (cache, share_prefix), each in figures.items():
-        sent, read = sum(map(sum, each)), sum(new for _, new in each)
-        layout, name = "shared" if share_prefix else "own", f"cache of {cache} MiB" if cache else "one prompt kept"
-        print(f"{name:20}{layout:>8}{sent:9}{read:9}{1 - read / sent:9.1%}   {' '.join(str(new) for _, new in each)}")
+            with LlamaServer(model, cache_mib=room) as llama:
+                each = list(read_anew(llama.upstream, letter, share_prefix=share_prefix))
+            sent, read = sum(map(sum, each)), sum(new for _, new in each)
+            layout, name = "shared" if share_prefix else "own", f"{room} MiB of prompts" if room else "one prompt kept"
+            several = " ".join(str(new) for _, new in each)
+            print(f"{name:20}{letter:8}{layout:>8}{sent:9}{read:9}{1 - read / sent:9.1%}   {several}")
 
 
 if __name__ == "__main__":
