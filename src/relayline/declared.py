@@ -233,12 +233,13 @@ def seats(
 
 def laid_out_alike(seats: Mapping[str, Seat], views: Collection[str], problems: list[str]) -> dict[str, Seat]:
     """The same seats, with one layout for the requests of all."""
+    agents = [seat.agent for seat in seats.values() if not isinstance(seat.agent, HumanAgent)]
     offered: dict[str, ToolSpec] = {}
     problems += [
-        f"RL116 with share_prefix all agents see one list of tools, and {spec.name!r} of {name!r} is not as that of a "
-        "colleague; rename one, or describe both alike"
-        for name, seat in seats.items()
-        for spec in seat.specs
+        f"RL116 with share_prefix all agents see one list of tools, and {spec.name!r} of {agent.name!r} is not as that "
+        "of a colleague; rename one, or describe both alike"
+        for agent in agents
+        for spec in seats[agent.name].specs
         if offered.setdefault(spec.name, spec) != spec
     ]
     problems += [
@@ -246,7 +247,6 @@ def laid_out_alike(seats: Mapping[str, Seat], views: Collection[str], problems: 
         for name, seat in seats.items()
         if name in views or seat.views
     ]
-    agents = [seat.agent for seat in seats.values() if not isinstance(seat.agent, HumanAgent)]
     layout = shared(agents, list(seats), {name: seat.specs for name, seat in seats.items()})
     return {name: replace(seat, shared=layout) for name, seat in seats.items()}
 
