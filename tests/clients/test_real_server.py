@@ -53,11 +53,11 @@ def find_job(ticket: int) -> str:
     return f"ticket {ticket} is ready"
 
 
-def bikes(model: ModelClient, **settings: Any) -> Workflow:
+def bikes(model: ModelClient, *, share_prefix: bool = False, **settings: Any) -> Workflow:
     given = {**SETTINGS, **settings}
     front = Agent("front", "You are the front desk of a bike shop.", "first contact", [], model, settings=given)
     workshop = Agent("workshop", "You mend bikes.", "repairs", [find_job], model, settings=given)
-    return HandoffBuilder(name="bikes", participants=[front, workshop]).build()
+    return HandoffBuilder(name="bikes", participants=[front, workshop], share_prefix=share_prefix).build()
 
 
 async def reply(model: ModelClient, words: str, *tools: ToolSpec, **settings: Any) -> list[Chunk]:
@@ -98,9 +98,10 @@ async def test_a_form_that_is_asked_for_is_kept(server: LlamaServer):
     assert json.loads("".join(map(str, words)))["size"] in ("S", "M")
 
 
-async def test_a_conversation_of_a_team(server: LlamaServer):
+@pytest.mark.parametrize("share_prefix", [False, True], ids=["own", "shared"])
+async def test_a_conversation_of_a_team(server: LlamaServer, share_prefix: bool):
     """Whatever the model does, the runs end, the journal is whole, and every request is one that providers take."""
-    team = bikes(voice(server))
+    team = bikes(voice(server), share_prefix=share_prefix)
     shown: list[str] = []
     for words in ("Use handoff_to_workshop.", "Use find_job with ticket 12.", "hi", "Use handoff_to_front."):
         async for event in team.run(words, session_id="ann", stream=True):
@@ -124,6 +125,15 @@ async def test_a_return_finds_the_cache_warm(server: LlamaServer):
     await team.run("Where are you?", session_id="s", to="front")
     timings = server.requests[0].timings
     assert timings["cache_n"] > 0.5 * (timings["cache_n"] + timings["prompt_n"])
+
+
+async def test_a_handoff_finds_the_cache_warm(server: LlamaServer):
+    """With a shared prefix, a colleague's request is the last one and more, too."""
+    team = bikes(voice(server), share_prefix=True)
+    await team.run("hi", session_id="s", to="front")
+    await team.run("And you?", session_id="s", to="workshop")
+    before, after = (request.timings for request in server.requests[:: len(server.requests) - 1])
+    assert after["cache_n"] >= 0.95 * (before["cache_n"] + before["prompt_n"])
 
 
 async def test_a_key_that_is_wrong(server: LlamaServer):
