@@ -242,6 +242,24 @@ def test_rl115_a_model_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> No
     )
 
 
+def test_rl116_one_list_of_two_tools() -> None:
+    """One name, and not one tool; or a handoff that is described in two ways."""
+    builder = HandoffBuilder(participants=[A, B, C], share_prefix=True).add_handoff("a", "b").add_handoff("b", "a")
+    assert problems(builder.add_handoff("c", "b", description="For bills that are late.").build) == snapshot(
+        [
+            "RL116 with share_prefix all agents see one list of tools, and 'handoff_to_b' of 'c' is not as that of a colleague; rename one, or describe both alike"
+        ]
+    )
+
+
+def test_rl117_one_conversation_of_two_views() -> None:
+    """A view would show one agent something else."""
+    builder = HandoffBuilder(participants=[A, B, C], share_prefix=True).with_view("a", views.full)
+    assert problems(builder.build) == snapshot(
+        ["RL117 with share_prefix all agents are given the same conversation; leave out the view of 'a'"]
+    )
+
+
 # What cannot be a tool, or an agent
 
 

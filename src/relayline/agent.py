@@ -32,15 +32,28 @@ class ChatRequest:
     ``messages``: oldest first; every message with tool calls is followed at once by one tool message that holds all
     their results, and the last message is never an assistant's. ``tools``: the agent's own in their declared order,
     then its handoffs in theirs.
+
+    ``session``: an id, for clients that keep something by it. Where a team shares its prefix, ``common`` is what all
+    agents are told, and the tools are everybody's, of which the agent may call those that ``allowed`` names.
     """
 
     agent: "Agent"
     messages: Sequence[Message]
     tools: Sequence[ToolSpec] = ()
+    session: str = ""
+    common: str = ""
+    allowed: Sequence[str] | None = None
+
+    @property
+    def own_tools(self) -> Sequence[ToolSpec]:
+        """Those of the tools that the agent may call."""
+        return self.tools if self.allowed is None else [spec for spec in self.tools if spec.name in self.allowed]
 
     @property
     def instructions(self) -> str:
-        """The system prompt: the agent's instructions, then what it knows."""
+        """The system prompt: the agent's instructions, then what it knows; or what the whole team is told."""
+        if self.common:
+            return self.common
         knowledge = "\n".join(f"- {line}" for line in self.agent.knowledge)
         return "\n\n".join(
             part for part in (self.agent.instructions, knowledge and f"What you know:\n{knowledge}") if part

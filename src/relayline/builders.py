@@ -8,7 +8,17 @@ from datetime import timedelta
 from typing import Any, Self, cast, get_args
 
 from relayline.agent import Agent, HumanAgent, Named, Participant
-from relayline.declared import HandoffCall, all_named, asked_of_people, edges, named, participants, policy, seats
+from relayline.declared import (
+    HandoffCall,
+    all_named,
+    asked_of_people,
+    edges,
+    laid_out_alike,
+    named,
+    participants,
+    policy,
+    seats,
+)
 from relayline.errors import BuildError
 from relayline.events import Ask
 from relayline.journal.store import InMemoryCheckpointStorage, Store
@@ -36,6 +46,9 @@ class HandoffBuilder:
 
     ``repair_announced_handoffs``: an agent that says it hands over and does not is told so, once a turn, and can still
     do it.
+
+    ``share_prefix``: lay out the requests of all agents alike, so that what a provider has in its prompt cache stays
+    good after a handoff: common instructions, everybody's tools, one conversation, and in it who speaks from where on.
     """
 
     def __init__(
@@ -44,10 +57,12 @@ class HandoffBuilder:
         name: str = "handoff",
         participants: Sequence[Participant | Agent] = (),
         repair_announced_handoffs: bool = False,
+        share_prefix: bool = False,
     ) -> None:
         self._name = name
         self._participants = tuple(participants)
         self._repair = repair_announced_handoffs
+        self._share_prefix = share_prefix
         self._start: Named | None = None
         self._handoffs: list[HandoffCall] = []
         self._return_to_previous = True
@@ -245,6 +260,8 @@ class HandoffBuilder:
         }
         problems += asked_of_people(people, declared, views)
         sat = seats(agents, declared, views, problems) if not problems else {}
+        if self._share_prefix and sat:
+            sat = laid_out_alike(sat, views, problems)
         if problems:
             raise BuildError(*problems)
         pattern = Handoff(

@@ -4,6 +4,7 @@ import difflib
 import inspect
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, NamedTuple, cast, get_args
 
 from relayline.agent import Agent, ChatClient, HumanAgent, Named, ToolSpec, as_client
@@ -11,6 +12,7 @@ from relayline.errors import BuildError, UsageError
 from relayline.machine.topology import Edge, Returns, mesh, tool_names
 from relayline.messages import JSON
 from relayline.runtime.perform import Predicate, Seat, Way
+from relayline.runtime.shared import shared
 from relayline.tools import ApprovalMode, Tool, as_tool, tool
 from relayline.views import Shape, View, shaped, text
 
@@ -227,6 +229,26 @@ def seats(
             {each.edge.source: each.view for each in declared if each.view and each.edge.target == agent.name},
         )
     return made
+
+
+def laid_out_alike(seats: Mapping[str, Seat], views: Collection[str], problems: list[str]) -> dict[str, Seat]:
+    """The same seats, with one layout for the requests of all."""
+    agents = [seat.agent for seat in seats.values() if not isinstance(seat.agent, HumanAgent)]
+    offered: dict[str, ToolSpec] = {}
+    problems += [
+        f"RL116 with share_prefix all agents see one list of tools, and {spec.name!r} of {agent.name!r} is not as that "
+        "of a colleague; rename one, or describe both alike"
+        for agent in agents
+        for spec in seats[agent.name].specs
+        if offered.setdefault(spec.name, spec) != spec
+    ]
+    problems += [
+        f"RL117 with share_prefix all agents are given the same conversation; leave out the view of {name!r}"
+        for name, seat in seats.items()
+        if name in views or seat.views
+    ]
+    layout = shared(agents, list(seats), {name: seat.specs for name, seat in seats.items()})
+    return {name: replace(seat, shared=layout) for name, seat in seats.items()}
 
 
 def _voices(agents: Sequence[Agent], problems: list[str]) -> dict[str, tuple[ChatClient, ...]]:

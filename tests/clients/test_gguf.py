@@ -149,6 +149,15 @@ async def test_a_required_call_has_the_shape_of_its_tool(clients: dict[ToolChoic
 
 
 @pytest.mark.gguf
+async def test_a_colleagues_tool_is_told_of_and_not_called(clients: dict[ToolChoice, GgufClient]) -> None:
+    """Where a team shares its prefix the prompt has everybody's tools; the grammar knows those of the agent."""
+    request = ChatRequest(DESK, [user("Where is order 7?")], (LOOKUP, REFUND), allowed=[REFUND.name])
+    call, _ = [chunk async for chunk in clients["required"].stream(request)]
+    assert isinstance(call, ToolCall)
+    assert call.name == REFUND.name
+
+
+@pytest.mark.gguf
 @pytest.mark.parametrize("messages", [(user("I want my money back!"),), LOOKED_UP], ids=["user", "result"])
 async def test_what_begins_like_a_call_is_one(
     clients: dict[ToolChoice, GgufClient], messages: tuple[Message, ...]

@@ -87,7 +87,7 @@ class GgufClient(ChatClient):
             ModelError: the file could not be loaded, the prompt does not fit, or a call was longer than ``max_tokens``.
         """
         usage: dict[str, int] = {}
-        splitter = _Splitter(request.tools)
+        splitter = _Splitter(request.own_tools)
         async with aclosing(_in_thread(lambda hear: self._complete(request, hear), request.agent.name)) as chunks:
             async for chunk in chunks:
                 if error := chunk.get("error"):
@@ -111,9 +111,9 @@ class GgufClient(ChatClient):
             "stream_options": {"include_usage": True},
             "chat_template_kwargs": {"enable_thinking": False},
         }
-        if request.tools:
+        if tools := request.own_tools:
             forced = self._tool_choice == "required" and request.messages[-1].role == "user"
-            body["grammar"] = _grammar(request.tools, words_too=not forced)
+            body["grammar"] = _grammar(tools, words_too=not forced)
         self._load().handle_chat_completions(body, hear)
 
     def _load(self) -> Any:

@@ -41,6 +41,8 @@ class EmbeddedClient(ChatClient):
         "own texts; it does not write or reason; plug in a real one with --model"
     )
 
+    shares_prefix = False  # it has no cache to gain by, and goes by who said what
+
     def __init__(self, encoder: Encodes | None = None) -> None:
         """``encoder``: another one than the model of the user's cache, for tests and experiments."""
         self._encoder = encoder

@@ -6,6 +6,7 @@ models; see `relayline.clients.transcript` for what a conversation becomes on th
 
 import asyncio
 import difflib
+import hashlib
 import inspect
 import json
 import os
@@ -57,6 +58,14 @@ works the same way."""
 
 OLLAMA: Final = "http://localhost:11434/v1"
 AZURE: Final = ("azure", "azure-responses")
+KEYED: Final = ("openai-chat", "openai-responses")  # at OpenAI itself; other servers may refuse a key for the cache
+# What was said is in the journal, so nothing of it has to be kept at OpenAI. Anthropic keeps what it read for five
+# minutes, if asked to: an agent that calls tools or is handed the conversation again is there before they are over.
+DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "openai-responses": {"openai_store": False},
+    "azure-responses": {"openai_store": False},
+    "anthropic": {"cache": True},
+}
 NAMES: Final = tuple(ModelSettings.__annotations__)
 OWN: Final = tuple(f"{each}_" for each in ("openai", "anthropic", "google", "groq", "mistral", "openrouter", "bedrock"))
 Plan: TypeAlias = tuple[str, Callable[[], Model], Mapping[str, Any]]
@@ -80,7 +89,11 @@ class ModelClient(ChatClient):
         profile: Mapping[str, Any] = self._unused.profile
         # On this wire thoughts are sealed, and models that do not reason cannot open them.
         thinks = "responses" not in name or bool(profile.get("openai_supports_encrypted_reasoning_content"))
-        self._renderer = Renderer(name, self._unused.system, profile.get("tool_call_id_length"), thinks=thinks)
+        narrows = "@" not in name and bool("responses" in name or profile.get("openai_chat_supports_allowed_tools"))
+        self._keyed = name in KEYED
+        self._renderer = Renderer(
+            name, self._unused.system, profile.get("tool_call_id_length"), thinks=thinks, narrows=narrows
+        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.about!r})"
@@ -92,15 +105,16 @@ class ModelClient(ChatClient):
             ProviderError: what the provider said, with its own exception as the cause.
             UsageError: if a setting of the agent has no such name.
         """
-        settings = {**self._settings, **_known(request.agent.settings)}
+        settings = {**self._settings, **self._cache_key(request), **_known(request.agent.settings)}
         parameters, implied = self._renderer.parameters(request)
+        narrowed = self._renderer.narrowed(request)
         messages = self._renderer.messages(request)
         model = await self._model()
         try:
             async with model_request_stream(
                 model,
                 messages,
-                model_settings=cast("ModelSettings", settings | implied),
+                model_settings=cast("ModelSettings", {**narrowed, **settings, **implied}),
                 model_request_parameters=parameters,
             ) as reply:
                 async for event in reply:
@@ -132,6 +146,14 @@ class ModelClient(ChatClient):
             self._models[loop] = model, keeper
             await anext(keeper)
         return self._models[loop][0]
+
+    def _cache_key(self, request: ChatRequest) -> dict[str, str]:
+        """What brings requests that begin alike to the same machine at OpenAI."""
+        if not (self._keyed and request.session):
+            return {}
+        whose = "" if request.common else request.agent.name
+        key = hashlib.sha256(json.dumps([request.session, whose]).encode()).hexdigest()[:32]
+        return {"openai_prompt_cache_key": key}
 
     def _info(self, whole: ModelResponse) -> ReplyInfo:
         usage = whole.usage
@@ -223,8 +245,9 @@ def _plan(provider: str, model: str, api_key: str | None, base_url: str | None) 
         return infer_model(f"{provider}:{model}", lambda kind: _provider(kind, api_key, base_url))
 
     name = f"{provider}@{urlsplit(elsewhere).hostname}" if elsewhere else provider
-    # What was said is in the journal; nothing of it has to be kept at the provider.
-    return name, build, {"openai_store": False} if provider == "openai-responses" else {}
+    # Gateways that speak as Anthropic does may refuse what its cache is told.
+    gateway = provider == "anthropic" and (base_url or os.environ.get("ANTHROPIC_BASE_URL"))
+    return name, build, {} if gateway else DEFAULTS.get(provider, {})
 
 
 def _provider(kind: str, api_key: str | None, base_url: str | None) -> Provider[Any]:
@@ -259,7 +282,7 @@ def _azure(
         made = AzureProvider(openai_client=sdk(endpoint, key, version))
         return infer_model(f"{provider}:{deployment}", lambda _: made)
 
-    return provider, build, {"openai_store": False} if provider == "azure-responses" else {}
+    return provider, build, DEFAULTS.get(provider, {})
 
 
 def _check_provider(provider: str) -> None:

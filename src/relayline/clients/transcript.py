@@ -23,6 +23,7 @@ from pydantic_ai.messages import (
     UserPromptPart,
 )
 from pydantic_ai.models import ModelRequestParameters
+from pydantic_ai.settings import ToolOrOutput
 from pydantic_ai.tools import ToolDefinition
 from pydantic_core import to_jsonable_python
 
@@ -68,14 +69,18 @@ class Renderer:
     """For one provider. ``name``: whose native state it shows; ``system``: what pydantic-ai calls it.
 
     ``id_length``: how long the ids of calls have to be, None for ours as they are. ``thinks``: whether the model can be
-    shown thoughts of the provider's models. One that cannot would be told them as words it had said.
+    shown thoughts of the provider's models. One that cannot would be told them as words it had said. ``narrows``:
+    whether the provider can be told which of the tools may be called, beside the list of all.
     """
 
-    def __init__(self, name: str, system: str, id_length: int | None, *, thinks: bool = True) -> None:
+    def __init__(
+        self, name: str, system: str, id_length: int | None, *, thinks: bool = True, narrows: bool = False
+    ) -> None:
         self._name = name
         self._system = system
         self._id_length = id_length
         self._thinks = thinks
+        self._narrows = narrows
         self._tools: _Made[ToolSpec, ToolDefinition] = _Made(_definition)
         self._plain: _Made[Message, ModelMessage] = _Made(lambda each: self._message(each, chained=False))
         self._chained: _Made[Message, ModelMessage] = _Made(lambda each: self._message(each, chained=True))
@@ -96,6 +101,13 @@ class Renderer:
             tools, settings = [_definition(ToolSpec(name)) for name in names], {"tool_choice": "none"}
         told = [InstructionPart(content=request.instructions)] if request.instructions else None
         return ModelRequestParameters(function_tools=tools, instruction_parts=told), settings
+
+    def narrowed(self, request: ChatRequest) -> dict[str, Any]:
+        """The setting that says which of the tools may be called, where not all may and the provider can be told."""
+        names = [spec.name for spec in request.own_tools]
+        if not self._narrows or len(names) == len(request.tools):
+            return {}
+        return {"tool_choice": ToolOrOutput(function_tools=names)}
 
     def _message(self, message: Message, *, chained: bool) -> ModelMessage:
         match message.role:

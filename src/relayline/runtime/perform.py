@@ -22,6 +22,7 @@ from relayline.machine.topology import Edge
 from relayline.machine.view import TEAM, begun, sound
 from relayline.messages import JSON, Message, Role, Text, ToolCall, valid
 from relayline.runtime.session import Session
+from relayline.runtime.shared import Shared
 from relayline.tools import Tool
 from relayline.views import View, text
 
@@ -86,8 +87,9 @@ class Seat:
     """An agent in a team: itself, its voice, its tools by name, and all that its model is offered, ready made.
 
     ``voices``: its client first, then those that are asked where the one before failed. ``ways``: its handoffs by tool
-    name. ``onward``: the ways on that no model chooses. ``view``: how much of the
-    conversation it is given, ``views``: by whom it was handed over, where that differs.
+    name. ``onward``: the ways on that no model chooses. ``view``: how much of the conversation it is given, ``views``:
+    by whom it was handed over, where that differs. ``shared``: how the requests of the whole team are laid out, if they
+    are laid out alike.
     """
 
     agent: Agent
@@ -98,6 +100,7 @@ class Seat:
     onward: Sequence[Way] = ()
     view: View = text
     views: Mapping[str, View] = field(default_factory=dict[str, View])
+    shared: Shared | None = None
 
     @property
     def client(self) -> ChatClient | None:
@@ -117,7 +120,11 @@ class Seat:
             if way.when is not None and not await way.open(state.transcript, state.shared)
         }
         specs = tuple(spec for spec in self.specs if spec.name not in shut) if shut else self.specs
-        return ChatRequest(self.agent, tuple(await self._messages(session)), specs)
+        if self.shared is None or not getattr(self.client, "shares_prefix", True):
+            return ChatRequest(self.agent, tuple(await self._messages(session)), specs, session.id)
+        messages = self.shared.lay(session.view("", View(self.shared.show)), self.agent.name)
+        allowed = tuple(spec.name for spec in specs)
+        return ChatRequest(self.agent, tuple(messages), self.shared.tools, session.id, self.shared.system, allowed)
 
     async def _messages(self, session: Session) -> Sequence[Message]:
         view, agent = self.viewed(session), self.agent.name
@@ -407,7 +414,7 @@ async def reply(seat: Seat, client: ChatClient, effect: str, context: Context) -
 
     whole = await _collect(client, request, emit if show else None)
     calls = [part for part in whole.parts if isinstance(part, ToolCall)]
-    offered = {spec.name for spec in request.tools}
+    offered = {spec.name for spec in request.own_tools}
     problems = {number: problem for number, call in enumerate(calls) if (problem := _problem(seat, call, offered))}
     return ModelReplied(
         effect,
