@@ -21,6 +21,7 @@ from relayline import (
     HandoffBuilder,
     HumanAgent,
     InMemoryCheckpointStorage,
+    Media,
     Message,
     ModelError,
     ReplyInfo,
@@ -331,6 +332,18 @@ async def native(store: Store) -> None:
     client.assert_done()
 
 
+async def media(store: Store) -> None:
+    """What a user shows: by value and by reference, with words and without, to one agent and to the next."""
+    client = ScriptedClient({"triage": [handoff_to("orders", reason="a photo")], "orders": ["Broken, yes.", "Thanks."]})
+    photo = Media.from_bytes(b"not really an image", "image/png", "parcel \N{PACKAGE}.png")
+    flow = team(store, client)
+    await flow.run(Message("user", (Text("It arrived like this."), photo), "Zoë"), session_id=SESSION)
+    await flow.run(
+        Message("user", (Media("application/pdf", url="https://shop.example/bill.pdf"),)), session_id=SESSION
+    )
+    client.assert_done()
+
+
 SCENARIOS: tuple[Callable[[Store], Awaitable[None]], ...] = (
     handoff,
     approval,
@@ -347,6 +360,7 @@ SCENARIOS: tuple[Callable[[Store], Awaitable[None]], ...] = (
     budget,
     expiry,
     native,
+    media,
 )
 
 

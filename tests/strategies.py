@@ -31,7 +31,7 @@ from relayline.events import (
     UserSpoke,
     Warned,
 )
-from relayline.messages import Message, Outcome, Role, Text, ToolCall, ToolResult
+from relayline.messages import Media, Message, Outcome, Role, Text, ToolCall, ToolResult
 
 texts = st.text(st.characters(codec="utf-8"), max_size=40)
 """Valid Unicode, NUL and noncharacters included."""
@@ -46,10 +46,11 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 
 calls = st.builds(ToolCall, texts, texts, texts)
 results = st.builds(ToolResult, texts, texts, texts, st.sampled_from(get_args(Outcome)))
+media = st.builds(Media, texts, texts, texts, texts)
 messages = st.builds(
     Message,
     st.sampled_from(get_args(Role)),
-    st.lists(st.builds(Text, texts) | calls | results, max_size=4).map(tuple),
+    st.lists(st.builds(Text, texts) | calls | results | media, max_size=4).map(tuple),
     texts,
     st.dictionaries(texts, json_values, max_size=3),
 )

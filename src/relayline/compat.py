@@ -282,7 +282,7 @@ def _message(message: Message) -> ChatMessage:
 
 
 def _said(messages: Iterable[Message]) -> list[ChatMessage]:
-    return [_message(each) for each in messages if each.text]
+    return [_message(each) for each in messages if each.in_words]
 
 
 def _shown(event: E) -> E:

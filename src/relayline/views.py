@@ -13,7 +13,7 @@ from relayline.agent import ChatClient
 from relayline.errors import UsageError
 from relayline.machine import view
 from relayline.machine.state import State
-from relayline.messages import Message
+from relayline.messages import Message, Text
 
 Shape: TypeAlias = Callable[[Sequence[Message], str], Sequence[Message] | Awaitable[Sequence[Message]]]
 """Chooses from the messages an agent would be given, or writes others; sync or async. The second argument: its name."""
@@ -72,6 +72,15 @@ def summary(client: ChatClient, base: View = text) -> View:
     It is summed up once for each handoff, and kept in the journal: a resumed session is not summed up again.
     """
     return replace(_narrowed(base, _after_summary), client=client)
+
+
+def words(messages: Sequence[Message], agent: str) -> Sequence[Message]:
+    """Words alone, for a model that reads nothing else: a note, ``[image: bike.png]``, in place of media.
+
+    ``with_view("ann", views.words)``, or ``views.shaped(views.words, views.full)`` for more than `text`.
+    """
+    del agent
+    return [replace(each, parts=(Text(each.in_words),)) if each.media else each for each in messages]
 
 
 def shaped(shape: Shape, base: View = text) -> View:

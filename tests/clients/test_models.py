@@ -25,6 +25,7 @@ from relayline import (
     BuildError,
     HandoffBuilder,
     InMemoryCheckpointStorage,
+    Media,
     Message,
     ModelError,
     ProviderError,
@@ -33,6 +34,7 @@ from relayline import (
     UsageError,
     Workflow,
     tool,
+    views,
 )
 from relayline.agent import ChatRequest
 from relayline.clients.models import KEYS, AzureOpenAIChatClient, ModelClient, OpenAIChatClient, client
@@ -672,3 +674,81 @@ async def test_live_providers():
         assert "workshop" in {message.author_name for message in result.conversation}, name
     if missing := [name for name in LIVE if name not in having]:
         pytest.skip(f"live: ran {', '.join(having) or 'none'}; no key for {', '.join(missing)}")
+
+
+# --- Media
+
+PHOTO = Media.from_bytes(b"png", "image/png", "bike.png")
+PDF = Media.from_bytes(b"pdf", "application/pdf", "bill.pdf")
+FAR = Media("image/png", url="https://shop.example/bike.png")
+
+
+@every_wire
+async def test_an_image_is_shown_beside_the_words(fake: FakeProvider, wire: str):
+    """By value and by reference, in the shape that a judge of the wire takes, and again with the next message."""
+    fake.add("A bike.", "Still a bike.")
+    team = bikes(voice(fake, wire))
+    shown = (Text("What is this?"), PHOTO, *([] if wire == "gemini" else [FAR]))  # of an address it is told the content
+    await team.run(Message("user", (*shown, Text(" "))), session_id="s")
+    await team.run("Sure?", session_id="s")
+    spelled = json.loads(json.dumps(bodies(fake, wire)).replace("mime_type", "mimeType"))  # Google takes both
+    first, second = (said(wire, body) for body in spelled)
+    assert json.dumps(first[-1]) in json.dumps(second)
+    plain = PROVIDERS[wire].render(ChatRequest(Agent("a"), [Message("user", shown)]))
+    assert holds(first[-1], said(wire, plain)[-1])
+
+
+def holds(body: Any, wanted: Any) -> bool:
+    """Whether a body says all that the plain rendering says."""
+    if isinstance(wanted, dict):
+        return all(key == "type" or (key in body and holds(body[key], each)) for key, each in wanted.items())
+    if isinstance(wanted, list):
+        return len(body) == len(wanted) and all(map(holds, body, wanted))
+    return body == wanted
+
+
+@every_wire
+async def test_a_message_may_be_a_file_alone(fake: FakeProvider, wire: str):
+    """Without a word beside it."""
+    fake.add("A bill.")
+    result = await bikes(voice(fake, wire)).run(Message("user", (PDF,)))
+    assert result.text == "A bill."
+    assert base64.b64encode(b"pdf").decode() in json.dumps(bodies(fake, wire))
+
+
+RECORDING = Message("user", (Media.from_bytes(b"wav", "audio/wav", "noise.wav"),))
+
+
+@pytest.mark.parametrize("wire", ["openai-responses", "anthropic"])
+async def test_what_a_wire_has_no_field_for_is_refused_with_a_way_out(fake: FakeProvider, wire: str):
+    """The run fails and says what to do; done so, the same session goes on."""
+    fake.add("I cannot hear it.")
+    team = bikes(voice(fake, wire))
+    with pytest.raises(ModelError) as refused:
+        await team.run(RECORDING, session_id="s")
+    assert "with_view('front', views.words)" in str(refused.value)
+    assert (await worded(team).run(session_id="s")).text == "I cannot hear it."
+
+
+@pytest.mark.parametrize("wire", ["openai-chat", "gemini"])
+async def test_recordings_are_played_where_they_can_be(fake: FakeProvider, wire: str):
+    """Two of the wires have a field for audio."""
+    fake.add("A rattle.")
+    assert (await bikes(voice(fake, wire)).run(RECORDING)).text == "A rattle."
+
+
+async def test_deepseek_reads_words_alone(fake: FakeProvider):
+    """An image is refused before it is sent, and shown as a note the answer comes."""
+    fake.add("I cannot see it.")
+    team = bikes(client("deepseek:deepseek-chat", api_key=fake.key, base_url=f"{fake.base_url}/v1"))
+    with pytest.raises(ModelError, match="reads words alone"):
+        await team.run(Message("user", (Text("This?"), PHOTO)), session_id="s")
+    assert not fake.requests
+    await worded(team).run(session_id="s")
+    assert "[image: bike.png]" in json.dumps(fake.requests[0].body)
+
+
+def worded(team: Workflow) -> Workflow:
+    """The same team on the same store, whose front desk is given words alone."""
+    builder = HandoffBuilder(name=team.name, participants=team.agents).with_view("front", views.words)
+    return builder.with_checkpointing(team.store).build()

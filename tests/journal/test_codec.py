@@ -40,7 +40,7 @@ from relayline.events import (
     Warned,
 )
 from relayline.journal.codec import VERSION, decode, encode
-from relayline.messages import Message, Text, ToolCall, ToolResult, user
+from relayline.messages import Media, Message, Text, ToolCall, ToolResult, user
 from tests.strategies import FACTS, facts
 
 CALL = ToolCall("t1-s1-c0", "look_up", '{"order":7}')
@@ -123,6 +123,14 @@ def test_the_durable_format():
             '{"type":"stopped","budget":"tokens","message":"the models took 137 tokens of 100"}',
             '{"type":"finished","reason":"terminal"}',
         ]
+    )
+
+
+def test_the_durable_format_of_media():
+    """By value and by reference, beside words, as they stand in journals of this release."""
+    parts = (Text("This?"), Media("image/png", data="cG5n", name="ä.png"), Media("audio/wav", url="https://a.b/c.wav"))
+    assert encode(UserSpoke(Message("user", parts))) == snapshot(
+        '{"type":"user_spoke","message":{"role":"user","parts":[{"kind":"text","text":"This?"},{"kind":"media","media_type":"image/png","data":"cG5n","name":"ä.png"},{"kind":"media","media_type":"audio/wav","url":"https://a.b/c.wav"}]}}'
     )
 
 

@@ -35,7 +35,7 @@ from relayline.machine.limits import Budget, Limits, OnLoop
 from relayline.machine.patterns import Autonomy, Handoff
 from relayline.machine.state import State, fold
 from relayline.machine.topology import Edge, ToolPolicy, mesh, tool_names
-from relayline.messages import Text, ToolCall, user
+from relayline.messages import Message, Text, ToolCall, user
 
 TOOLS = {
     "look": ToolPolicy(repeatable=True),
@@ -120,9 +120,12 @@ class World:
         for number in range(rounds):
             if len(self.batches) > ENOUGH:
                 break
-            self.commit(UserSaid(user(f"message {number}")))
+            self.commit(UserSaid(self.said(number)))
             self.settle()
         return self
+
+    def said(self, number: int) -> Message:
+        return user(f"message {number}")
 
     def settle(self) -> None:
         """Perform what is wanted and answer what is asked, until neither is left or the user loses patience."""

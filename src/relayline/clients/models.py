@@ -60,6 +60,11 @@ AZURE: Final = ("azure", "azure-responses")
 NAMES: Final = tuple(ModelSettings.__annotations__)
 OWN: Final = tuple(f"{each}_" for each in ("openai", "anthropic", "google", "groq", "mistral", "openrouter", "bedrock"))
 Plan: TypeAlias = tuple[str, Callable[[], Model], Mapping[str, Any]]
+WORDS_ALONE: Final = ("deepseek",)
+_WORDS: Final = (
+    "If this is about an image or a file: what its model cannot take, {0.agent.name!r} can be shown as a note, "
+    "with_view({0.agent.name!r}, views.words)"
+)
 ORDINARY: Final = (None, "stop", "tool_call")
 
 
@@ -95,6 +100,9 @@ class ModelClient(ChatClient):
         settings = {**self._settings, **_known(request.agent.settings)}
         parameters, implied = self._renderer.parameters(request)
         messages = self._renderer.messages(request)
+        shows = any(each.media for each in request.messages)
+        if shows and self._name.startswith(WORDS_ALONE):
+            raise ProviderError(f"{self.about} reads words alone, and the user sent more. {_WORDS.format(request)}")
         model = await self._model()
         try:
             async with model_request_stream(
@@ -113,7 +121,7 @@ class ModelClient(ChatClient):
                             pass
                 whole = reply.get()
         except Exception as error:
-            raise self._problem(error) from error
+            raise self._problem(error, _WORDS.format(request) if shows else "") from error
         for part in whole.parts:
             if isinstance(part, ToolCallPart):
                 yield ToolCall(part.tool_call_id, part.tool_name, _as_written(part))
@@ -143,12 +151,12 @@ class ModelClient(ChatClient):
             native(self._name, whole),
         )
 
-    def _problem(self, error: Exception) -> ProviderError:
+    def _problem(self, error: Exception, hint: str) -> ProviderError:
         match error:
             case ModelHTTPError(status_code=status):
                 said = _said(error.body) or "nothing that can be read"
                 keys = " or ".join(KEYS.get(self._name.partition("@")[0], ()))
-                hint = f" Is {keys} right?" if status == 401 and keys else ""
+                hint = f" Is {keys} right?" if status == 401 and keys else f" {hint}" if hint and status == 400 else ""
                 found = error.suggested_model_id
                 hint += f" Did you mean {found!r}?" if found else ""
                 return ProviderError(f"{self.about} answered {status}: {said}{hint}", status, error.retry_after)
@@ -157,7 +165,8 @@ class ModelClient(ChatClient):
                 why = f" ({type(cause.__cause__ or cause).__name__})" if cause else ""
                 return ProviderError(f"{self.about} failed: {error.message}{why}", None, error.retry_after)
             case _:
-                return ProviderError(f"{self.about} failed: {type(error).__name__}: {error}")
+                told = f"{self.about} failed: {type(error).__name__}: {error}"
+                return ProviderError(f"{told}. {hint}" if hint else told)
 
 
 def client(model: str, *, api_key: str | None = None, base_url: str | None = None) -> ModelClient:

@@ -4,13 +4,18 @@ Everything is made from the request alone, message by message, and holds no cloc
 same agent begins with the same bytes, which is what a provider's prompt cache goes by.
 """
 
+import base64
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 from pydantic_ai.messages import (
+    AudioUrl,
+    BinaryContent,
+    DocumentUrl,
+    ImageUrl,
     InstructionPart,
     ModelMessage,
     ModelRequest,
@@ -20,14 +25,16 @@ from pydantic_ai.messages import (
     ThinkingPart,
     ToolCallPart,
     ToolReturnPart,
+    UserContent,
     UserPromptPart,
+    VideoUrl,
 )
 from pydantic_ai.models import ModelRequestParameters
 from pydantic_ai.tools import ToolDefinition
 from pydantic_core import to_jsonable_python
 
 from relayline.agent import ChatRequest, ToolSpec
-from relayline.messages import JSON, Message, ToolCall
+from relayline.messages import JSON, Media, Message, Text, ToolCall
 
 NEVER = datetime.fromtimestamp(0, UTC)  # no wire has a field for it; the default is to ask the clock
 
@@ -38,6 +45,9 @@ PLAIN_THOUGHTS = ("reasoning", "reasoning_content")
 REMEMBERED = 4096  # values, some megabytes
 
 GONE = ("timestamp", "finish_reason")  # of a response's details: nothing that a provider wants back
+
+
+URLS: Mapping[str, type[ImageUrl | AudioUrl | VideoUrl]] = {"image": ImageUrl, "audio": AudioUrl, "video": VideoUrl}
 
 
 T = TypeVar("T")
@@ -100,7 +110,8 @@ class Renderer:
     def _message(self, message: Message, *, chained: bool) -> ModelMessage:
         match message.role:
             case "user":
-                return ModelRequest([UserPromptPart(message.text, timestamp=NEVER)], timestamp=NEVER)
+                content = list(_shown(message)) if message.media else message.text
+                return ModelRequest([UserPromptPart(content, timestamp=NEVER)], timestamp=NEVER)
             case "tool":
                 return ModelRequest(
                     [
@@ -190,6 +201,17 @@ def native(name: str, response: ModelResponse) -> dict[str, JSON]:
     if any(each.keys() - {"kind", "size"} for each in parts):
         found["parts"] = parts
     return {key: each for key, each in found.items() if each}
+
+
+def _shown(message: Message) -> Iterator[UserContent]:
+    """Words and media in their order; blank words beside media are no content that every wire takes."""
+    for part in message.parts:
+        if isinstance(part, Text) and part.text.strip():
+            yield part.text
+        elif isinstance(part, Media) and part.data:
+            yield BinaryContent(base64.b64decode(part.data), media_type=part.media_type, identifier=part.name or None)
+        elif isinstance(part, Media):
+            yield URLS.get(part.sort, DocumentUrl)(part.url, media_type=part.media_type, identifier=part.name or None)
 
 
 def _worth_keeping(part: ModelResponsePart) -> bool:

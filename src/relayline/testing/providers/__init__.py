@@ -5,7 +5,7 @@ A judge takes the body as it would be posted, from these renderers or any other:
     PROVIDERS["anthropic"].check(body)
 
 The rules are those of conversations and tools, each with where it was seen. Settings are nobody's business here, and
-neither are images, thoughts, a provider's own tools, and what costs only tokens.
+neither are thoughts, a provider's own tools, what is in an image, and what costs only tokens.
 """
 
 from collections.abc import Callable, Mapping
