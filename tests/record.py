@@ -344,6 +344,23 @@ async def media(store: Store) -> None:
     client.assert_done()
 
 
+async def output(store: Store) -> None:
+    """Replies that do not fit: one is repaired, and as many as an agent may miss end its turn; then one fits."""
+    replies: list[Reply] = [
+        "Order 7.",
+        '{"order": 7}',
+        *['{"order": "seven"}'] * 5,
+        [call("look_up", order=7)],
+        '{"order":8}',
+    ]
+    client = ScriptedClient(*replies)
+    clerk = client.as_agent("clerk", tools=[look_up], output_type=Order)
+    flow = HandoffBuilder(name="desk", participants=[clerk]).with_checkpointing(store).build()
+    for said in ("Which one?", "And then?", "And now?"):
+        await flow.run(said, session_id=SESSION)
+    client.assert_done()
+
+
 SCENARIOS: tuple[Callable[[Store], Awaitable[None]], ...] = (
     handoff,
     approval,
@@ -361,6 +378,7 @@ SCENARIOS: tuple[Callable[[Store], Awaitable[None]], ...] = (
     expiry,
     native,
     media,
+    output,
 )
 
 

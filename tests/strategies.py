@@ -69,7 +69,7 @@ FACTS: dict[type[Fact], st.SearchStrategy[Fact]] = {
         HandoffSent, numbers, texts, texts, texts, json_values, st.sampled_from(["stay", "caller", "start"])
     ),
     HandedBack: st.builds(HandedBack, numbers, texts, texts, texts),
-    Prompted: st.builds(Prompted, numbers, texts, texts),
+    Prompted: st.builds(Prompted, numbers, texts, texts, texts),
     Summarised: st.builds(Summarised, texts, numbers, texts, texts, numbers, numbers),
     Warned: st.builds(Warned, texts, texts, texts),
     TurnEnded: st.builds(TurnEnded, numbers, texts),

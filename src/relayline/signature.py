@@ -8,7 +8,7 @@ from functools import partial
 from types import UnionType
 from typing import Annotated, Any, Union, cast, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, JsonSchemaWarningKind
@@ -160,6 +160,11 @@ def _enclosing_names(definition: Callable[..., Any]) -> dict[str, Any]:
             names = {**frame.f_locals, **names}
         frame = frame.f_back
     return names | dict(inspect.getclosurevars(definition).nonlocals)
+
+
+def schema_of(adapter: TypeAdapter[Any]) -> dict[str, JSON]:
+    """The JSON Schema of a type, as those of parameters are."""
+    return _untitled(adapter.json_schema(schema_generator=_Schema))
 
 
 def definition_of(function: Callable[..., Any]) -> Any:

@@ -20,6 +20,8 @@ import pytest
 
 pytest.importorskip("pydantic_ai", reason="real models are an extra")
 
+from pydantic import BaseModel
+
 from relayline import (
     Agent,
     BuildError,
@@ -752,3 +754,86 @@ def worded(team: Workflow) -> Workflow:
     """The same team on the same store, whose front desk is given words alone."""
     builder = HandoffBuilder(name=team.name, participants=team.agents).with_view("front", views.words)
     return builder.with_checkpointing(team.store).build()
+
+
+# --- Outputs, and settings of a run
+
+
+class Bill(BaseModel):
+    """What is to be paid."""
+
+    amount: int
+
+
+def billing(voice: ModelClient, *tools: Any) -> Workflow:
+    agent = Agent("front", "Bill.", client=voice, tools=tools, output_type=Bill)
+    return HandoffBuilder(participants=[agent]).with_checkpointing(InMemoryCheckpointStorage()).build()
+
+
+def asked_schema(wire: str, body: Any) -> Any:
+    """The schema a body has in the place where its provider sees to it."""
+    match wire:
+        case "openai-chat":
+            return body["response_format"]["json_schema"]["schema"]
+        case "openai-responses":
+            return body["text"]["format"]["schema"]
+        case "anthropic":
+            return body["output_config"]["format"]["schema"]
+        case _:
+            return body["generationConfig"]["responseJsonSchema"]
+
+
+@every_wire
+async def test_a_provider_that_can_sees_to_the_output(fake: FakeProvider, wire: str):
+    """Beside tools, which stay on offer; and what does not fit all the same is repaired."""
+    fake.add(call("find_job", ticket=1), '{"amount": "much"}', '{"amount": 38}')
+    result = await billing(voice(fake, wire), find_job).run("What is it?")
+    assert result.value == Bill(amount=38)
+    for body in bodies(fake, wire):
+        assert asked_schema(wire, body)["properties"] == {"amount": {"type": "integer"}}
+        assert "find_job" in json.dumps(body["tools"])
+
+
+async def test_where_no_provider_does_the_model_is_told(fake: FakeProvider):
+    """DeepSeek has no schemas, and an older Gemini none beside tools; without tools it has."""
+    fake.add(*['{"amount": 38}'] * 3)
+    deepseek = client("deepseek:deepseek-chat", api_key=fake.key, base_url=f"{fake.base_url}/v1")
+    gemini = voice(fake, "gemini", "google:gemini-2.5-flash")
+    for each in (billing(deepseek), billing(gemini, find_job), billing(gemini)):
+        assert (await each.run("What is it?")).value == Bill(amount=38)
+    told = ["one JSON object that fits this schema" in json.dumps(asked.body) for asked in fake.requests]
+    assert told == [True, True, False]
+    assert asked_schema("gemini", fake.requests[2].body)["properties"]
+
+
+@pytest.mark.parametrize(
+    ("wire", "model", "place", "required"),
+    [
+        ("openai-chat", "", ("tool_choice",), "required"),
+        ("openai-responses", "", ("tool_choice",), "required"),
+        ("anthropic", "anthropic:claude-sonnet-4-6", ("tool_choice", "type"), "any"),
+        ("gemini", "", ("toolConfig", "functionCallingConfig", "mode"), "ANY"),
+    ],
+)
+async def test_tools_can_be_demanded_for_one_run(
+    fake: FakeProvider, wire: str, model: str, place: tuple[str, ...], required: str
+):
+    """Of an agent always, by its settings; or by those of a run, and in the next it is free again."""
+    fake.add("It is ready.", "It is ready.", "It is ready.")
+    free = bikes(voice(fake, wire, model))
+    await free.run("Is it ready?", session_id="s", settings={"tool_choice": "required"})
+    await free.run("Sure?", session_id="s")
+    await bikes(voice(fake, wire, model), tool_choice="required").run("Is it ready?")
+    found: list[Any] = bodies(fake, wire)
+    for key in place:
+        found = [each.get(key, {}) for each in found]
+    assert [each == required for each in found] == [True, False, True]
+
+
+async def test_a_setting_of_a_run_that_does_not_exist_is_an_error(fake: FakeProvider):
+    """Told with the nearest name; without it the same session goes on."""
+    fake.add("Hi.")
+    team = bikes(voice(fake, "openai-chat"))
+    with pytest.raises(ModelError, match="did you mean 'temperature'"):
+        await team.run("hi", session_id="s", settings={"temprature": 1})
+    assert (await team.run(session_id="s")).text == "Hi."

@@ -134,6 +134,15 @@ def test_the_durable_format_of_media():
     )
 
 
+def test_the_durable_format_of_a_note_about_an_output():
+    """Why the team told an agent something is a field that was added; older journals are read without it."""
+    note = Prompted(1, "triage", "Reply again.", "output_invalid")
+    assert encode(note) == snapshot(
+        '{"type":"prompted","turn":1,"agent":"triage","text":"Reply again.","code":"output_invalid"}'
+    )
+    assert decode('{"type":"prompted","turn":1,"agent":"triage","text":"Go on."}') == Prompted(1, "triage", "Go on.")
+
+
 def test_what_is_at_its_default_is_left_out():
     """Fields at their default take no room, and their absence means the default for ever."""
     bare = [

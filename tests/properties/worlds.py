@@ -213,7 +213,11 @@ class World:
             if name in TOOLS and chance.random() < 0.15:
                 problems[number] = "does not fit"
         tokens = chance.choice([0, 0, 7])
-        return ModelReplied(effect.id, tuple(parts or [Text("")]), problems, "", tokens, tokens)
+        unfit = ""
+        if not any(isinstance(part, ToolCall) for part in parts) and chance.random() < 0.2:
+            unfit, parts = "- Invalid JSON.", [Text(f"unfit, {words}")]
+        given = tuple(parts or [Text("")])
+        return ModelReplied(effect.id, given, problems, "", tokens, tokens, unfit=unfit)
 
     def person(self, asked: Asked) -> Response | None:
         chance = self.chance("person", asked.ask, asked.turn, asked.call and asked.call.id)

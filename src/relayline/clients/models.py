@@ -34,7 +34,7 @@ try:
     from pydantic_ai.providers import Provider, infer_provider_class
     from pydantic_ai.settings import ModelSettings
 
-    from relayline.clients.transcript import Renderer, native
+    from relayline.clients.transcript import Fits, Renderer, native
 except ImportError as missing:
     raise MissingExtra("real models need pydantic-ai: pip install 'relayline[models]'") from missing
 
@@ -85,7 +85,9 @@ class ModelClient(ChatClient):
         profile: Mapping[str, Any] = self._unused.profile
         # On this wire thoughts are sealed, and models that do not reason cannot open them.
         thinks = "responses" not in name or bool(profile.get("openai_supports_encrypted_reasoning_content"))
-        self._renderer = Renderer(name, self._unused.system, profile.get("tool_call_id_length"), thinks=thinks)
+        self._renderer = Renderer(
+            name, self._unused.system, profile.get("tool_call_id_length"), thinks=thinks, fits=_fits(profile)
+        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.about!r})"
@@ -95,9 +97,9 @@ class ModelClient(ChatClient):
 
         Raises:
             ProviderError: what the provider said, with its own exception as the cause.
-            UsageError: if a setting of the agent has no such name.
+            UsageError: if a setting of the agent or the run has no such name.
         """
-        settings = {**self._settings, **_known(request.agent.settings)}
+        settings = {**self._settings, **_known(request.settings)}
         parameters, implied = self._renderer.parameters(request)
         messages = self._renderer.messages(request)
         shows = any(each.media for each in request.messages)
@@ -311,6 +313,12 @@ def _known(settings: Mapping[str, Any]) -> Mapping[str, Any]:
             hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(NAMES)}"
             raise UsageError(f"there is no setting {name!r}; {hint}")
     return settings
+
+
+def _fits(profile: Mapping[str, Any]) -> Fits:
+    if not profile.get("supports_json_schema_output"):
+        return "never"
+    return "always" if profile.get("google_supports_tool_combination", True) else "alone"
 
 
 async def _kept_open(model: Model) -> AsyncGenerator[None]:

@@ -8,8 +8,9 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from pydantic_ai.messages import (
     AudioUrl,
@@ -30,6 +31,7 @@ from pydantic_ai.messages import (
     VideoUrl,
 )
 from pydantic_ai.models import ModelRequestParameters
+from pydantic_ai.output import OutputObjectDefinition
 from pydantic_ai.tools import ToolDefinition
 from pydantic_core import to_jsonable_python
 
@@ -41,6 +43,13 @@ NEVER = datetime.fromtimestamp(0, UTC)  # no wire has a field for it; the defaul
 # Thoughts without a signature are worth sending only where the wire has this field for them (DeepSeek insists).
 # Anywhere else they would be shown to the model as words it had said.
 PLAIN_THOUGHTS = ("reasoning", "reasoning_content")
+
+Fits: TypeAlias = Literal["always", "alone", "never"]
+
+OUTPUT = """\
+When you answer and do not call a tool, your answer is one JSON object that fits this schema, with nothing around it:
+
+{schema}"""
 
 REMEMBERED = 4096  # values, some megabytes
 
@@ -78,14 +87,18 @@ class Renderer:
     """For one provider. ``name``: whose native state it shows; ``system``: what pydantic-ai calls it.
 
     ``id_length``: how long the ids of calls have to be, None for ours as they are. ``thinks``: whether the model can be
-    shown thoughts of the provider's models. One that cannot would be told them as words it had said.
+    shown thoughts of the provider's models. One that cannot would be told them as words it had said. ``fits``: whether
+    the provider sees to it that a reply fits a schema; ``alone``: but not beside tools.
     """
 
-    def __init__(self, name: str, system: str, id_length: int | None, *, thinks: bool = True) -> None:
+    def __init__(
+        self, name: str, system: str, id_length: int | None, *, thinks: bool = True, fits: Fits = "never"
+    ) -> None:
         self._name = name
         self._system = system
         self._id_length = id_length
         self._thinks = thinks
+        self._fits = fits
         self._tools: _Made[ToolSpec, ToolDefinition] = _Made(_definition)
         self._plain: _Made[Message, ModelMessage] = _Made(lambda each: self._message(each, chained=False))
         self._chained: _Made[Message, ModelMessage] = _Made(lambda each: self._message(each, chained=True))
@@ -93,7 +106,7 @@ class Renderer:
     def messages(self, request: ChatRequest) -> list[ModelMessage]:
         """The conversation, one for one."""
         # Only for who continues a response that the provider kept: it would differ from one request to the next.
-        chained = "openai_previous_response_id" in request.agent.settings
+        chained = "openai_previous_response_id" in request.settings
         return list(map(self._chained if chained else self._plain, request.messages))
 
     def parameters(self, request: ChatRequest) -> tuple[ModelRequestParameters, dict[str, Any]]:
@@ -105,7 +118,24 @@ class Renderer:
         if not tools and (names := _called(request.messages)):
             tools, settings = [_definition(ToolSpec(name)) for name in names], {"tool_choice": "none"}
         told = [InstructionPart(content=request.instructions)] if request.instructions else None
-        return ModelRequestParameters(function_tools=tools, instruction_parts=told), settings
+        parameters = ModelRequestParameters(function_tools=tools, instruction_parts=told)
+        return (
+            replace(parameters, **self._output(request.output, bool(tools))) if request.output else parameters
+        ), settings
+
+    def _output(self, schema: Mapping[str, JSON], tools: bool) -> dict[str, Any]:
+        """By the provider's own means, where the model has any; else it is told."""
+        about = schema.get("description")
+        native = self._fits == "always" or (self._fits == "alone" and not tools)
+        return {
+            "output_mode": "native" if native else "prompted",
+            "output_object": OutputObjectDefinition(
+                {key: each for key, each in schema.items() if key not in ("title", "description")},
+                str(schema["title"]),
+                str(about) if about else None,
+            ),
+            "prompted_output_template": None if native else OUTPUT,
+        }
 
     def _message(self, message: Message, *, chained: bool) -> ModelMessage:
         match message.role:

@@ -21,6 +21,7 @@ from relayline.machine.state import State
 from relayline.machine.topology import Edge
 from relayline.machine.view import TEAM, begun, sound
 from relayline.messages import JSON, Message, Role, Text, ToolCall, valid
+from relayline.output import Output
 from relayline.runtime.session import Session
 from relayline.tools import Tool
 from relayline.views import View, text
@@ -43,11 +44,13 @@ class Context:
     """What an effect may know and reach.
 
     ``progress`` shows what an agent's tool has to show, ``emit`` streams an agent's next words; None if nobody listens.
+    ``settings``: the run's own, for the models of its agents.
     """
 
     session: Session
     progress: Callable[[str, JSON], Awaitable[None]]
     emit: Callable[[str, str], Awaitable[None]] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 Perform: TypeAlias = Callable[[Effect, Context], Coroutine[Any, Any, Input]]
@@ -84,7 +87,8 @@ class Seat:
     """An agent in a team: itself, its voice, its tools by name, and all that its model is offered, ready made.
 
     ``ways``: its handoffs by tool name. ``onward``: the ways on that no model chooses. ``view``: how much of the
-    conversation it is given, ``views``: by whom it was handed over, where that differs.
+    conversation it is given, ``views``: by whom it was handed over, where that differs. ``output``: what its last word
+    has to be.
     """
 
     agent: Agent
@@ -95,8 +99,9 @@ class Seat:
     onward: Sequence[Way] = ()
     view: View = text
     views: Mapping[str, View] = field(default_factory=dict[str, View])
+    output: Output | None = None
 
-    async def request(self, session: Session) -> ChatRequest:
+    async def request(self, session: Session, settings: Mapping[str, Any] | None = None) -> ChatRequest:
         """What the agent's model is given, as the session stands.
 
         Raises:
@@ -109,7 +114,8 @@ class Seat:
             if way.when is not None and not await way.open(state.transcript, state.shared)
         }
         specs = tuple(spec for spec in self.specs if spec.name not in shut) if shut else self.specs
-        return ChatRequest(self.agent, tuple(await self._messages(session)), specs)
+        output = self.output.schema if self.output else None
+        return ChatRequest(self.agent, tuple(await self._messages(session)), specs, output, settings or {})
 
     async def _messages(self, session: Session) -> Sequence[Message]:
         view, agent = self.viewed(session), self.agent.name
@@ -380,7 +386,7 @@ async def reply(seat: Seat, effect: str, context: Context) -> ModelReplied:
     if client is None:
         raise BuildError(f"{seat.agent.name!r} is a person in this team, and had a model when this turn began")
     name = seat.agent.name
-    request = await seat.request(context.session)
+    request = await seat.request(context.session, context.settings)
     emit = context.emit
     whole = await _collect(client, request, None if emit is None else partial(emit, name))
     calls = [part for part in whole.parts if isinstance(part, ToolCall)]
@@ -397,7 +403,16 @@ async def reply(seat: Seat, effect: str, context: Context) -> ModelReplied:
         whole.native,
         whole.cached_tokens,
         frozenset(seat.ways.keys() - offered),
+        _unfit(seat, whole.parts),
     )
+
+
+def _unfit(seat: Seat, parts: Sequence[Text | ToolCall]) -> str:
+    """Why a reply is not the output it has to be; only one without calls is."""
+    words = [part.text for part in parts if isinstance(part, Text)]
+    if seat.output is None or len(words) < len(parts):
+        return ""
+    return valid(seat.output.read("".join(words))[1])
 
 
 async def _collect(client: ChatClient, request: ChatRequest, emit: Callable[[str], Awaitable[None]] | None) -> _Reply:

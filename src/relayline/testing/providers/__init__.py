@@ -41,7 +41,7 @@ PROVIDERS: Mapping[str, Provider] = {
 
 
 def check_everywhere(request: ChatRequest) -> None:
-    """Refuse a request that, rendered plainly, any of the six would refuse.
+    """Refuse a request that, rendered plainly, any of the six would refuse; one with images is, by DeepSeek.
 
     Raises:
         AssertionError: with one sentence that names the provider, the message and the rule.
