@@ -226,7 +226,7 @@ def test_rl113_declared_twice() -> None:
 def test_rl114_a_person_is_no_model() -> None:
     """One example; tests/test_people.py has them all."""
     assert problems(team(A, HumanAgent("jo", tools=[find])).build) == snapshot(
-        ["RL114 'jo' is a person, who has no tools and no client"]
+        ["RL114 'jo' is a person, who has no tools, no client and no output_type"]
     )
 
 
@@ -238,6 +238,17 @@ def test_rl115_a_model_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> No
         [
             "RL115 the client of 'a': there is no provider 'opnai'; did you mean 'openai'? There are openai, openai-chat, openai-responses, azure, azure-responses, anthropic, google, groq, mistral, deepseek, openrouter, ollama.",
             "RL115 the client of 'b': no key for openai-responses: set OPENAI_API_KEY, or give api_key=",
+        ]
+    )
+
+
+def test_rl116_an_output_that_is_no_object() -> None:
+    """Or is no type at all."""
+    agents = Agent("a", output_type=list[int]), Agent("b", output_type=7)
+    assert problems(team(*agents).build) == snapshot(
+        [
+            "RL116 list[int] cannot be the output of 'a': its JSON is no object; give a model or a dataclass that has it as a field",
+            "RL116 7 cannot be the output of 'b': it has no JSON Schema: Unable to generate pydantic-core schema for 7",
         ]
     )
 
