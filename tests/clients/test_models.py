@@ -837,3 +837,14 @@ async def test_a_setting_of_a_run_that_does_not_exist_is_an_error(fake: FakeProv
     with pytest.raises(ModelError, match="did you mean 'temperature'"):
         await team.run("hi", session_id="s", settings={"temprature": 1})
     assert (await team.run(session_id="s")).text == "Hi."
+
+
+async def test_a_model_that_refuses_an_image_is_told_apart(fake: FakeProvider):
+    """What the provider says, and the way out, stand together; where no media is shown nothing is added."""
+    fake.add(Fail(404, "No endpoints found that support image input."), Fail(404, "No such model."))
+    team = bikes(voice(fake, "openai-chat"))
+    with pytest.raises(ModelError, match=r"support image input\. .*with_view\('front', views\.words\)"):
+        await team.run(Message("user", (PHOTO,)))
+    with pytest.raises(ModelError) as plain:
+        await team.run("hi")
+    assert "views.words" not in str(plain.value)

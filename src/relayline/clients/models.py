@@ -60,6 +60,7 @@ AZURE: Final = ("azure", "azure-responses")
 NAMES: Final = tuple(ModelSettings.__annotations__)
 OWN: Final = tuple(f"{each}_" for each in ("openai", "anthropic", "google", "groq", "mistral", "openrouter", "bedrock"))
 Plan: TypeAlias = tuple[str, Callable[[], Model], Mapping[str, Any]]
+REFUSED: Final = (400, 404, 415, 422)  # as different providers answer where a model takes no image
 WORDS_ALONE: Final = ("deepseek",)
 _WORDS: Final = (
     "If this is about an image or a file: what its model cannot take, {0.agent.name!r} can be shown as a note, "
@@ -158,7 +159,9 @@ class ModelClient(ChatClient):
             case ModelHTTPError(status_code=status):
                 said = _said(error.body) or "nothing that can be read"
                 keys = " or ".join(KEYS.get(self._name.partition("@")[0], ()))
-                hint = f" Is {keys} right?" if status == 401 and keys else f" {hint}" if hint and status == 400 else ""
+                hint = (
+                    f" Is {keys} right?" if status == 401 and keys else f" {hint}" if hint and status in REFUSED else ""
+                )
                 found = error.suggested_model_id
                 hint += f" Did you mean {found!r}?" if found else ""
                 return ProviderError(f"{self.about} answered {status}: {said}{hint}", status, error.retry_after)
