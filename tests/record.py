@@ -21,6 +21,7 @@ from relayline import (
     HandoffBuilder,
     HumanAgent,
     InMemoryCheckpointStorage,
+    Media,
     Message,
     ModelError,
     ReplyInfo,
@@ -331,6 +332,35 @@ async def native(store: Store) -> None:
     client.assert_done()
 
 
+async def media(store: Store) -> None:
+    """What a user shows: by value and by reference, with words and without, to one agent and to the next."""
+    client = ScriptedClient({"triage": [handoff_to("orders", reason="a photo")], "orders": ["Broken, yes.", "Thanks."]})
+    photo = Media.from_bytes(b"not really an image", "image/png", "parcel \N{PACKAGE}.png")
+    flow = team(store, client)
+    await flow.run(Message("user", (Text("It arrived like this."), photo), "Zoë"), session_id=SESSION)
+    await flow.run(
+        Message("user", (Media("application/pdf", url="https://shop.example/bill.pdf"),)), session_id=SESSION
+    )
+    client.assert_done()
+
+
+async def output(store: Store) -> None:
+    """Replies that do not fit: one is repaired, and as many as an agent may miss end its turn; then one fits."""
+    replies: list[Reply] = [
+        "Order 7.",
+        '{"order": 7}',
+        *['{"order": "seven"}'] * 5,
+        [call("look_up", order=7)],
+        '{"order":8}',
+    ]
+    client = ScriptedClient(*replies)
+    clerk = client.as_agent("clerk", tools=[look_up], output_type=Order)
+    flow = HandoffBuilder(name="desk", participants=[clerk]).with_checkpointing(store).build()
+    for said in ("Which one?", "And then?", "And now?"):
+        await flow.run(said, session_id=SESSION)
+    client.assert_done()
+
+
 SCENARIOS: tuple[Callable[[Store], Awaitable[None]], ...] = (
     handoff,
     approval,
@@ -347,6 +377,8 @@ SCENARIOS: tuple[Callable[[Store], Awaitable[None]], ...] = (
     budget,
     expiry,
     native,
+    media,
+    output,
 )
 
 

@@ -31,7 +31,7 @@ from relayline.events import (
     UserSpoke,
     Warned,
 )
-from relayline.messages import Message, Outcome, Role, Text, ToolCall, ToolResult
+from relayline.messages import Media, Message, Outcome, Role, Text, ToolCall, ToolResult
 
 texts = st.text(st.characters(codec="utf-8"), max_size=40)
 """Valid Unicode, NUL and noncharacters included."""
@@ -46,10 +46,11 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 
 calls = st.builds(ToolCall, texts, texts, texts)
 results = st.builds(ToolResult, texts, texts, texts, st.sampled_from(get_args(Outcome)))
+media = st.builds(Media, texts, texts, texts, texts)
 messages = st.builds(
     Message,
     st.sampled_from(get_args(Role)),
-    st.lists(st.builds(Text, texts) | calls | results, max_size=4).map(tuple),
+    st.lists(st.builds(Text, texts) | calls | results | media, max_size=4).map(tuple),
     texts,
     st.dictionaries(texts, json_values, max_size=3),
 )
@@ -68,7 +69,7 @@ FACTS: dict[type[Fact], st.SearchStrategy[Fact]] = {
         HandoffSent, numbers, texts, texts, texts, json_values, st.sampled_from(["stay", "caller", "start"])
     ),
     HandedBack: st.builds(HandedBack, numbers, texts, texts, texts),
-    Prompted: st.builds(Prompted, numbers, texts, texts),
+    Prompted: st.builds(Prompted, numbers, texts, texts, texts),
     Summarised: st.builds(Summarised, texts, numbers, texts, texts, numbers, numbers),
     Warned: st.builds(Warned, texts, texts, texts),
     TurnEnded: st.builds(TurnEnded, numbers, texts),

@@ -226,7 +226,7 @@ def test_rl113_declared_twice() -> None:
 def test_rl114_a_person_is_no_model() -> None:
     """One example; tests/test_people.py has them all."""
     assert problems(team(A, HumanAgent("jo", tools=[find])).build) == snapshot(
-        ["RL114 'jo' is a person, who has no tools and no client"]
+        ["RL114 'jo' is a person, who has no tools, no client and no output_type"]
     )
 
 
@@ -257,6 +257,17 @@ def test_rl117_one_conversation_of_two_views() -> None:
     builder = HandoffBuilder(participants=[A, B, C], share_prefix=True).with_view("a", views.full)
     assert problems(builder.build) == snapshot(
         ["RL117 with share_prefix all agents are given the same conversation; leave out the view of 'a'"]
+    )
+
+
+def test_rl118_an_output_that_is_no_object() -> None:
+    """Or is no type at all."""
+    agents = Agent("a", output_type=list[int]), Agent("b", output_type=7)
+    assert problems(team(*agents).build) == snapshot(
+        [
+            "RL118 list[int] cannot be the output of 'a': its JSON is no object; give a model or a dataclass that has it as a field",
+            "RL118 7 cannot be the output of 'b': it has no JSON Schema: Unable to generate pydantic-core schema for 7",
+        ]
     )
 
 

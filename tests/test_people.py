@@ -481,8 +481,8 @@ def test_what_only_a_model_could_do_is_not_declared_of_a_person() -> None:
     builder.add_handoff(front, JO, view=views.last(2)).add_handoff(JO, front, payload=dict[str, str])
     assert [*odd_problems, *problems(builder)] == snapshot(
         [
-            "RL114 'max' is a person, who has no tools and no client",
-            "RL114 'mia' is a person, who has no tools and no client",
+            "RL114 'max' is a person, who has no tools, no client and no output_type",
+            "RL114 'mia' is a person, who has no tools, no client and no output_type",
             "RL114 'jo' is a person and does not go on alone; leave it out of with_autonomous_mode",
             "RL114 'jo' is a person and is shown the whole conversation; leave it out of with_view",
             "RL114 'jo' is a person and is shown the whole conversation; leave the view out of the handoff from 'front'",

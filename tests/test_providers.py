@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from relayline.agent import Agent, ChatRequest, ToolSpec
-from relayline.messages import Message, Outcome, Text, ToolCall, ToolResult, user
+from relayline.messages import Media, Message, Outcome, Text, ToolCall, ToolResult, user
 from relayline.testing import PROVIDERS, check_everywhere, check_request, providers
 from relayline.testing.providers.mistral import short_id
 
@@ -18,6 +18,7 @@ Json = dict[str, Any]
 SOURCE = Path(providers.__file__).parent
 HALF = "\ud800"
 HI: Json = {"role": "user", "content": "hi"}
+PNG = "data:image/png;base64,AA=="
 OBJECT: Json = {"type": "object", "properties": {}}
 UNION: Json = {**OBJECT, "anyOf": []}
 
@@ -80,11 +81,26 @@ OPENAI_CHAT: dict[str, tuple[str, Json]] = {
     "a name with a space": (r"name 'Ann Lee' does not match", body({**HI, "name": "Ann Lee"})),
 }
 
+
+def shows(kind: str, given: Any, role: str = "user") -> Json:
+    return {"role": role, "content": [{"type": kind, kind: given}]}
+
+
+OPENAI_CHAT |= {
+    "an image of the assistant": (r"an? image_url is no content of role 'assistant'", body(HI, shows("image_url", {"url": PNG}, "assistant"), HI)),
+    "an image of nothing": (r"neither an address nor the data of an image: 'cat.png'", body(shows("image_url", {"url": "cat.png"}))),
+    "a recording by its address": (r"input_audio has no data", body(shows("input_audio", {"url": "https://a.b/c.wav", "format": "wav"}))),
+    "a recording of another kind": (r"has to be wav or mp3, not 'ogg'", body(shows("input_audio", {"data": "AA==", "format": "ogg"}))),
+    "a file by its address": (r"a file has no file_data", body(shows("file", {"filename": "a.pdf"}))),
+    "a part of no kind": (r"no content of type 'video'", body(shows("video", "x"))),
+}  # fmt: skip
+
 OFF: Json = {"thinking": {"type": "disabled"}}
 
 DEEPSEEK: dict[str, tuple[str, Json]] = {
     **{name: (sentence, {**broken, **OFF}) for name, (sentence, broken) in CHAT.items()},
     "a developer": (r"the role has to be one of system", body({"role": "developer", "content": "hi"})),
+    "an image": (r"messages\[0\] \(user\): unknown variant 'image_url', expected 'text'", body(shows("image_url", {"url": PNG}), **OFF)),
     "no thoughts": (r"no reasoning_content", body(HI, asks(call()), answer())),
     "one id in two replies": (r"tool call ids must be unique", body(HI, asks(call()), answer(), asks(call()), answer(), **OFF)),
     "two tools of one name": (r"tool names must be unique; used twice: 'look'", body(HI, tools=[function(), function()])),
@@ -110,6 +126,7 @@ MISTRAL: dict[str, tuple[str, Json]] = {
     "too few results": (r"comes before all calls are answered", body(HI, asks(call()), {"role": "assistant", "content": "x"}, HI)),
     "no results at the end": (r"not the same number", body(HI, asks(call(), call("123456789")), answer())),
     "one id twice": (r"tool call ids must be unique", body(HI, asks(call(), call()), answer())),
+    "an image of the assistant": (r"'image_url' is no content of role 'assistant'", body(HI, shows("image_url", PNG, "assistant"), HI)),
     "an impossible tool": (r"function name 'a.b'", body(HI, tools=[function("a.b")])),
     "a tool without parameters": (r"no JSON Schema but None", body(HI, tools=[{"type": "function", "function": {"name": "x"}}])),
 }  # fmt: skip
@@ -145,6 +162,9 @@ RESPONSES: dict[str, tuple[str, Json]] = {
     "no content": (r"input\[0\] \(message\) has no content", entries({"role": "user", "content": None})),
     "the assistant's words as input": (r"'input_text' is no content of role 'assistant'", entries(HI, parts("assistant", "input_text"))),
     "the user's words as output": (r"'output_text' is no content of role 'user'", entries(parts("user", "output_text"))),
+    "a recording": (r"invalid value 'input_audio'", entries(shows("input_audio", {"data": "AA=="}))),
+    "an image of nothing": (r"neither an address nor the data of an image: 'cat.png'", entries({**HI, "content": [{"type": "input_image", "image_url": "cat.png"}]})),
+    "a file twice": (r"an input_file has one of", entries({**HI, "content": [{"type": "input_file", "file_data": PNG, "file_url": "https://a.b"}]})),
     "no call_id": (r"call_id '' is not a string of 1 to 64", entries(HI, calls(""), output(""))),
     "a long call_id": (r"is not a string of 1 to 64", entries(HI, calls("x" * 65), output("x" * 65))),
     "a result without a call_id": (r"\(function_call_output\): call_id None", entries(HI, calls(), output(None))),
@@ -185,6 +205,10 @@ def result(key: Any = "c1") -> Json:
     return {"type": "tool_result", "tool_use_id": key, "content": "ok"}
 
 
+def block(kind: str, sort: str = "base64", **source: Any) -> Json:
+    return {"type": kind, "source": {"type": sort, **source}}
+
+
 def tool(name: Any = "look", **more: Any) -> Json:
     return {"name": name, "input_schema": OBJECT, **more}
 
@@ -206,6 +230,12 @@ ANTHROPIC: dict[str, tuple[str, Json]] = {
     "an impossible id of a result": (r"messages\[2\] \(user\): tool id 'a b'", body(HI, assistant(use()), results(result("a b")), **TOOLS)),
     "an impossible name": (r"function name 'look up'", body(HI, assistant(use(name="look up")), results(result()), **TOOLS)),
     "arguments as text": (r"the input of tool_use 'c1' is no object", body(HI, assistant(use(given="{}")), results(result()), **TOOLS)),
+    "an image of the assistant": (r"image blocks can only be in user", body(HI, assistant(block("image", media_type="image/png", data="AA==")), HI)),
+    "an image of another kind": (r"the media_type of image is one of .*, not 'image/bmp'", body(results(block("image", media_type="image/bmp", data="AA==")))),
+    "a recording": (r"there are no audio blocks", body(results(block("audio", "url", url="https://a.b/c.mp3")))),
+    "a document of another kind": (r"the media_type of document is one of application/pdf, not 'a/b'", body(results(block("document", media_type="a/b", data="AA==")))),
+    "an image in words": (r"a source of type 'text' of image", body(results(block("image", "text", data="a cat")))),
+    "an empty image": (r"the source of image holds nothing", body(results(block("image", media_type="image/png", data="")))),
     "system first": (r"messages\[0\] \(system\) does not follow a user's", body(SYSTEM, HI)),
     "system after the assistant": (r"messages\[2\] \(system\) does not", body(HI, assistant(text()), SYSTEM, HI)),
     "the assistant last": (r"messages\[1\] \(assistant\) is in the last turn", body(HI, assistant(text()))),
@@ -256,6 +286,8 @@ GEMINI: dict[str, tuple[str, Json]] = {
     "no parts": (r"contents\[1\] \(model\): parts is empty", contents(ASKS, said(role="model"), ASKS)),
     "an empty part": (r"a part holds no data", contents(said({}))),
     "an empty text": (r"a part holds no data", contents(said({"text": ""}))),
+    "an image without data": (r"inlineData has no data", contents(said({"inlineData": {"mimeType": "image/png"}}))),
+    "a file of no type": (r"fileData has no mimeType", contents(said({"file_data": {"file_uri": "https://a.b/c"}}))),
     "a call without a name": (r"a functionCall has no name", contents(ASKS, asked(""), responded("x"))),
     "a result without a name": (r"a functionResponse has no name", contents(ASKS, asked("x"), responded(""))),
     "arguments as text": (r"args of 'x' is no object: '{}'", contents(ASKS, said({"functionCall": {"name": "x", "args": "{}"}}, role="model"), responded("x"))),
@@ -524,6 +556,62 @@ def test_responses_are_items():
     assert [item["type"] for item in made["input"]] == kinds
     assert made["instructions"] == "Be kind."
     assert made["tools"][0]["name"] == "find"
+
+
+PHOTO = Media.from_bytes(b"png", "image/png", "bike.png")
+DATA = "data:image/png;base64,cG5n"
+
+
+def shown(*parts: Text | Media) -> ChatRequest:
+    return ChatRequest(ANN, (Message("user", parts),))
+
+
+IMAGES: dict[str, list[Json]] = {
+    "openai-chat": [text(), {"type": "image_url", "image_url": {"url": DATA}}],
+    "openai-responses": [
+        {"type": "input_text", "text": "hi"},
+        {"type": "input_image", "image_url": DATA, "detail": "auto"},
+    ],
+    "anthropic": [text(), block("image", media_type="image/png", data="cG5n")],
+    "gemini": [{"text": "hi"}, {"inlineData": {"mimeType": "image/png", "data": "cG5n"}}],
+    "mistral": [text(), {"type": "image_url", "image_url": DATA}],
+}
+
+
+@pytest.mark.parametrize("provider", IMAGES)
+def test_an_image_stands_beside_the_words(provider: str):
+    """In the shape of each wire, in the order of the message; blank words beside it are left out."""
+    made = rendered(provider, shown(Text("hi"), PHOTO, Text(" ")))
+    last = made[{"gemini": "contents", "openai-responses": "input"}.get(provider, "messages")][-1]
+    assert last.get("content", last.get("parts")) == IMAGES[provider]
+
+
+PDF = Media("application/pdf", data="cGRm", name="bill.pdf")
+LINKED = Media("application/pdf", url="https://shop.example/bill.pdf")
+NOISE = Media("audio/wav", data="d2F2")
+FAR_NOISE = Media("audio/mpeg", url="https://shop.example/a.mp3")
+NOTE = Media("text/plain", data="aGk=")
+
+TAKES: dict[str, tuple[Media, ...]] = {
+    "openai-chat": (PDF, NOISE, NOTE),
+    "openai-responses": (PDF, LINKED, NOTE),
+    "anthropic": (PDF, LINKED, NOTE),
+    "gemini": (PDF, LINKED, NOISE, FAR_NOISE, NOTE),
+    "mistral": (PDF, LINKED, NOISE, FAR_NOISE, NOTE),
+    "deepseek": (),
+}
+
+
+@pytest.mark.parametrize("provider", TAKES)
+def test_files_and_recordings_go_where_there_is_a_field_for_them(provider: str):
+    """Rendered plainly, what a wire has no field for is refused by its judge, and nothing else is."""
+    for media in (PDF, LINKED, NOISE, FAR_NOISE, NOTE):
+        body = PROVIDERS[provider].render(shown(media))
+        if media in TAKES[provider]:
+            PROVIDERS[provider].check(body)
+        else:
+            with pytest.raises(AssertionError):
+                PROVIDERS[provider].check(body)
 
 
 def test_anthropic_gets_turns():

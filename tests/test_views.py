@@ -12,6 +12,7 @@ from relayline import (
     BuildError,
     HandoffBuilder,
     InMemoryCheckpointStorage,
+    Media,
     Message,
     ModelError,
     ReplyInfo,
@@ -27,6 +28,7 @@ from relayline import (
 from relayline.events import Summarised
 from relayline.journal.sqlite import SqliteCheckpointStorage
 from relayline.journal.store import Store
+from relayline.machine.view import sound
 from relayline.testing import Crash, Reply, ScriptedClient, call, check_everywhere, crash_at, handoff_to
 from relayline.views import View
 
@@ -362,6 +364,26 @@ async def test_last_never_cuts_off_what_the_user_said_last() -> None:
     asked = [shown(request.messages) for request in client.requests]
     assert asked[5] == ["user : another"]  # what it said itself before that cannot come first
     assert asked[9][0] == "user : another"
+
+
+# --- words
+
+
+async def test_a_model_that_reads_words_alone_is_told_what_there_was() -> None:
+    """A note stands in place of each image; what was chosen of the rest stays as it is, and nothing is lost."""
+    photo = Media.from_bytes(b"png", "image/png", "bike.png")
+    client = ScriptedClient("I cannot see it.")
+    builder = HandoffBuilder(participants=[Agent("a", client=client)]).with_view("a", views.words)
+    message = Message("user", (Text("What is this?"), photo))
+    result = await builder.build().run(message)
+    assert shown(client.requests[0].messages) == ["user : What is this? / [image: bike.png]"]
+    assert result.conversation[0] == message
+
+
+def test_what_is_chosen_of_a_conversation_may_be_an_image() -> None:
+    """A message of an image alone is a message, whatever a view's function does."""
+    alone = Message("user", (Media.from_bytes(b"png", "image/png"),))
+    assert sound([alone]) == [alone]
 
 
 # --- Views of views

@@ -19,6 +19,7 @@ from relayline import (
     HandoffBuilder,
     InMemoryCheckpointStorage,
     InterruptedCallRequest,
+    Media,
     Message,
     ModelError,
     ReplyInfo,
@@ -724,14 +725,31 @@ async def test_arguments_nested_without_end_are_an_error_result() -> None:
 
 
 def test_a_message_that_pretends_to_hold_calls_or_odd_metadata_is_refused() -> None:
-    """Only text comes from users."""
+    """Only text and media come from users."""
     workflow = desk(ScriptedClient())
     with pytest.raises(UsageError, match="holds text"):
         workflow.run(Message("user", (Text("x"), ToolCall("1", "find"))))
+    with pytest.raises(UsageError, match="cannot be shown to a model: the data is not base64"):
+        workflow.run(Message("user", (Text("x"), Media("image/png", data="?"))))
+    with pytest.raises(UsageError, match="not valid Unicode"):
+        workflow.run(Message("user", (Media("image/png", data="AA==", name="\ud800"),)))
     with pytest.raises(UsageError, match="metadata cannot be kept"):
         workflow.run(Message("user", (Text("x"),), metadata={"at": object()}))  # type: ignore[dict-item]
     with pytest.raises(UsageError, match="not valid Unicode"):
         workflow.run(Message("user", (Text("x"),), "\ud800"))
+
+
+async def test_users_show_images_with_words_and_without() -> None:
+    """The model is given them where they stand, also in an answer, and after a handoff so is the colleague."""
+    photo = Media.from_bytes(b"png", "image/png", "bike.png")
+    client = ScriptedClient({"triage": ["And the bill?", handoff_to("orders")], "orders": ["I see both."]})
+    workflow = desk(client)
+    first = Message("user", (Text("This."), photo))
+    asked = (await workflow.run(first, session_id="s")).requests[0]
+    await workflow.run(responses={asked.request_id: Message("user", (photo,))})
+    assert [each.media for each in client.requests[-1].messages if each.media] == [(photo,), (photo,)]
+    assert client.requests[0].messages == (first,)
+    client.assert_done()
 
 
 async def test_a_caller_may_say_who_takes_a_message() -> None:

@@ -23,7 +23,7 @@ from relayline.errors import (
 from relayline.events import HandoffSent, Stopped
 from relayline.journal.checkpoints import Checkpoint
 from relayline.journal.store import InMemoryCheckpointStorage
-from relayline.messages import Message, Text, ToolCall, ToolResult
+from relayline.messages import Media, Message, Text, ToolCall, ToolResult
 from relayline.runtime.requests import (
     AgentResponse,
     FunctionApprovalRequestContent,
@@ -72,6 +72,7 @@ __all__ = [
     "HumanTurnRequest",
     "InMemoryCheckpointStorage",
     "InterruptedCallRequest",
+    "Media",
     "Message",
     "MissingExtra",
     "ModelError",

@@ -31,7 +31,8 @@ class ChatRequest:
 
     ``messages``: oldest first; every message with tool calls is followed at once by one tool message that holds all
     their results, and the last message is never an assistant's. ``tools``: the agent's own in their declared order,
-    then its handoffs in theirs.
+    then its handoffs in theirs. ``output``: the JSON Schema, of type object and with a ``title``, that a reply without
+    calls has to fit; None: words will do. ``overrides``: the run's settings, before the agent's.
 
     ``session``: an id, for clients that keep something by it. Where a team shares its prefix, ``common`` is what all
     agents are told, and the tools are everybody's, of which the agent may call those that ``allowed`` names.
@@ -43,11 +44,18 @@ class ChatRequest:
     session: str = ""
     common: str = ""
     allowed: Sequence[str] | None = None
+    output: Mapping[str, JSON] | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def own_tools(self) -> Sequence[ToolSpec]:
         """Those of the tools that the agent may call."""
         return self.tools if self.allowed is None else [spec for spec in self.tools if spec.name in self.allowed]
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The agent's settings, with those of the run in their place."""
+        return {**self.agent.settings, **self.overrides}
 
     @property
     def instructions(self) -> str:
@@ -133,9 +141,10 @@ class ChatClient(Protocol):
         knowledge: Sequence[str] = (),
         examples: Sequence[str] = (),
         settings: Mapping[str, Any] | None = None,
+        output_type: Any = None,
     ) -> "Agent":
         """An agent that speaks through this client."""
-        return Agent(name, instructions, description, tools, self, knowledge, examples, settings or {})
+        return Agent(name, instructions, description, tools, self, knowledge, examples, settings or {}, output_type)
 
 
 def as_client(given: ChatClient | str) -> ChatClient:
@@ -164,7 +173,8 @@ class Agent:
     whole server of them (`relayline.mcp.MCPServer`), kept in order. ``client`` is a client or the name of a model,
     ``"anthropic:claude-sonnet-5"``, or a list of them: where one fails, the next is asked. It may be left out where the
     one who runs the team brings it (``workflow.with_client``, ``relayline chat --model``). ``settings`` are for the
-    client: ``temperature``, ``max_tokens``...
+    client: ``temperature``, ``max_tokens``... ``output_type``: a pydantic model or a dataclass that each reply without
+    calls is the JSON of.
     """
 
     name: str
@@ -175,6 +185,7 @@ class Agent:
     knowledge: Sequence[str] = ()
     examples: Sequence[str] = ()
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    output_type: Any = None
 
     def __post_init__(self) -> None:
         for field_name in ("tools", "knowledge", "examples"):

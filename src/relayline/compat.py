@@ -234,6 +234,7 @@ class Workflow(workflow.Workflow):
         to: Named | None = None,
         state: Mapping[str, JSON] | None = None,
         stream: bool = False,
+        settings: Mapping[str, Any] | None = None,
     ) -> Run:
         """As `relayline.Workflow.run`."""
         if self._run is not None and session_id is None and responses is None and checkpoint_id is None:
@@ -246,6 +247,7 @@ class Workflow(workflow.Workflow):
             to=to,
             state=state,
             stream=stream,
+            settings=settings,
         )
         object.__setattr__(self, "_run", run)
         return run
@@ -259,12 +261,18 @@ class Workflow(workflow.Workflow):
         return self.run(responses=responses, stream=True)
 
     async def _work(
-        self, session: Session, said: UserSaid | None, responses: Mapping[str, Any], stream: bool, emit: Emit
+        self,
+        session: Session,
+        said: UserSaid | None,
+        responses: Mapping[str, Any],
+        stream: bool,
+        settings: Mapping[str, Any],
+        emit: Emit,
     ) -> RunResult:
         async def show(event: WorkflowEvent) -> None:
             await emit(_shown(event))
 
-        result = await super()._work(session, said, responses, stream, show)
+        result = await super()._work(session, said, responses, stream, settings, show)
         return replace(
             result,
             messages=[_message(each) for each in result.messages],
@@ -282,7 +290,7 @@ def _message(message: Message) -> ChatMessage:
 
 
 def _said(messages: Iterable[Message]) -> list[ChatMessage]:
-    return [_message(each) for each in messages if each.text]
+    return [_message(each) for each in messages if each.in_words]
 
 
 def _shown(event: E) -> E:

@@ -11,6 +11,7 @@ from relayline.agent import Agent, ChatClient, HumanAgent, Named, ToolSpec, as_c
 from relayline.errors import BuildError, UsageError
 from relayline.machine.topology import Edge, Returns, mesh, tool_names
 from relayline.messages import JSON
+from relayline.output import Output
 from relayline.runtime.perform import Predicate, Seat, Way
 from relayline.runtime.shared import shared
 from relayline.tools import ApprovalMode, Tool, as_tool, tool
@@ -66,8 +67,8 @@ def participants(given: Sequence[object], problems: list[str]) -> tuple[Agent, .
             problems.append(f"RL103 the client of {agent.name!r} has no stream(request); got {odd[0]!r}")
         elif any(agent.name == other.name for other in agents):
             problems.append(f"RL102 two participants are called {agent.name!r}; names must differ")
-        elif isinstance(agent, HumanAgent) and (agent.tools or agent.client):
-            problems.append(f"RL114 {agent.name!r} is a person, who has no tools and no client")
+        elif isinstance(agent, HumanAgent) and (agent.tools or agent.client or agent.output_type):
+            problems.append(f"RL114 {agent.name!r} is a person, who has no tools, no client and no output_type")
         else:
             agents.append(agent)
     if not given:
@@ -85,7 +86,7 @@ def _participant(given: Any, problems: list[str]) -> Agent | None:
         return None
     card: dict[str, Any] = {
         name: value
-        for name in ("instructions", "description", "tools", "knowledge", "examples", "settings")
+        for name in ("instructions", "description", "tools", "knowledge", "examples", "settings", "output_type")
         if (value := getattr(given, name, None))
     }
     try:
@@ -227,6 +228,7 @@ def seats(
             [way for way in onward if way.edge.source == agent.name],
             views.get(agent.name, text),
             {each.edge.source: each.view for each in declared if each.view and each.edge.target == agent.name},
+            output=_output(agent, problems),
         )
     return made
 
@@ -295,6 +297,16 @@ def _own_tools(agent: Agent, taken: set[str], problems: list[str]) -> dict[str, 
             )
         tools[own.name] = own
     return tools
+
+
+def _output(agent: Agent, problems: list[str]) -> Output | None:
+    if agent.output_type is None:
+        return None
+    try:
+        return Output.of(agent.output_type)
+    except BuildError as error:
+        problems.append(f"RL118 {agent.output_type!r} cannot be the output of {agent.name!r}: {error}")
+        return None
 
 
 def purpose(edge: Edge, target: Agent) -> str:

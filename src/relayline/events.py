@@ -158,12 +158,13 @@ class HandedBack:
 @dataclass(frozen=True, slots=True)
 class Prompted:
     """The team told an agent something: to go on by itself, say. Only that agent sees it; it is no part of the
-    transcript.
+    transcript. ``code``: what was wrong with its reply, as in a warning; empty: nothing.
     """
 
     turn: int
     agent: str
     text: str
+    code: str = ""
     type: Literal["prompted"] = "prompted"
 
 

@@ -240,7 +240,10 @@ class MCPServer:
                 return _text(result)
             except MCPError as error:
                 if error.code == REQUEST_TIMEOUT:
-                    raise ToolError(f"{name!r} did not answer within {self._timeout or 0:g} seconds") from error
+                    raise ToolError(
+                        f"{name!r} did not answer within {self._timeout or 0:g} seconds; "
+                        "whether the call took effect is not known"
+                    ) from error
                 if error.code not in LOST:
                     raise ToolError(str(error)) from error
                 self._drop(connection)

@@ -3,11 +3,13 @@
 A message is what somebody said. The transcript is a sequence of them; a provider's own shapes never get in here.
 """
 
+import base64
+import binascii
 import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Literal, Self, TypeAlias, cast
 
 if TYPE_CHECKING:
     JSON: TypeAlias = bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"] | None
@@ -31,6 +33,52 @@ class Text:
 
     text: str
     kind: Literal["text"] = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """An image, a file or a recording that a user sends along: either ``data``, in base64, or a ``url``.
+
+    ``media_type`` is a MIME type, ``image/png``; ``name`` is what people call it. Data is kept in the journal as it is,
+    and so is a url, but not what is behind it.
+    """
+
+    media_type: str
+    data: str = field(default="", repr=False)
+    url: str = ""
+    name: str = ""
+    kind: Literal["media"] = "media"
+
+    @classmethod
+    def from_bytes(cls, data: bytes, media_type: str, name: str = "") -> Self:
+        """What a file holds: ``Media.from_bytes(path.read_bytes(), "image/png", path.name)``."""
+        return cls(media_type, base64.b64encode(data).decode(), name=name)
+
+    @property
+    def sort(self) -> str:
+        """``image``, ``audio``, ``video`` or ``file``."""
+        sort = self.media_type.partition("/")[0]
+        return sort if sort in ("image", "audio", "video") else "file"
+
+    @property
+    def note(self) -> str:
+        """What stands in its place where only words can: ``[image: bike.png]``."""
+        about = self.name or self.url
+        return f"[{self.sort}: {about}]" if about else f"[{self.sort}]"
+
+    def problem(self) -> str | None:
+        """Why no model could be shown it, or None."""
+        if not all(self.media_type.partition("/")) or not self.media_type.isascii():
+            return f"a media type is one like 'image/png'; got {self.media_type!r:.80}"
+        if bool(self.data) == bool(self.url):
+            return "media has either data or a url"
+        if self.url and "://" not in self.url:
+            return f"a url has a scheme, 'https://...'; got {self.url!r:.80}. Data is given as data="
+        try:
+            base64.b64decode(self.data, validate=True)
+        except (binascii.Error, ValueError) as error:
+            return f"the data is not base64 ({error}); Media.from_bytes(...) takes bytes"
+        return None
 
 
 def _finite(number: str) -> float:
@@ -79,7 +127,7 @@ class ToolResult:
     kind: Literal["tool_result"] = "tool_result"
 
 
-Part: TypeAlias = Text | ToolCall | ToolResult
+Part: TypeAlias = Text | ToolCall | ToolResult | Media
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +153,21 @@ class Message:
     def text(self) -> str:
         """The words of the message, its text parts joined as they stand."""
         return "".join(part.text for part in self.parts if isinstance(part, Text))
+
+    @property
+    def media(self) -> tuple[Media, ...]:
+        return tuple(part for part in self.parts if isinstance(part, Media))
+
+    @property
+    def in_words(self) -> str:
+        """The text, with a note in place of each media: ``What is this?``, then ``[image: bike.png]`` on a line."""
+        lines = [""]
+        for part in self.parts:
+            if isinstance(part, Media):
+                lines += [part.note, ""]
+            elif isinstance(part, Text):
+                lines[-1] += part.text
+        return "\n".join(filter(None, lines))
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:

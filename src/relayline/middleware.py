@@ -21,7 +21,7 @@ from relayline.errors import ProviderError, UsageError
 from relayline.machine.effects import CallModel, Effect
 from relayline.machine.inputs import EffectFailed, Input, OutOfBudget
 from relayline.runtime.perform import Context, Perform
-from relayline.usage import Price, known_price
+from relayline.usage import Price, known_price, priced
 
 Middleware: TypeAlias = Callable[[Perform], Perform]
 
@@ -33,7 +33,8 @@ def passes(error: BaseException | None) -> bool:
     """Whether what made a model call fail may be over by itself: a busy or broken provider, a lost connection."""
     if isinstance(error, ProviderError):
         return error.status is None or error.status in PASSING or error.status >= 500
-    return isinstance(error, ConnectionError | TimeoutError)
+    # Of other libraries' own: what says by its name that a connection failed, and what the system says.
+    return isinstance(error, ConnectionError | TimeoutError | OSError) or type(error).__name__.startswith("Connect")
 
 
 def retry(
@@ -54,7 +55,9 @@ def retry(
         UsageError: if ``attempts`` is not a whole number above 0.
     """
     if type(attempts) is not int or attempts < 1:
-        raise UsageError(f"retry takes a number of attempts, 1 or more, as in retry(3) or retry(); got {attempts!r}")
+        raise UsageError(
+            f"retry takes a number of attempts, 1 or more, as in retry(3) or retry(); got {attempts!r:.80}"
+        )
 
     def around(perform: Perform) -> Perform:
         async def retried(effect: Effect, context: Context) -> Input:
@@ -84,13 +87,13 @@ def spending(usd: float | Decimal, price: Price = known_price) -> Middleware:
         UsageError: if ``usd`` is not a number above 0.
     """
     if not isinstance(usd, int | float | Decimal) or not usd > 0:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise UsageError(f"spending takes US dollars, as in spending(0.50); got {usd!r}")
+        raise UsageError(f"spending takes US dollars, as in spending(0.50); got {usd!r:.80}")
 
     def around(perform: Perform) -> Perform:
         async def limited(effect: Effect, context: Context) -> Input:
             if isinstance(effect, CallModel):
                 taken = context.session.state.since.taken
-                cost = sum((price(model, *tokens) or Decimal(0) for model, tokens in taken.items()), Decimal(0))
+                cost = sum((priced(price, model, *tokens) or Decimal(0) for model, tokens in taken.items()), Decimal(0))
                 if cost >= Decimal(str(usd)):
                     return OutOfBudget("money", f"the models took {cost:f} of {usd} US dollars")
             return await perform(effect, context)
@@ -109,7 +112,7 @@ def deadline(seconds: float) -> Middleware:
         UsageError: if ``seconds`` is not a number above 0.
     """
     if not isinstance(seconds, int | float) or not seconds > 0:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise UsageError(f"deadline takes a number of seconds, as in deadline(120); got {seconds!r}")
+        raise UsageError(f"deadline takes a number of seconds, as in deadline(120); got {seconds!r:.80}")
 
     def around(perform: Perform) -> Perform:
         async def limited(effect: Effect, context: Context) -> Input:

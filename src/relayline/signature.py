@@ -197,6 +197,11 @@ def _enclosing_names(definition: Callable[..., Any]) -> dict[str, Any]:
     return names | dict(inspect.getclosurevars(definition).nonlocals)
 
 
+def schema_of(adapter: TypeAdapter[Any]) -> dict[str, JSON]:
+    """The JSON Schema of a type, as those of parameters are."""
+    return _untitled(adapter.json_schema(schema_generator=_Schema))
+
+
 def definition_of(function: Callable[..., Any]) -> Any:
     """The ``def`` beneath partials, bound methods and callable objects."""
     function = _unbound(function)

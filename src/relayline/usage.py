@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeAlias, TypeVar
 
-from relayline.errors import MissingExtra
+from relayline.errors import MissingExtra, UsageError
 from relayline.events import Entry, HandedBack, HandoffSent, Replied, Summarised, TurnStarted
 
 _Key = TypeVar("_Key")
@@ -14,7 +14,7 @@ _Key = TypeVar("_Key")
 USER = "user"
 """Where a turn came from that nobody handed over."""
 
-Price: TypeAlias = Callable[[str, int, int, int], Decimal | None]
+Price: TypeAlias = Callable[[str, int, int, int], Decimal | float | None]
 """What a call cost in US dollars, given the model (``"provider:model"``, as the journal has it), its input tokens,
 those of them that a cache had, and its output tokens; None, if nobody knows."""
 
@@ -111,9 +111,23 @@ def usage_of(entries: Iterable[Entry], price: Price | None = None) -> SessionUsa
 
 
 def _usage(price: Price, model: str, given: int, cached: int, taken: int) -> Usage:
-    cost = price(model, given, cached, taken) if given or taken else Decimal(0)
+    cost = priced(price, model, given, cached, taken) if given or taken else Decimal(0)
     unpriced = frozenset[str]() if cost is not None else frozenset({model or "a model without a name"})
     return Usage(1, given, cached, taken, cost or Decimal(0), unpriced)
+
+
+def priced(price: Price, model: str, given: int, cached: int, taken: int) -> Decimal | None:
+    """What ``price`` says, as an exact number.
+
+    Raises:
+        UsageError: if it says something that is no price.
+    """
+    said = price(model, given, cached, taken)
+    if said is None:
+        return None
+    if not isinstance(said, int | float | Decimal) or not 0 <= said < float("inf"):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise UsageError(f"a price is a number of US dollars, 0 or more, or None; for {model!r} it was {said!r}")
+    return said if isinstance(said, Decimal) else Decimal(str(said))
 
 
 def known_price(model: str, input_tokens: int, cached_tokens: int, output_tokens: int) -> Decimal | None:

@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from relayline.agent import ChatClient
+from relayline.agent import ChatClient, as_client
 from relayline.errors import UsageError
 from relayline.machine import view
 from relayline.machine.state import State
-from relayline.messages import Message
+from relayline.messages import Message, Text
 
 Shape: TypeAlias = Callable[[Sequence[Message], str], Sequence[Message] | Awaitable[Sequence[Message]]]
 """Chooses from the messages an agent would be given, or writes others; sync or async. The second argument: its name."""
@@ -66,19 +66,40 @@ def last(count: int, base: View = text) -> View:
     return _narrowed(base, first)
 
 
-def summary(client: ChatClient, base: View = text) -> View:
+def summary(client: ChatClient | str, base: View = text) -> View:
     """What went on before the agent got the conversation, summed up by ``client``; all since then as ``base`` shows it.
 
     It is summed up once for each handoff, and kept in the journal: a resumed session is not summed up again.
+
+    Raises:
+        UsageError: if ``client`` is neither a client nor the name of a model that can be had.
+        MissingExtra: the packages of real models are not installed.
     """
-    return replace(_narrowed(base, _after_summary), client=client)
+    voice = as_client(client)
+    if not hasattr(voice, "stream"):
+        raise UsageError(f"summary takes a client, or the name of a model; got {client!r}")
+    return replace(_narrowed(base, _after_summary), client=voice)
+
+
+def words(messages: Sequence[Message], agent: str) -> Sequence[Message]:
+    """Words alone, for a model that reads nothing else: a note, ``[image: bike.png]``, in place of media.
+
+    ``with_view("ann", views.words)``, or ``views.shaped(views.words, views.full)`` for more than `text`.
+    """
+    del agent
+    return [replace(each, parts=(Text(each.in_words),)) if each.media else each for each in messages]
 
 
 def shaped(shape: Shape, base: View = text) -> View:
     """What ``shape`` makes of the messages the agent would be given.
 
     What no provider would take is mended afterwards: a call without its result, say.
+
+    Raises:
+        UsageError: if ``shape`` is no function.
     """
+    if not callable(shape):
+        raise UsageError(f"shaped takes a function of the messages and the agent's name; got {shape!r}")
     before = base.shape
     if before is None:
         return replace(base, shape=shape)

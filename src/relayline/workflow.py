@@ -159,6 +159,7 @@ class Workflow:
         to: Named | None = None,
         state: Mapping[str, JSON] | None = None,
         stream: bool = False,
+        settings: Mapping[str, Any] | None = None,
     ) -> Run:
         """Say something, answer what was asked, or resume.
 
@@ -177,6 +178,8 @@ class Workflow:
         ``state``: JSON values to put into what the team keeps in common, before this message; tools and predicates
         read it.
         ``stream``: also give ``message_delta`` events. Everything else is the same with and without.
+        ``settings``: in place of the agents' own of these names, for all their models, in this run alone. They are not
+        in the journal: who resumes the session gives them again.
 
         Raises:
             UsageError: at once, if the call makes no sense; nothing was changed.
@@ -197,6 +200,8 @@ class Workflow:
             raise UsageError(f"{target!r} can only be given a message; there is none")
         if state is not None and said is None:
             raise UsageError("state is given with a message; there is none")
+        if settings is not None and not isinstance(settings, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UsageError(f"settings are a mapping of names to values; got {settings!r:.80}")
         if said is not None and responses:
             raise UsageError(
                 "give a message or responses, not both: a message withdraws what the responses would answer"
@@ -225,7 +230,7 @@ class Workflow:
                 if seq is not None and session.state.seq != seq:
                     raise conflict(session.id, seq, session.state.seq)
                 given_to = said and UserSaid(said, target or "", values)
-                return await self._work(session, given_to, responses or {}, stream, emit)
+                return await self._work(session, given_to, responses or {}, stream, dict(settings or {}), emit)
 
         run = Run(given, work)
         return run
@@ -305,7 +310,13 @@ class Workflow:
         return replace(self, store=store, _sessions=None)
 
     async def _work(
-        self, session: Session, said: UserSaid | None, responses: Mapping[str, Any], stream: bool, emit: Emit
+        self,
+        session: Session,
+        said: UserSaid | None,
+        responses: Mapping[str, Any],
+        stream: bool,
+        settings: Mapping[str, Any],
+        emit: Emit,
     ) -> RunResult:
         state = session.state
         if not state.seq and said is None:
@@ -323,7 +334,7 @@ class Workflow:
         if said is None and not responses:
             await narrator.remind()
         try:
-            context = Context(session, narrator.progress, narrator.delta if stream else None)
+            context = Context(session, narrator.progress, narrator.delta if stream else None, settings=settings)
             seconds = self.machine.budget.seconds
             cause = await drive(session, inputs, self._perform(), context, narrator.tell, seconds)
             _check(session.state, cause)
@@ -335,7 +346,16 @@ class Workflow:
         await narrator.signal("status", run_state(state))
         new = state.transcript.since(before)
         stopped = state.rest if isinstance(state.rest, Stopped) else None
-        return RunResult(session.id, run_state(state), new, state.transcript, pending(session.id, state), stopped)
+        waiting = pending(session.id, state)
+        return RunResult(session.id, run_state(state), new, state.transcript, waiting, stopped, self._value(new))
+
+    def _value(self, new: Sequence[Message]) -> Any:
+        """What the last reply is the JSON of, if its agent's replies are that of anything."""
+        last = next((message for message in reversed(new) if message.role == "assistant"), None)
+        seat = last and self.performer.seats.get(last.author_name)
+        if not last or not seat or not seat.output or last.tool_calls:
+            return None
+        return seat.output.read(last.text)[0]
 
     async def _stand_at(self, checkpoint_id: str, branch: str | None, responses: Mapping[str, Any]) -> tuple[str, int]:
         """The session that stands at the checkpoint, its own or a branch that begins there, and its position."""

@@ -11,7 +11,7 @@ import pytest
 
 from relayline.agent import Agent, ChatRequest, Chunk, ReplyInfo, ToolSpec
 from relayline.errors import ModelError, UsageError
-from relayline.messages import Message, Text, ToolCall, ToolResult, user
+from relayline.messages import Media, Message, Text, ToolCall, ToolResult, user
 
 pytest.importorskip("xllamacpp")
 
@@ -85,6 +85,13 @@ def test_every_chat_template_can_take_the_conversation() -> None:
     assert "handoff_to_refund: Gives money back." in system
     assert called == 'One moment.\n{"tool": "look_up", "arguments": {"order": {"number": 7}, "urgent": true}}'
     assert answered == "look_up returned: sent on Monday\n\nAnd order 8?"
+
+
+def test_an_image_is_a_note() -> None:
+    """A model that reads words alone is told that there is something it cannot see."""
+    photo = Media.from_bytes(b"png", "image/png", "bike.png")
+    turns: Any = gguf._chat(ChatRequest(DESK, [Message("user", (Text("What is this?"), photo))]))
+    assert turns[-1]["content"] == "What is this?\n[image: bike.png]"
 
 
 def test_arguments_are_kept_as_they_were_written() -> None:

@@ -20,7 +20,7 @@ from relayline import Agent, HandoffBuilder, tool
 from relayline.agent import ChatRequest, ReplyInfo, ToolSpec
 from relayline.clients.local import EmbeddedClient
 from relayline.clients.replies import pieces
-from relayline.messages import Message, Outcome, Text, ToolCall, ToolResult, user
+from relayline.messages import Media, Message, Outcome, Text, ToolCall, ToolResult, user
 from relayline.testing import check_request
 
 if TYPE_CHECKING:
@@ -694,6 +694,18 @@ async def test_gibberish_and_other_scripts_move_nobody(travel: Team, said: str) 
         chunks = [chunk async for chunk in travel.client.stream(request)]
         assert not [chunk for chunk in chunks if isinstance(chunk, ToolCall)]
         assert "".join(chunk for chunk in chunks if isinstance(chunk, str)).strip()
+
+
+async def test_an_image_alone_is_not_looked_at(travel: Team) -> None:
+    """It says so and asks; beside words it is passed over, its name too, which is nothing the user said."""
+    photo = Media.from_bytes(b"png", "image/png", "B-2001.png")
+    alone = await reply(travel.client, replace(travel.request("desk"), messages=[Message("user", (photo,))]))
+    assert alone.text.startswith("I only read words, sorry, and cannot look at what you sent.")
+    plain = [user("I need a room in Rome.")]
+    shown = [replace(plain[0], parts=(*plain[0].parts, photo))]
+    assert await reply(travel.client, replace(travel.request("desk"), messages=shown)) == await reply(
+        travel.client, replace(travel.request("desk"), messages=plain)
+    )
 
 
 async def test_without_any_message_it_asks(travel: Team) -> None:

@@ -20,11 +20,14 @@ import pytest
 
 pytest.importorskip("pydantic_ai", reason="real models are an extra")
 
+from pydantic import BaseModel
+
 from relayline import (
     Agent,
     BuildError,
     HandoffBuilder,
     InMemoryCheckpointStorage,
+    Media,
     Message,
     ModelError,
     ProviderError,
@@ -33,6 +36,7 @@ from relayline import (
     UsageError,
     Workflow,
     tool,
+    views,
 )
 from relayline.agent import ChatRequest
 from relayline.clients.models import KEYS, AzureOpenAIChatClient, ModelClient, OpenAIChatClient, client
@@ -693,3 +697,175 @@ async def test_live_providers():
         assert "workshop" in {message.author_name for message in result.conversation}, name
     if missing := [name for name in LIVE if name not in having]:
         pytest.skip(f"live: ran {', '.join(having) or 'none'}; no key for {', '.join(missing)}")
+
+
+# --- Media
+
+PHOTO = Media.from_bytes(b"png", "image/png", "bike.png")
+PDF = Media.from_bytes(b"pdf", "application/pdf", "bill.pdf")
+FAR = Media("image/png", url="https://shop.example/bike.png")
+
+
+@every_wire
+async def test_an_image_is_shown_beside_the_words(fake: FakeProvider, wire: str):
+    """By value and by reference, in the shape that a judge of the wire takes, and again with the next message."""
+    fake.add("A bike.", "Still a bike.")
+    team = bikes(voice(fake, wire))
+    shown = (Text("What is this?"), PHOTO, *([] if wire == "gemini" else [FAR]))  # of an address it is told the content
+    await team.run(Message("user", (*shown, Text(" "))), session_id="s")
+    await team.run("Sure?", session_id="s")
+    spelled = json.loads(json.dumps(bodies(fake, wire)).replace("mime_type", "mimeType"))  # Google takes both
+    first, second = (said(wire, body) for body in spelled)
+    assert json.dumps(first[-1]) in json.dumps(second)
+    plain = PROVIDERS[wire].render(ChatRequest(Agent("a"), [Message("user", shown)]))
+    assert holds(first[-1], said(wire, plain)[-1])
+
+
+def holds(body: Any, wanted: Any) -> bool:
+    """Whether a body says all that the plain rendering says."""
+    if isinstance(wanted, dict):
+        return all(key == "type" or (key in body and holds(body[key], each)) for key, each in wanted.items())
+    if isinstance(wanted, list):
+        return len(body) == len(wanted) and all(map(holds, body, wanted))
+    return body == wanted
+
+
+@every_wire
+async def test_a_message_may_be_a_file_alone(fake: FakeProvider, wire: str):
+    """Without a word beside it."""
+    fake.add("A bill.")
+    result = await bikes(voice(fake, wire)).run(Message("user", (PDF,)))
+    assert result.text == "A bill."
+    assert base64.b64encode(b"pdf").decode() in json.dumps(bodies(fake, wire))
+
+
+RECORDING = Message("user", (Media.from_bytes(b"wav", "audio/wav", "noise.wav"),))
+
+
+@pytest.mark.parametrize("wire", ["openai-responses", "anthropic"])
+async def test_what_a_wire_has_no_field_for_is_refused_with_a_way_out(fake: FakeProvider, wire: str):
+    """The run fails and says what to do; done so, the same session goes on."""
+    fake.add("I cannot hear it.")
+    team = bikes(voice(fake, wire))
+    with pytest.raises(ModelError) as refused:
+        await team.run(RECORDING, session_id="s")
+    assert "with_view('front', views.words)" in str(refused.value)
+    assert (await worded(team).run(session_id="s")).text == "I cannot hear it."
+
+
+@pytest.mark.parametrize("wire", ["openai-chat", "gemini"])
+async def test_recordings_are_played_where_they_can_be(fake: FakeProvider, wire: str):
+    """Two of the wires have a field for audio."""
+    fake.add("A rattle.")
+    assert (await bikes(voice(fake, wire)).run(RECORDING)).text == "A rattle."
+
+
+async def test_deepseek_reads_words_alone(fake: FakeProvider):
+    """An image is refused before it is sent, and shown as a note the answer comes."""
+    fake.add("I cannot see it.")
+    team = bikes(client("deepseek:deepseek-chat", api_key=fake.key, base_url=f"{fake.base_url}/v1"))
+    with pytest.raises(ModelError, match="reads words alone"):
+        await team.run(Message("user", (Text("This?"), PHOTO)), session_id="s")
+    assert not fake.requests
+    await worded(team).run(session_id="s")
+    assert "[image: bike.png]" in json.dumps(fake.requests[0].body)
+
+
+def worded(team: Workflow) -> Workflow:
+    """The same team on the same store, whose front desk is given words alone."""
+    builder = HandoffBuilder(name=team.name, participants=team.agents).with_view("front", views.words)
+    return builder.with_checkpointing(team.store).build()
+
+
+# --- Outputs, and settings of a run
+
+
+class Bill(BaseModel):
+    """What is to be paid."""
+
+    amount: int
+
+
+def billing(voice: ModelClient, *tools: Any) -> Workflow:
+    agent = Agent("front", "Bill.", client=voice, tools=tools, output_type=Bill)
+    return HandoffBuilder(participants=[agent]).with_checkpointing(InMemoryCheckpointStorage()).build()
+
+
+def asked_schema(wire: str, body: Any) -> Any:
+    """The schema a body has in the place where its provider sees to it."""
+    match wire:
+        case "openai-chat":
+            return body["response_format"]["json_schema"]["schema"]
+        case "openai-responses":
+            return body["text"]["format"]["schema"]
+        case "anthropic":
+            return body["output_config"]["format"]["schema"]
+        case _:
+            return body["generationConfig"]["responseJsonSchema"]
+
+
+@every_wire
+async def test_a_provider_that_can_sees_to_the_output(fake: FakeProvider, wire: str):
+    """Beside tools, which stay on offer; and what does not fit all the same is repaired."""
+    fake.add(call("find_job", ticket=1), '{"amount": "much"}', '{"amount": 38}')
+    result = await billing(voice(fake, wire), find_job).run("What is it?")
+    assert result.value == Bill(amount=38)
+    for body in bodies(fake, wire):
+        assert asked_schema(wire, body)["properties"] == {"amount": {"type": "integer"}}
+        assert "find_job" in json.dumps(body["tools"])
+
+
+async def test_where_no_provider_does_the_model_is_told(fake: FakeProvider):
+    """DeepSeek has no schemas, and an older Gemini none beside tools; without tools it has."""
+    fake.add(*['{"amount": 38}'] * 3)
+    deepseek = client("deepseek:deepseek-chat", api_key=fake.key, base_url=f"{fake.base_url}/v1")
+    gemini = voice(fake, "gemini", "google:gemini-2.5-flash")
+    for each in (billing(deepseek), billing(gemini, find_job), billing(gemini)):
+        assert (await each.run("What is it?")).value == Bill(amount=38)
+    told = ["one JSON object that fits this schema" in json.dumps(asked.body) for asked in fake.requests]
+    assert told == [True, True, False]
+    assert asked_schema("gemini", fake.requests[2].body)["properties"]
+
+
+@pytest.mark.parametrize(
+    ("wire", "model", "place", "required"),
+    [
+        ("openai-chat", "", ("tool_choice",), "required"),
+        ("openai-responses", "", ("tool_choice",), "required"),
+        ("anthropic", "anthropic:claude-sonnet-4-6", ("tool_choice", "type"), "any"),
+        ("gemini", "", ("toolConfig", "functionCallingConfig", "mode"), "ANY"),
+    ],
+)
+async def test_tools_can_be_demanded_for_one_run(
+    fake: FakeProvider, wire: str, model: str, place: tuple[str, ...], required: str
+):
+    """Of an agent always, by its settings; or by those of a run, and in the next it is free again."""
+    fake.add("It is ready.", "It is ready.", "It is ready.")
+    free = bikes(voice(fake, wire, model))
+    await free.run("Is it ready?", session_id="s", settings={"tool_choice": "required"})
+    await free.run("Sure?", session_id="s")
+    await bikes(voice(fake, wire, model), tool_choice="required").run("Is it ready?")
+    found: list[Any] = bodies(fake, wire)
+    for key in place:
+        found = [each.get(key, {}) for each in found]
+    assert [each == required for each in found] == [True, False, True]
+
+
+async def test_a_setting_of_a_run_that_does_not_exist_is_an_error(fake: FakeProvider):
+    """Told with the nearest name; without it the same session goes on."""
+    fake.add("Hi.")
+    team = bikes(voice(fake, "openai-chat"))
+    with pytest.raises(ModelError, match="did you mean 'temperature'"):
+        await team.run("hi", session_id="s", settings={"temprature": 1})
+    assert (await team.run(session_id="s")).text == "Hi."
+
+
+async def test_a_model_that_refuses_an_image_is_told_apart(fake: FakeProvider):
+    """What the provider says, and the way out, stand together; where no media is shown nothing is added."""
+    fake.add(Fail(404, "No endpoints found that support image input."), Fail(404, "No such model."))
+    team = bikes(voice(fake, "openai-chat"))
+    with pytest.raises(ModelError, match=r"support image input\. .*with_view\('front', views\.words\)"):
+        await team.run(Message("user", (PHOTO,)))
+    with pytest.raises(ModelError) as plain:
+        await team.run("hi")
+    assert "views.words" not in str(plain.value)

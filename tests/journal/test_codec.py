@@ -40,7 +40,7 @@ from relayline.events import (
     Warned,
 )
 from relayline.journal.codec import VERSION, decode, encode
-from relayline.messages import Message, Text, ToolCall, ToolResult, user
+from relayline.messages import Media, Message, Text, ToolCall, ToolResult, user
 from tests.strategies import FACTS, facts
 
 CALL = ToolCall("t1-s1-c0", "look_up", '{"order":7}')
@@ -124,6 +124,23 @@ def test_the_durable_format():
             '{"type":"finished","reason":"terminal"}',
         ]
     )
+
+
+def test_the_durable_format_of_media():
+    """By value and by reference, beside words, as they stand in journals of this release."""
+    parts = (Text("This?"), Media("image/png", data="cG5n", name="ä.png"), Media("audio/wav", url="https://a.b/c.wav"))
+    assert encode(UserSpoke(Message("user", parts))) == snapshot(
+        '{"type":"user_spoke","message":{"role":"user","parts":[{"kind":"text","text":"This?"},{"kind":"media","media_type":"image/png","data":"cG5n","name":"ä.png"},{"kind":"media","media_type":"audio/wav","url":"https://a.b/c.wav"}]}}'
+    )
+
+
+def test_the_durable_format_of_a_note_about_an_output():
+    """Why the team told an agent something is a field that was added; older journals are read without it."""
+    note = Prompted(1, "triage", "Reply again.", "output_invalid")
+    assert encode(note) == snapshot(
+        '{"type":"prompted","turn":1,"agent":"triage","text":"Reply again.","code":"output_invalid"}'
+    )
+    assert decode('{"type":"prompted","turn":1,"agent":"triage","text":"Go on."}') == Prompted(1, "triage", "Go on.")
 
 
 def test_what_is_at_its_default_is_left_out():

@@ -1,6 +1,7 @@
 """Agents that would talk among themselves for ever, and what stops them."""
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 import pytest
 
@@ -153,3 +154,54 @@ def test_wrong_numbers_and_names_are_told_at_build() -> None:
     ]
     with pytest.raises(BuildError, match="takes a list"):
         pair(ScriptedClient()).with_autonomous_mode("ab").build()
+
+
+# --- Outputs that do not fit
+
+
+@dataclass
+class Bill:
+    """What is to be paid."""
+
+    amount: int
+
+
+def clerk(client: ScriptedClient) -> HandoffBuilder:
+    agents = [Agent("a", tools=[look], client=client, output_type=Bill), Agent("b", client=client)]
+    return HandoffBuilder(participants=agents)
+
+
+async def test_an_agent_whose_output_never_fits_is_stopped() -> None:
+    """Four times it is told why; the fifth reply ends its turn, with a warning and without a value."""
+    client = ScriptedClient(*["It is 38 euros."] * 5)
+    result, [warning] = await play(clerk(client))
+    client.assert_done()
+    assert warning.data.code == "output_invalid"
+    assert "5 replies of a in a row" in warning.data.message
+    assert (result.state, result.value) == (WorkflowRunState.IDLE_WITH_PENDING_REQUESTS, None)
+
+
+async def test_outputs_and_calls_that_fail_count_together() -> None:
+    """What comes to nothing comes to nothing; a call that is well begins the count anew."""
+    client = ScriptedClient("38", call("nothing"), "38", call("nothing"), call("nothing"))
+    _, [warning] = await play(clerk(client))
+    assert warning.data.code == "repair_limit"
+    client = ScriptedClient(*["38", call("look")] * 5, '{"amount": 38}')
+    result, warnings = await play(clerk(client))
+    assert (result.value, warnings) == (Bill(38), [])
+
+
+async def test_an_agent_that_only_says_it_hands_over_is_told_that_first() -> None:
+    """The more useful of two notes; after that, what its output has to be."""
+    client = ScriptedClient(
+        {"a": ["I will transfer you to b.", "I will transfer you to b.", handoff_to("b")], "b": ["Hi."]}
+    )
+    builder = HandoffBuilder(
+        participants=[Agent("a", client=client, output_type=Bill), Agent("b", client=client)],
+        repair_announced_handoffs=True,
+    )
+    result, _ = await play(builder)
+    told = [request.messages[-1].text for request in client.requests[1:3]]
+    assert told[0].startswith("You said that you hand the conversation over to b")
+    assert told[1].startswith("Your reply does not fit")
+    assert (result.text.endswith("Hi."), result.value) == (True, None)

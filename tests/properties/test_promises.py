@@ -17,11 +17,13 @@ from relayline.events import (
     Entry,
     Failed,
     HandoffSent,
+    Prompted,
     Replied,
     Stopped,
     ToolReturned,
     ToolStarted,
     TurnStarted,
+    Warned,
 )
 from relayline.journal.checkpoints import checkpoints
 from relayline.journal.codec import encode
@@ -65,6 +67,21 @@ def test_every_call_has_exactly_one_result_before_the_next_model_call(world: Wor
             answered[fact.result.call_id] += 1
     assert set(answered.values()) <= {1}
     assert all(count >= 0 for count in open_calls.values())
+
+
+@given(worlds)
+def test_a_reply_that_does_not_fit_is_repaired_or_its_turn_ends(world: World) -> None:
+    """It never passes for an answer: the agent is told in the same batch, but not more often than it may miss."""
+    misses: Counter[int] = Counter()
+    for batch in world.play(4).batches:
+        for fact, after in zip(batch, [*batch[1:], None], strict=True):
+            if isinstance(fact, Prompted) and fact.code:
+                misses[fact.turn] += 1
+                assert misses[fact.turn] < world.machine.limits.misses
+            elif isinstance(fact, ToolReturned):
+                misses[fact.turn] = 0
+            if isinstance(fact, Replied) and fact.message.text.startswith("unfit"):
+                assert isinstance(after, Prompted) or (isinstance(after, Warned) and after.code == "output_invalid")
 
 
 @given(worlds)

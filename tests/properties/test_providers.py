@@ -17,15 +17,23 @@ from relayline.machine.patterns import Autonomy, Handoff
 from relayline.machine.state import State
 from relayline.machine.topology import mesh
 from relayline.machine.view import view
-from relayline.messages import Text, ToolCall
+from relayline.messages import Media, Message, Text, ToolCall
 from relayline.testing import PROVIDERS
+from relayline.views import words
 from tests.properties.worlds import TOOLS, World, machines
 
 HISTORIES = 10_000
+PHOTO = Media.from_bytes(b"a photo of a bike", "image/png", "bike.png")
 
 
 class Rough(World):
-    """A world whose models also speak after their calls, say only blanks, and write arguments that are hard to send."""
+    """A world whose models also speak after their calls, say only blanks, and write arguments that are hard to send;
+    and whose users show images, with words and without.
+    """
+
+    def said(self, number: int) -> Message:
+        message, chance = super().said(number), self.chance("shown", number)
+        return replace(message, parts=chance.choice([message.parts, (PHOTO,), (*message.parts, PHOTO)]))
 
     def model(self, effect: CallModel) -> Input:
         given = super().model(effect)
@@ -69,10 +77,17 @@ def judge(world: World, call: CallModel, state: State) -> None:
     names = [*world.machine.policies[call.agent], *world.machine.pattern.exits(call.agent)]
     agent = Agent(call.agent, "Be kind." if call.turn % 2 else "")
     request = ChatRequest(agent, tuple(view(state.spoken, call.agent)), tuple(map(ToolSpec, names)))
-    said = [message.text for message in state.transcript if message.role == "user"]
+    said = [message.text for message in state.transcript if message.role == "user" and message.text]
+    photos = sum(len(message.media) for message in state.transcript)
     for name, provider in PROVIDERS.items():
-        body = provider.render(request)
+        # One of them reads words alone, and is given nothing else.
+        plain = replace(request, messages=tuple(words(request.messages, call.agent)))
+        body = provider.render(plain if name == "deepseek" else request)
         provider.check(body)
+        if name == "deepseek":
+            assert sum(text.count(PHOTO.note) for text in texts(body)) == photos
+            continue
+        assert sum(PHOTO.data in text for text in texts(body)) == photos, f"{name} is not shown what users showed"
         assert [text for text in texts(body) if text in said] == said, f"{name} is not told what users said"
 
 

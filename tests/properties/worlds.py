@@ -35,7 +35,7 @@ from relayline.machine.limits import Budget, Limits, OnLoop
 from relayline.machine.patterns import Autonomy, Handoff
 from relayline.machine.state import State, fold
 from relayline.machine.topology import Edge, ToolPolicy, mesh, tool_names
-from relayline.messages import Text, ToolCall, user
+from relayline.messages import Message, Text, ToolCall, user
 
 TOOLS = {
     "look": ToolPolicy(repeatable=True),
@@ -120,9 +120,12 @@ class World:
         for number in range(rounds):
             if len(self.batches) > ENOUGH:
                 break
-            self.commit(UserSaid(user(f"message {number}")))
+            self.commit(UserSaid(self.said(number)))
             self.settle()
         return self
+
+    def said(self, number: int) -> Message:
+        return user(f"message {number}")
 
     def settle(self) -> None:
         """Perform what is wanted and answer what is asked, until neither is left or the user loses patience."""
@@ -210,7 +213,11 @@ class World:
             if name in TOOLS and chance.random() < 0.15:
                 problems[number] = "does not fit"
         tokens = chance.choice([0, 0, 7])
-        return ModelReplied(effect.id, tuple(parts or [Text("")]), problems, "", tokens, tokens)
+        unfit = ""
+        if not any(isinstance(part, ToolCall) for part in parts) and chance.random() < 0.2:
+            unfit, parts = "- Invalid JSON.", [Text(f"unfit, {words}")]
+        given = tuple(parts or [Text("")])
+        return ModelReplied(effect.id, given, problems, "", tokens, tokens, unfit=unfit)
 
     def person(self, asked: Asked) -> Response | None:
         chance = self.chance("person", asked.ask, asked.turn, asked.call and asked.call.id)

@@ -287,7 +287,7 @@ def _turn_of(request: HumanTurnRequest, colleagues: Sequence[str], move: Move) -
 
 def _last_words(conversation: Sequence[Message]) -> Sequence[Message]:
     """The last few messages that say something, from a message of the user on."""
-    last = [each for each in conversation if each.text.strip() and each.role != "tool"][-RECAP:]
+    last = [each for each in conversation if each.in_words.strip() and each.role != "tool"][-RECAP:]
     first = next((number for number, each in enumerate(last) if each.role == "user"), 0)
     return last[first:]
 

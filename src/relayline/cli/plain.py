@@ -20,7 +20,7 @@ from relayline.runtime.stream import WorkflowEvent
 
 YES = ("yes", "y")
 NO = ("no", "n")
-AGAIN = ("again",)
+AGAIN = ("again", "r")
 
 
 class PlainScreen(Screen):
@@ -75,7 +75,7 @@ class PlainScreen(Screen):
         if isinstance(data, FunctionApprovalRequestContent):
             how = "may it run? yes, or no REASON"
         else:
-            how = "it was interrupted, and may have taken effect: again, or SAY WHAT IT DID"
+            how = "it was interrupted, and may have taken effect: again (r), or SAY WHAT IT DID"
         if isinstance(data, FunctionApprovalRequestContent | InterruptedCallRequest):
             self._line(f"?? {one_line(request.executor_id)}: {written(data.function_call)} ({how})")
 

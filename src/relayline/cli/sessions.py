@@ -104,7 +104,7 @@ async def _line(store: Store, summary: SessionSummary) -> Line:
         state = await folded(store, summary.session_id)
     except DamagedJournal as error:
         return Line(summary.session_id, summary.updated, summary.seq, "", "damaged", "", str(error))
-    first = next((message.text for message in state.transcript if message.role == "user"), "")
+    first = next((message.in_words for message in state.transcript if message.role == "user"), "")
     where = situation(run_state(state), pending(summary.session_id, state))
     words = one_line(first)[:LONGEST_WORDS]
     return Line(summary.session_id, summary.updated, summary.seq, state.floor.speaker, where, words)

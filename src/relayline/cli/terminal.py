@@ -74,7 +74,8 @@ class TerminalScreen(Screen):
 
     def recap(self, messages: Sequence[Message]) -> None:
         for message in messages:
-            text = message.text if len(message.text) <= LONGEST_RECAP else f"{message.text[:LONGEST_RECAP]} ..."
+            text = message.in_words
+            text = text if len(text) <= LONGEST_RECAP else f"{text[:LONGEST_RECAP]} ..."
             if message.role == "user":
                 self.leave()
                 self._print()

@@ -199,7 +199,7 @@ def _turn(message: Message) -> tuple[str, str]:
         )
         return "assistant", "\n".join(part for part in (message.text, *calls) if part)
     results = (f"{result.name} returned: {result.content}" for result in message.tool_results)
-    return "user", "\n".join(part for part in (message.text, *results) if part)
+    return "user", "\n".join(part for part in (message.in_words, *results) if part)
 
 
 def _describe(tools: Sequence[ToolSpec]) -> str:

@@ -124,6 +124,8 @@ class _Turn:
 
     def without_words(self) -> Reply | None:
         said = self.scene.said
+        if not said and self.scene.shown:
+            return self._say("unsure", replies.only_words(self.agent))
         if not said:
             return self._say("small talk", replies.nothing_said(self.agent))
         if smalltalk.is_other_script(said):

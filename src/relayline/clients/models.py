@@ -35,7 +35,7 @@ try:
     from pydantic_ai.providers import Provider, infer_provider_class
     from pydantic_ai.settings import ModelSettings
 
-    from relayline.clients.transcript import Renderer, native
+    from relayline.clients.transcript import Fits, Renderer, native
 except ImportError as missing:
     raise MissingExtra("real models need pydantic-ai: pip install 'relayline[models]'") from missing
 
@@ -69,6 +69,12 @@ DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
 NAMES: Final = tuple(ModelSettings.__annotations__)
 OWN: Final = tuple(f"{each}_" for each in ("openai", "anthropic", "google", "groq", "mistral", "openrouter", "bedrock"))
 Plan: TypeAlias = tuple[str, Callable[[], Model], Mapping[str, Any]]
+REFUSED: Final = (400, 404, 415, 422)  # as different providers answer where a model takes no image
+WORDS_ALONE: Final = ("deepseek",)
+_WORDS: Final = (
+    "If this is about an image or a file: what its model cannot take, {0.agent.name!r} can be shown as a note, "
+    "with_view({0.agent.name!r}, views.words)"
+)
 ORDINARY: Final = (None, "stop", "tool_call")
 
 
@@ -92,7 +98,12 @@ class ModelClient(ChatClient):
         narrows = "@" not in name and bool("responses" in name or profile.get("openai_chat_supports_allowed_tools"))
         self._keyed = name in KEYED
         self._renderer = Renderer(
-            name, self._unused.system, profile.get("tool_call_id_length"), thinks=thinks, narrows=narrows
+            name,
+            self._unused.system,
+            profile.get("tool_call_id_length"),
+            thinks=thinks,
+            narrows=narrows,
+            fits=_fits(profile),
         )
 
     def __repr__(self) -> str:
@@ -103,12 +114,15 @@ class ModelClient(ChatClient):
 
         Raises:
             ProviderError: what the provider said, with its own exception as the cause.
-            UsageError: if a setting of the agent has no such name.
+            UsageError: if a setting of the agent or the run has no such name.
         """
-        settings = {**self._settings, **self._cache_key(request), **_known(request.agent.settings)}
+        settings = {**self._settings, **self._cache_key(request), **_known(request.settings)}
         parameters, implied = self._renderer.parameters(request)
         narrowed = self._renderer.narrowed(request)
         messages = self._renderer.messages(request)
+        shows = any(each.media for each in request.messages)
+        if shows and self._name.startswith(WORDS_ALONE):
+            raise ProviderError(f"{self.about} reads words alone, and the user sent more. {_WORDS.format(request)}")
         model = await self._model()
         try:
             async with model_request_stream(
@@ -127,7 +141,7 @@ class ModelClient(ChatClient):
                             pass
                 whole = reply.get()
         except Exception as error:
-            raise self._problem(error) from error
+            raise self._problem(error, _WORDS.format(request) if shows else "") from error
         if _broke_off(whole):
             raise ProviderError(f"{self.about} broke off in the middle of a reply")
         for part in whole.parts:
@@ -167,12 +181,14 @@ class ModelClient(ChatClient):
             native(self._name, whole),
         )
 
-    def _problem(self, error: Exception) -> ProviderError:
+    def _problem(self, error: Exception, hint: str) -> ProviderError:
         match error:
             case ModelHTTPError(status_code=status):
                 said = _said(error.body) or "nothing that can be read"
                 keys = " or ".join(KEYS.get(self._name.partition("@")[0], ()))
-                hint = f" Is {keys} right?" if status == 401 and keys else ""
+                hint = (
+                    f" Is {keys} right?" if status == 401 and keys else f" {hint}" if hint and status in REFUSED else ""
+                )
                 found = error.suggested_model_id
                 hint += f" Did you mean {found!r}?" if found else ""
                 return ProviderError(f"{self.about} answered {status}: {said}{hint}", status, error.retry_after)
@@ -181,7 +197,8 @@ class ModelClient(ChatClient):
                 why = f" ({type(cause.__cause__ or cause).__name__})" if cause else ""
                 return ProviderError(f"{self.about} failed: {error.message}{why}", None, error.retry_after)
             case _:
-                return ProviderError(f"{self.about} failed: {type(error).__name__}: {error}")
+                told = f"{self.about} failed: {type(error).__name__}: {error}"
+                return ProviderError(f"{told}. {hint}" if hint else told)
 
 
 def client(model: str, *, api_key: str | None = None, base_url: str | None = None) -> ModelClient:
@@ -327,6 +344,12 @@ def _known(settings: Mapping[str, Any]) -> Mapping[str, Any]:
             hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(NAMES)}"
             raise UsageError(f"there is no setting {name!r}; {hint}")
     return settings
+
+
+def _fits(profile: Mapping[str, Any]) -> Fits:
+    if not profile.get("supports_json_schema_output"):
+        return "never"
+    return "always" if profile.get("google_supports_tool_combination", True) else "alone"
 
 
 async def _kept_open(model: Model) -> AsyncGenerator[None]:

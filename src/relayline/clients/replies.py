@@ -51,6 +51,11 @@ def nothing_said(agent: Agent) -> str:
     return f"I did not get any words. {_purpose(agent)}What can I do for you?"
 
 
+def only_words(agent: Agent) -> str:
+    """To an image or a file without a word beside it."""
+    return f"I only read words, sorry, and cannot look at what you sent. {_purpose(agent)}What is it about?"
+
+
 def other_script(agent: Agent) -> str:
     """To a message that the model cannot read."""
     return f"I only understand English, sorry. {_purpose(agent)}"

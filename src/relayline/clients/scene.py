@@ -22,7 +22,8 @@ class Scene:
     ``asked``: what our question was, when ``said`` follows one. ``via``: colleagues who had this message before us or
     to whom we tried to give it. ``arrived``: it was handed to us. ``was_with``: the colleague who spoke just before
     ``said``. ``results``: what our last calls came to, when that is to be told. ``calls``: all we called for ``said``.
-    ``past``: our calls before it, and ``last_tool`` the last of their names.
+    ``past``: our calls before it, and ``last_tool`` the last of their names. ``shown``: ``said`` came
+    with images or files.
     """
 
     said: str = ""
@@ -37,6 +38,7 @@ class Scene:
     calls: tuple[tuple[ToolCall, ToolResult], ...] = ()
     past: tuple[tuple[ToolCall, ToolResult], ...] = ()
     last_tool: str = ""
+    shown: bool = False
 
 
 def read(messages: Sequence[Message], handoffs: Mapping[str, str]) -> Scene:
@@ -63,6 +65,7 @@ def read(messages: Sequence[Message], handoffs: Mapping[str, str]) -> Scene:
         calls=calls,
         past=tuple(_answered(recent[: max(last, 0)])),
         last_tool=_last_tool(recent[: max(last, 0)], handoffs),
+        shown=bool(users and recent[last].media),
     )
 
 

@@ -4,13 +4,19 @@ Everything is made from the request alone, message by message, and holds no cloc
 same agent begins with the same bytes, which is what a provider's prompt cache goes by.
 """
 
+import base64
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from pydantic_ai.messages import (
+    AudioUrl,
+    BinaryContent,
+    DocumentUrl,
+    ImageUrl,
     InstructionPart,
     ModelMessage,
     ModelRequest,
@@ -20,15 +26,18 @@ from pydantic_ai.messages import (
     ThinkingPart,
     ToolCallPart,
     ToolReturnPart,
+    UserContent,
     UserPromptPart,
+    VideoUrl,
 )
 from pydantic_ai.models import ModelRequestParameters
+from pydantic_ai.output import OutputObjectDefinition
 from pydantic_ai.settings import ToolOrOutput
 from pydantic_ai.tools import ToolDefinition
 from pydantic_core import to_jsonable_python
 
 from relayline.agent import ChatRequest, ToolSpec
-from relayline.messages import JSON, Message, ToolCall
+from relayline.messages import JSON, Media, Message, Text, ToolCall
 
 NEVER = datetime.fromtimestamp(0, UTC)  # no wire has a field for it; the default is to ask the clock
 
@@ -36,9 +45,19 @@ NEVER = datetime.fromtimestamp(0, UTC)  # no wire has a field for it; the defaul
 # Anywhere else they would be shown to the model as words it had said.
 PLAIN_THOUGHTS = ("reasoning", "reasoning_content")
 
+Fits: TypeAlias = Literal["always", "alone", "never"]
+
+OUTPUT = """\
+When you answer and do not call a tool, your answer is one JSON object that fits this schema, with nothing around it:
+
+{schema}"""
+
 REMEMBERED = 4096  # values, some megabytes
 
 GONE = ("timestamp", "finish_reason")  # of a response's details: nothing that a provider wants back
+
+
+URLS: Mapping[str, type[ImageUrl | AudioUrl | VideoUrl]] = {"image": ImageUrl, "audio": AudioUrl, "video": VideoUrl}
 
 
 T = TypeVar("T")
@@ -70,17 +89,26 @@ class Renderer:
 
     ``id_length``: how long the ids of calls have to be, None for ours as they are. ``thinks``: whether the model can be
     shown thoughts of the provider's models. One that cannot would be told them as words it had said. ``narrows``:
-    whether the provider can be told which of the tools may be called, beside the list of all.
+    whether the provider can be told which of the tools may be called, beside the list of all. ``fits``: whether the
+    provider sees to it that a reply fits a schema; ``alone``: but not beside tools.
     """
 
     def __init__(
-        self, name: str, system: str, id_length: int | None, *, thinks: bool = True, narrows: bool = False
+        self,
+        name: str,
+        system: str,
+        id_length: int | None,
+        *,
+        thinks: bool = True,
+        narrows: bool = False,
+        fits: Fits = "never",
     ) -> None:
         self._name = name
         self._system = system
         self._id_length = id_length
         self._thinks = thinks
         self._narrows = narrows
+        self._fits = fits
         self._tools: _Made[ToolSpec, ToolDefinition] = _Made(_definition)
         self._plain: _Made[Message, ModelMessage] = _Made(lambda each: self._message(each, chained=False))
         self._chained: _Made[Message, ModelMessage] = _Made(lambda each: self._message(each, chained=True))
@@ -88,7 +116,7 @@ class Renderer:
     def messages(self, request: ChatRequest) -> list[ModelMessage]:
         """The conversation, one for one."""
         # Only for who continues a response that the provider kept: it would differ from one request to the next.
-        chained = "openai_previous_response_id" in request.agent.settings
+        chained = "openai_previous_response_id" in request.settings
         return list(map(self._chained if chained else self._plain, request.messages))
 
     def parameters(self, request: ChatRequest) -> tuple[ModelRequestParameters, dict[str, Any]]:
@@ -100,7 +128,24 @@ class Renderer:
         if not tools and (names := _called(request.messages)):
             tools, settings = [_definition(ToolSpec(name)) for name in names], {"tool_choice": "none"}
         told = [InstructionPart(content=request.instructions)] if request.instructions else None
-        return ModelRequestParameters(function_tools=tools, instruction_parts=told), settings
+        parameters = ModelRequestParameters(function_tools=tools, instruction_parts=told)
+        return (
+            replace(parameters, **self._output(request.output, bool(tools))) if request.output else parameters
+        ), settings
+
+    def _output(self, schema: Mapping[str, JSON], tools: bool) -> dict[str, Any]:
+        """By the provider's own means, where the model has any; else it is told."""
+        about = schema.get("description")
+        native = self._fits == "always" or (self._fits == "alone" and not tools)
+        return {
+            "output_mode": "native" if native else "prompted",
+            "output_object": OutputObjectDefinition(
+                {key: each for key, each in schema.items() if key not in ("title", "description")},
+                str(schema["title"]),
+                str(about) if about else None,
+            ),
+            "prompted_output_template": None if native else OUTPUT,
+        }
 
     def narrowed(self, request: ChatRequest) -> dict[str, Any]:
         """The setting that says which of the tools may be called, where not all may and the provider can be told."""
@@ -112,7 +157,8 @@ class Renderer:
     def _message(self, message: Message, *, chained: bool) -> ModelMessage:
         match message.role:
             case "user":
-                return ModelRequest([UserPromptPart(message.text, timestamp=NEVER)], timestamp=NEVER)
+                content = list(_shown(message)) if message.media else message.text
+                return ModelRequest([UserPromptPart(content, timestamp=NEVER)], timestamp=NEVER)
             case "tool":
                 return ModelRequest(
                     [
@@ -202,6 +248,17 @@ def native(name: str, response: ModelResponse) -> dict[str, JSON]:
     if any(each.keys() - {"kind", "size"} for each in parts):
         found["parts"] = parts
     return {key: each for key, each in found.items() if each}
+
+
+def _shown(message: Message) -> Iterator[UserContent]:
+    """Words and media in their order; blank words beside media are no content that every wire takes."""
+    for part in message.parts:
+        if isinstance(part, Text) and part.text.strip():
+            yield part.text
+        elif isinstance(part, Media) and part.data:
+            yield BinaryContent(base64.b64decode(part.data), media_type=part.media_type, identifier=part.name or None)
+        elif isinstance(part, Media):
+            yield URLS.get(part.sort, DocumentUrl)(part.url, media_type=part.media_type, identifier=part.name or None)
 
 
 def _worth_keeping(part: ModelResponsePart) -> bool:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from relayline.errors import ConditionError
+from relayline.errors import ConditionError, UsageError
 from relayline.events import (
     Answered,
     Failed,
@@ -22,12 +22,21 @@ from relayline.machine.handoffs import settle
 from relayline.machine.inputs import EffectFailed, ModelReplied, Summary, ToolDone
 from relayline.machine.state import Turn
 from relayline.machine.topology import PREFIX, Edge, tool_name
-from relayline.machine.turns import end, hand_over
+from relayline.machine.turns import end, give_up, hand_over
 from relayline.messages import Message, Text, ToolCall, ToolResult
+
+OURS = (ConditionError.__name__, UsageError.__name__)
+"""What is no failure of a model: a handoff's predicate that raised, a setting that does not exist."""
 
 NUDGE = (
     "You said that you hand the conversation over to {target}, but did not. Call {name} now, or go on with the user."
 )
+
+
+REPAIR = """\
+Your reply does not fit what it has to be:
+{problem}
+Reply again, with one JSON object that fits, and nothing before or after it."""
 
 
 def model_replied(draft: Draft, given: ModelReplied) -> None:
@@ -44,22 +53,31 @@ def model_replied(draft: Draft, given: ModelReplied) -> None:
     tokens = given.input_tokens, given.output_tokens, given.cached_tokens
     draft.add(Replied(turn.number, message, given.model, *tokens))
     if not calls:
-        _answered(draft, turn, message.text, given.shut)
+        _answered(draft, draft.state.open[turn.number], message.text, given)
         return
     for number, call in enumerate(message.tool_calls):
         _begin_call(draft, turn, call, refusals.get(number))
     settle(draft, turn.number)
 
 
-def _answered(draft: Draft, turn: Turn, text: str, shut: frozenset[str]) -> None:
-    """End the turn, unless the agent said it hands over and did not: then it is told so, once."""
+def _answered(draft: Draft, turn: Turn, text: str, given: ModelReplied) -> None:
+    """End the turn, unless the agent said it hands over and did not: then it is told so, once. Or unless its reply is
+    not the output it has to be: then it is told why, as often as it may miss.
+    """
     if draft.rules.nudge and not turn.nudged:
-        exits = {name: edge for name, edge in draft.rules.pattern.exits(turn.agent).items() if name not in shut}
+        exits = {name: edge for name, edge in draft.rules.pattern.exits(turn.agent).items() if name not in given.shut}
         said = announced(text, [edge.target for edge in exits.values()])
         name = next((name for name, edge in exits.items() if edge.target == said), None)
         if name:
             draft.add(Prompted(turn.number, turn.agent, NUDGE.format(target=said, name=name)))
             return
+    if given.unfit:
+        objection = draft.rules.limits.unfit(turn)
+        if objection:
+            give_up(draft, turn, objection)
+        else:
+            draft.add(Prompted(turn.number, turn.agent, REPAIR.format(problem=given.unfit), "output_invalid"))
+        return
     end(draft, turn)
 
 
@@ -124,8 +142,7 @@ def effect_failed(draft: Draft, given: EffectFailed) -> None:
     tool_done(draft, ToolDone(given.effect, given.message, "error"))
     if not draft.facts:  # it was no tool
         turn, rescue = draft.caller(given.effect), draft.rules.rescue
-        # A handoff's predicate that fails is no matter of whose model speaks.
-        if turn and rescue not in ("", turn.agent) and given.error != ConditionError.__name__:
+        if turn and rescue not in ("", turn.agent) and given.error not in OURS:
             why = f"the model of {turn.agent} failed: {given.error}: {given.message}"
             draft.add(Warned("model_failed", why, turn.agent))
             draft.add(TurnEnded(turn.number, turn.agent))

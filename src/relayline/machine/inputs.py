@@ -80,7 +80,8 @@ class Answer:
 @dataclass(frozen=True, slots=True)
 class ModelReplied:
     """A model's reply. ``problems``: what is wrong with calls that cannot run as written, by position among the
-    calls. ``shut``: the names of handoffs that did not exist when it was asked.
+    calls. ``shut``: the names of handoffs that did not exist when it was asked. ``unfit``: why it is not the output it
+    has to be, if it is not.
     """
 
     effect: str
@@ -93,6 +94,7 @@ class ModelReplied:
     native: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
     cached_tokens: int = 0
     shut: frozenset[str] = frozenset()
+    unfit: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,8 +47,8 @@ class Limits:
 
     ``hops``: handoffs between two messages of the user, None for any number. ``cycles``: whether an edge may be taken
     again although nothing new came in since, neither words of the user nor a tool's result nor a person's turn.
-    ``misses``: replies in a row that come to nothing but errors before the agent's turn is ended. ``on_loop``: what
-    happens at the first two; ``fallback`` names an agent that gets the conversation instead.
+    ``misses``: replies in a row that come to nothing but errors, or are no output that fits, before the agent's turn is
+    ended. ``on_loop``: what happens at the first two; ``fallback`` names an agent that gets the conversation instead.
     """
 
     hops: int | None = 20
@@ -77,4 +77,11 @@ class Limits:
             )
         if self.steps is not None and turn.step >= self.steps:
             return Objection("step_limit", f"{turn.agent} called tools in {turn.step} replies of one turn")
+        return None
+
+    def unfit(self, turn: Turn) -> Objection | None:
+        """Why ``turn`` should end with a reply that is not the output it has to be; None: its agent may try again."""
+        if turn.misses + 1 >= self.misses or (self.steps is not None and turn.step >= self.steps):
+            missed = f"{turn.misses + 1} replies of {turn.agent} in a row came to nothing"
+            return Objection("output_invalid", f"{missed}; the last is not the JSON it has to be")
         return None

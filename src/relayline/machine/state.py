@@ -54,7 +54,7 @@ class Turn(NamedTuple):
 
     ``step`` counts its model calls; ``calls`` is empty between them. ``misses``: how many replies in a row came to
     nothing but errors. ``wishes``: the handoffs tools asked for, each with the place of its call in the reply.
-    ``nudged``: whether the team told the agent something while it had the turn.
+    ``nudged``: whether the team told the agent something while it had the turn, but for what its output has to be.
     """
 
     number: int
@@ -283,7 +283,7 @@ def _prompted(state: State, seq: int, fact: Prompted) -> State:
     turn = state.open[fact.turn]
     spoken = state.spoken.append(fact)
     if turn.step:
-        told = turn._replace(nudged=True, wishes=())
+        told = turn._replace(nudged=turn.nudged or not fact.code, misses=turn.misses + bool(fact.code), wishes=())
         return state._replace(seq=seq, spoken=spoken, open={**state.open, fact.turn: told})
     return state._replace(seq=seq, spoken=spoken, since=state.since._replace(alone=state.since.alone + 1))
 

@@ -5,6 +5,7 @@ from typing import assert_never
 from relayline.events import Finished, HandedBack, HandoffSent, Prompted, TurnEnded, Warned
 from relayline.machine.draft import Draft
 from relayline.machine.effects import CallModel, effects
+from relayline.machine.limits import Objection
 from relayline.machine.patterns import AskUser, GiveBack, Pass, Route, Speak, Stop
 from relayline.machine.state import Turn
 from relayline.machine.topology import Edge
@@ -15,9 +16,14 @@ def stop_exhausted(draft: Draft, turn: Turn) -> None:
     """End the turn of an agent that gets nothing right, or goes on and on."""
     objection = draft.rules.limits.exhausted(turn)
     if objection:
-        draft.add(Warned(objection.code, objection.why, turn.agent))
-        draft.add(TurnEnded(turn.number, turn.agent))
-        follow(draft, AskUser(turn.agent) if draft.rules.pattern.exits(turn.agent) else Stop("stopped"))
+        give_up(draft, turn, objection)
+
+
+def give_up(draft: Draft, turn: Turn, objection: Objection) -> None:
+    """End a turn that comes to nothing: with the user, if the agent has ways out."""
+    draft.add(Warned(objection.code, objection.why, turn.agent))
+    draft.add(TurnEnded(turn.number, turn.agent))
+    follow(draft, AskUser(turn.agent) if draft.rules.pattern.exits(turn.agent) else Stop("stopped"))
 
 
 def end(draft: Draft, turn: Turn) -> None:

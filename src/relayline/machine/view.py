@@ -95,7 +95,7 @@ def sound(messages: Sequence[Message]) -> list[Message]:
             words = tuple(part for part in message.parts if isinstance(part, Text) and part.text.strip())
             if words:
                 kept.append(Message(message.role, words, message.author_name, message.metadata))
-        elif message.tool_calls or message.text.strip():
+        elif message.tool_calls or message.media or message.text.strip():
             called.update(call.id for call in message.tool_calls)
             kept.append(message)
     return begun(kept)

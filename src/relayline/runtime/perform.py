@@ -6,7 +6,7 @@ import inspect
 import json
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeAlias, assert_never, cast, get_args
 
@@ -21,6 +21,7 @@ from relayline.machine.state import State
 from relayline.machine.topology import Edge
 from relayline.machine.view import TEAM, begun, sound
 from relayline.messages import JSON, Message, Role, Text, ToolCall, valid
+from relayline.output import Output
 from relayline.runtime.session import Session
 from relayline.runtime.shared import Shared
 from relayline.tools import Tool
@@ -45,12 +46,14 @@ class Context:
 
     ``progress`` shows what an agent's tool has to show. ``emit`` streams an agent's next words, with the number of the
     attempt they belong to; None if nobody listens. ``attempts``: how often each reply was begun in this run.
+    ``settings``: the run's own, for the models of its agents.
     """
 
     session: Session
     progress: Callable[[str, JSON], Awaitable[None]]
     emit: Callable[[str, str, int], Awaitable[None]] | None = None
     attempts: dict[str, int] = field(default_factory=dict[str, int])
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 Perform: TypeAlias = Callable[[Effect, Context], Coroutine[Any, Any, Input]]
@@ -89,7 +92,7 @@ class Seat:
     ``voices``: its client first, then those that are asked where the one before failed. ``ways``: its handoffs by tool
     name. ``onward``: the ways on that no model chooses. ``view``: how much of the conversation it is given, ``views``:
     by whom it was handed over, where that differs. ``shared``: how the requests of the whole team are laid out, if they
-    are laid out alike.
+    are laid out alike. ``output``: what its last word has to be.
     """
 
     agent: Agent
@@ -101,13 +104,14 @@ class Seat:
     view: View = text
     views: Mapping[str, View] = field(default_factory=dict[str, View])
     shared: Shared | None = None
+    output: Output | None = None
 
     @property
     def client(self) -> ChatClient | None:
         """The model that is asked first."""
         return self.voices[0] if self.voices else None
 
-    async def request(self, session: Session) -> ChatRequest:
+    async def request(self, session: Session, settings: Mapping[str, Any] | None = None) -> ChatRequest:
         """What the agent's model is given, as the session stands.
 
         Raises:
@@ -120,11 +124,23 @@ class Seat:
             if way.when is not None and not await way.open(state.transcript, state.shared)
         }
         specs = tuple(spec for spec in self.specs if spec.name not in shut) if shut else self.specs
+        request = ChatRequest(
+            self.agent,
+            (),
+            specs,
+            session.id,
+            output=self.output.schema if self.output else None,
+            overrides=settings or {},
+        )
         if self.shared is None or not getattr(self.client, "shares_prefix", True):
-            return ChatRequest(self.agent, tuple(await self._messages(session)), specs, session.id)
-        messages = self.shared.lay(session.view("", View(self.shared.show)), self.agent.name)
-        allowed = tuple(spec.name for spec in specs)
-        return ChatRequest(self.agent, tuple(messages), self.shared.tools, session.id, self.shared.system, allowed)
+            return replace(request, messages=tuple(await self._messages(session)))
+        return replace(
+            request,
+            messages=tuple(self.shared.lay(session.view("", View(self.shared.show)), self.agent.name)),
+            tools=self.shared.tools,
+            common=self.shared.system,
+            allowed=tuple(spec.name for spec in specs),
+        )
 
     async def _messages(self, session: Session) -> Sequence[Message]:
         view, agent = self.viewed(session), self.agent.name
@@ -206,6 +222,8 @@ class Performer:
             except (Exception, asyncio.CancelledError) as error:
                 _unless_cancelled(error)
                 failure = error
+                if isinstance(error, UsageError):
+                    break  # a setting that does not exist is nobody's failure but the program's
         if failure is None:
             failure = BuildError(f"{seat.agent.name!r} is a person in this team, and had a model when this turn began")
         return _failed(effect.id, failure)
@@ -404,7 +422,7 @@ class _Reply:
 async def reply(seat: Seat, client: ChatClient, effect: str, context: Context) -> ModelReplied:
     """One reply of the seat's model, its calls checked against the tools."""
     name = seat.agent.name
-    request = await seat.request(context.session)
+    request = await seat.request(context.session, context.settings)
     attempt = context.attempts[effect] = context.attempts.get(effect, 0) + 1
     show = context.emit
 
@@ -427,7 +445,16 @@ async def reply(seat: Seat, client: ChatClient, effect: str, context: Context) -
         whole.native,
         whole.cached_tokens,
         frozenset(seat.ways.keys() - offered),
+        _unfit(seat, whole.parts),
     )
+
+
+def _unfit(seat: Seat, parts: Sequence[Text | ToolCall]) -> str:
+    """Why a reply is not the output it has to be; only one without calls is."""
+    words = [part.text for part in parts if isinstance(part, Text)]
+    if seat.output is None or len(words) < len(parts):
+        return ""
+    return valid(seat.output.read("".join(words))[1])
 
 
 async def _collect(client: ChatClient, request: ChatRequest, emit: Callable[[str], Awaitable[None]] | None) -> _Reply:

@@ -11,7 +11,7 @@ from relayline.journal.codec import checked
 from relayline.machine.inputs import Approval, OutcomeTold, Response, Terminate, Turned, Words
 from relayline.machine.state import State
 from relayline.machine.view import view
-from relayline.messages import JSON, Message, Text, ToolCall, user, valid
+from relayline.messages import JSON, Media, Message, Text, ToolCall, user, valid
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,19 +181,21 @@ def user_message(value: object) -> Message:
     """A user's message from a string or a message.
 
     Raises:
-        UsageError: if it says nothing, is not the user's, or is not valid Unicode.
+        UsageError: if it says and shows nothing, is not the user's, or is not valid Unicode or base64.
     """
     message = user(value) if isinstance(value, str) else value
     if not isinstance(message, Message):
         raise UsageError(f"a message is a str or a Message; got {value!r}")
     if message.role != "user":
         raise UsageError(f"a message to a team has role 'user', not {message.role!r}")
-    if not all(isinstance(part, Text) for part in message.parts):
-        raise UsageError("a message to a team holds text; calls and results are the agents' own")
-    if not message.text.strip():
+    if not all(isinstance(part, Text | Media) for part in message.parts):
+        raise UsageError("a message to a team holds text and media; calls and results are the agents' own")
+    if problem := next(filter(None, (each.problem() for each in message.media)), None):
+        raise UsageError(f"the message cannot be shown to a model: {problem}")
+    if not message.media and not message.text.strip():
         raise UsageError("the message is empty; say something, or leave it out to resume")
     try:
-        (message.text + message.author_name).encode()
+        "".join([message.text, message.author_name, *(each.name + each.url for each in message.media)]).encode()
         return replace(message, metadata=checked(message.metadata))
     except UnicodeEncodeError as error:
         raise UsageError(f"the message is not valid Unicode: {error.reason} at character {error.start}") from None

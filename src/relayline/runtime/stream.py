@@ -228,7 +228,8 @@ class RunResult:
 
     ``messages``: what was said in this run, tool traffic included. ``conversation``: the whole of it. ``requests``: the
     ``request_info`` events that wait for a person now. ``stopped``: the budget that ran out, if one did; run the
-    session again to go on.
+    session again to go on. ``value``: the last reply as a value of its agent's ``output_type``; None if the agent has
+    none, or the reply does not fit.
     """
 
     session_id: str
@@ -237,6 +238,7 @@ class RunResult:
     conversation: Sequence[Message]
     requests: Sequence[RequestInfoEvent]
     stopped: Stopped | None = None
+    value: Any = field(default=None, repr=False)
 
     @property
     def text(self) -> str:

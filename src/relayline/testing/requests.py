@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from relayline.agent import ChatRequest, ToolSpec
-from relayline.messages import Message, Part, Text, ToolCall, ToolResult
+from relayline.messages import Media, Message, Part, Text, ToolCall, ToolResult
 
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
-PARTS: dict[str, tuple[type[Part], ...]] = {"user": (Text,), "assistant": (Text, ToolCall), "tool": (ToolResult,)}
+PARTS: dict[str, tuple[type[Part], ...]] = {"user": (Text, Media), "assistant": (Text, ToolCall), "tool": (ToolResult,)}
 
 
 def check_request(request: ChatRequest) -> None:
@@ -58,7 +58,9 @@ def _check_message(message: Message, where: str) -> None:
         assert isinstance(part, PARTS[message.role]), f"{where} holds a {part.kind}, which its role does not allow"
         for text in _texts(part):
             assert _is_unicode(text), f"{where} holds text that is not valid Unicode: {text!r:.60}"
-    says = bool(message.text.strip() or message.tool_calls or message.tool_results)
+    for each in message.media:
+        assert each.problem() is None, f"{where}: {each.problem()}"
+    says = bool(message.text.strip() or message.media or message.tool_calls or message.tool_results)
     assert says, f"{where} is empty"
     for call in message.tool_calls:
         assert call.id, f"{where} holds a call of {call.name!r} without an id"
@@ -88,6 +90,8 @@ def _texts(part: Part) -> Iterator[str]:
             yield from (key, name, arguments)
         case ToolResult(key, name, content):
             yield from (key, name, content)
+        case Media():
+            yield from (part.media_type, part.url, part.name)
 
 
 def _is_unicode(text: str) -> bool:

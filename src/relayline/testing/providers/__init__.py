@@ -5,7 +5,7 @@ A judge takes the body as it would be posted, from these renderers or any other:
     PROVIDERS["anthropic"].check(body)
 
 The rules are those of conversations and tools, each with where it was seen. Settings are nobody's business here, and
-neither are images, thoughts, a provider's own tools, and what costs only tokens.
+neither are thoughts, a provider's own tools, what is in an image, and what costs only tokens.
 """
 
 from collections.abc import Callable, Mapping
@@ -41,7 +41,7 @@ PROVIDERS: Mapping[str, Provider] = {
 
 
 def check_everywhere(request: ChatRequest) -> None:
-    """Refuse a request that, rendered plainly, any of the six would refuse.
+    """Refuse a request that, rendered plainly, any of the six would refuse; one with images is, by DeepSeek.
 
     Raises:
         AssertionError: with one sentence that names the provider, the message and the rule.

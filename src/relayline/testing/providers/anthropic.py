@@ -4,14 +4,15 @@ Messages of one role in a row are one turn to it, and a conversation may begin w
 was answered (https://github.com/anomalyco/opencode, packages/llm/test/fixtures/recordings/anthropic-messages).
 """
 
+import base64
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from relayline.agent import ChatRequest
-from relayline.messages import Message
-from relayline.testing.providers.rendering import arguments_object, called, schema
+from relayline.messages import Media, Message
+from relayline.testing.providers.rendering import arguments_object, called, schema, shown
 from relayline.testing.providers.rules import (
     LONG_NAME,
     Body,
@@ -20,6 +21,7 @@ from relayline.testing.providers.rules import (
     check_schema,
     check_unique,
     items,
+    part,
     several,
     where,
 )
@@ -27,6 +29,7 @@ from relayline.testing.providers.rules import (
 ID = re.compile(r"[a-zA-Z0-9_-]+")
 PROPERTY = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 ROLES = ("user", "assistant", "system")
+IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 
 
 # --- Rendering
@@ -51,13 +54,28 @@ def _merged(messages: Sequence[Message]) -> list[dict[str, Any]]:
 
 def _blocks(message: Message) -> Iterator[dict[str, Any]]:
     """The words first, because no block may stand between a call and its result."""
-    if message.text.strip():
+    if message.media:
+        yield from map(_block, shown(message))
+    elif message.text.strip():
         yield {"type": "text", "text": message.text}
     for call in message.tool_calls:
         yield {"type": "tool_use", "id": call.id, "name": call.name, "input": arguments_object(call)}
     for result in message.tool_results:
         failed = {} if result.outcome in ("done", "transferred") else {"is_error": True}
         yield {"type": "tool_result", "tool_use_id": result.call_id, "content": result.content, **failed}
+
+
+def _block(part: str | Media) -> dict[str, Any]:
+    """There is no block for audio or video, so these are refused."""
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    kind = "document" if part.sort == "file" else part.sort
+    if part.url:
+        return {"type": kind, "source": {"type": "url", "url": part.url}}
+    if part.media_type == "text/plain":
+        text = base64.b64decode(part.data).decode()
+        return {"type": kind, "source": {"type": "text", "media_type": part.media_type, "data": text}}
+    return {"type": kind, "source": {"type": "base64", "media_type": part.media_type, "data": part.data}}
 
 
 def _tools(request: ChatRequest) -> dict[str, Any]:
@@ -142,8 +160,24 @@ def _check_block(block: Body, place: str, role: object) -> None:
         case "tool_result":
             assert role == "user", f"{place}: tool_result blocks can only be in user messages"
             _check_id(block.get("tool_use_id"), place)
-        case _:
-            pass
+        case "image" | "document" as kind:
+            assert role == "user", f"{place}: {kind} blocks can only be in user messages"
+            _check_source(kind, part(block, "source"), place)
+        case kind:
+            assert kind not in ("audio", "video"), f"{place}: there are no {kind} blocks"
+
+
+def _check_source(kind: str, source: Body, place: str) -> None:
+    """https://platform.claude.com/docs/en/build-with-claude/vision and .../build-with-claude/pdf-support."""
+    sort, media_type = source.get("type"), source.get("media_type")
+    if sort == "base64":
+        taken = IMAGES if kind == "image" else ("application/pdf",)
+        assert media_type in taken, (
+            f"{place}: the media_type of {kind} is one of {', '.join(taken)}, not {media_type!r}"
+        )
+    needed = {"base64": "data", "url": "url", "file": "file_id"} | ({"text": "data"} if kind == "document" else {})
+    assert sort in needed or (kind, sort) == ("document", "content"), f"{place}: a source of type {sort!r} of {kind}"
+    assert source.get(needed.get(str(sort), "content")), f"{place}: the source of {kind} holds nothing"
 
 
 def _check_id(key: object, place: str) -> None:

@@ -34,6 +34,9 @@ def check_deepseek(body: Body) -> None:
     thinks = part(body, "thinking").get("type") != "disabled"
     for number, message in enumerate(messages):
         place = where("messages", number, message.get("role"))
+        # "unknown variant `image_url`, expected `text`": https://github.com/esengine/DeepSeek-Reasonix/issues/7859
+        strange = [each.get("type") for each in several(message.get("content")) if each.get("type") != "text"]
+        assert not strange, f"{place}: unknown variant {strange[0]!r}, expected 'text'; it reads nothing else"
         check_chat_message(message, place, ROLES)
         # "must be passed back to the API": https://api-docs.deepseek.com/guides/thinking_mode
         forgot = thinks and message.get("tool_calls") and message.get("reasoning_content") is None

@@ -10,8 +10,8 @@ from functools import cache
 from typing import Any, cast
 
 from relayline.agent import ChatRequest
-from relayline.messages import Message
-from relayline.testing.providers.rendering import arguments_object, schema
+from relayline.messages import Media, Message
+from relayline.testing.providers.rendering import arguments_object, schema, shown
 from relayline.testing.providers.rules import (
     Body,
     check_json,
@@ -66,13 +66,23 @@ def _merged(messages: Sequence[Message]) -> list[dict[str, Any]]:
 
 
 def _parts(message: Message) -> Iterator[dict[str, Any]]:
-    if message.text:
+    if message.media:
+        yield from map(_shown, shown(message))
+    elif message.text:
         yield {"text": message.text}
     for call in message.tool_calls:
         yield {"functionCall": {"name": call.name, "args": arguments_object(call)}}
     for result in message.tool_results:
         key = "output" if result.outcome in ("done", "transferred") else "error"
         yield {"functionResponse": {"name": result.name, "response": {key: result.content}}}
+
+
+def _shown(part: str | Media) -> dict[str, Any]:
+    if isinstance(part, str):
+        return {"text": part}
+    if part.url:
+        return {"fileData": {"mimeType": part.media_type, "fileUri": part.url}}
+    return {"inlineData": {"mimeType": part.media_type, "data": part.data}}
 
 
 # --- Judging
@@ -121,6 +131,11 @@ def _check_content(content: Body, place: str) -> None:
         # https://github.com/router-for-me/CLIProxyAPI/issues/1292. At Vertex AI: "it has an empty text parameter"
         data = [key for key in each if key not in ("thought", "thoughtSignature", "thought_signature")]
         assert data not in ([], ["text"]) or each.get("text"), f"{place}: a part holds no data"
+    # https://ai.google.dev/api/caching#Blob and https://ai.google.dev/api/caching#FileData
+    for name, value in (("inlineData", "data"), ("fileData", "fileUri")):
+        for each in _all(content, name):
+            assert _field(each, value), f"{place}: {name} has no {value}"
+            assert _field(each, "mimeType"), f"{place}: {name} has no mimeType"
     for name, value in (("functionCall", "args"), ("functionResponse", "response")):
         for each in _all(content, name):
             # "function_response.name: Name cannot be empty"

@@ -11,7 +11,9 @@ from itertools import pairwise
 from typing import Any
 
 from relayline.agent import ChatRequest
+from relayline.messages import Media
 from relayline.testing.providers.openai_chat import chat_messages, chat_tools
+from relayline.testing.providers.rendering import address
 from relayline.testing.providers.rules import (
     NAME,
     Body,
@@ -35,6 +37,8 @@ FIELDS = {
     "tool": {"role", "content", "tool_call_id", "name"},
 }
 
+CONTENTS = ("text", "thinking", "image_url", "document_url", "input_audio", "reference_ids")
+
 NEXT = {
     "system": ("user", "assistant", "system"),
     "user": ("assistant", "system", "user"),
@@ -49,7 +53,19 @@ def render_mistral(request: ChatRequest) -> dict[str, Any]:
     Where a user's words follow results, as they do after a handoff, the agent is made to say "OK." in between: the
     usual way, as Mistral knows no other (https://github.com/pydantic/pydantic-ai/issues/1210).
     """
-    return {"messages": list(_bridged(map(_with_short_ids, chat_messages(request)))), **chat_tools(request)}
+    return {"messages": list(_bridged(map(_with_short_ids, chat_messages(request, _content)))), **chat_tools(request)}
+
+
+def _content(part: str | Media) -> dict[str, Any]:
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    match part.sort:
+        case "image":
+            return {"type": "image_url", "image_url": address(part)}
+        case "audio":
+            return {"type": "input_audio", "input_audio": part.url or part.data}
+        case _:
+            return {"type": "document_url", "document_url": address(part)}
 
 
 def _bridged(messages: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -99,6 +115,9 @@ def _check_message(message: Body, place: str) -> None:
     extra = [key for key in message if key not in FIELDS[role]]
     assert not extra, f"{place} must not have {', '.join(extra)}"
     calls = several(message.get("tool_calls"))
+    # https://docs.mistral.ai/api: the union of content chunks
+    strange = [each.get("type") for each in several(message.get("content")) if not _is_content(each, role)]
+    assert not strange, f"{place}: {strange[0]!r} is no content of role {role!r}, or holds nothing"
     says = message.get("content") or calls
     # "Assistant message must have either content or tool_calls, but not none."
     assert role != "assistant" or says, f"{place} has neither content nor tool_calls"
@@ -109,6 +128,11 @@ def _check_message(message: Body, place: str) -> None:
         _check_id(message.get("tool_call_id"), place)
         if message.get("name") is not None:
             check_name(message["name"], NAME, place)
+
+
+def _is_content(given: Body, role: str) -> bool:
+    kind = str(given.get("type"))
+    return kind in CONTENTS and (role == "user" or kind in ("text", "thinking")) and bool(given.get(kind))
 
 
 def _check_id(key: object, place: str) -> None:

@@ -4,12 +4,12 @@ Also the shape that Mistral and DeepSeek started from.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from relayline.agent import ChatRequest
-from relayline.messages import Message
-from relayline.testing.providers.rendering import schema
+from relayline.messages import Media, Message
+from relayline.testing.providers.rendering import address, schema, shown
 from relayline.testing.providers.rules import (
     NAME,
     Body,
@@ -34,8 +34,28 @@ def render_openai_chat(request: ChatRequest) -> dict[str, Any]:
     return {"messages": list(chat_messages(request)), **chat_tools(request)}
 
 
-def chat_messages(request: ChatRequest) -> Iterator[dict[str, Any]]:
-    """The instructions, then the conversation: a tool's message becomes one for each of its results."""
+def chat_content(part: str | Media) -> dict[str, Any]:
+    """Audio and files by value; there is no field for the address of one."""
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    match part.sort:
+        case "image":
+            return {"type": "image_url", "image_url": {"url": address(part)}}
+        case "audio":
+            kind = {"audio/mpeg": "mp3"}.get(part.media_type, part.media_type.rpartition("/")[2])
+            return {"type": "input_audio", "input_audio": {"data": part.data, "format": kind}}
+        case _:
+            data = {"file_data": address(part)} if part.data else {}
+            return {"type": "file", "file": {"filename": part.name or "file", **data}}
+
+
+def chat_messages(
+    request: ChatRequest, content_of: Callable[[str | Media], dict[str, Any]] = chat_content
+) -> Iterator[dict[str, Any]]:
+    """The instructions, then the conversation: a tool's message becomes one for each of its results.
+
+    ``content_of``: what becomes of words and media where there are both.
+    """
     if request.instructions:
         yield {"role": "system", "content": request.instructions}
     for message in request.messages:
@@ -43,7 +63,8 @@ def chat_messages(request: ChatRequest) -> Iterator[dict[str, Any]]:
             for result in message.tool_results:
                 yield {"role": "tool", "tool_call_id": result.call_id, "content": result.content}
         else:
-            yield {"role": message.role, "content": message.text, **_tool_calls(message)}
+            content = [content_of(each) for each in shown(message)] if message.media else message.text
+            yield {"role": message.role, "content": content, **_tool_calls(message)}
 
 
 def _tool_calls(message: Message) -> dict[str, Any]:
@@ -101,6 +122,34 @@ def check_chat_message(message: Body, place: str, roles: Sequence[str]) -> None:
     assert not calls or role == "assistant", f"{place}: only an assistant has tool_calls"
     for call in several(calls):
         check_chat_call(call, place)
+    for each in several(content):
+        _check_part(each, role, place)
+
+
+def _check_part(given: Body, role: object, place: str) -> None:
+    """One part of a content, as the API reference lists them.
+
+    "Image URLs are only allowed for messages with role 'user'": https://github.com/openai/openai-node/issues/1030
+    """
+    kind = given.get("type")
+    assert role == "user" or kind in ("text", "refusal"), f"{place}: a {kind} is no content of role {role!r}"
+    match kind:
+        case "text" | "refusal":
+            pass
+        case "image_url":
+            url = part(given, "image_url").get("url")
+            fits = isinstance(url, str) and url.startswith(("http://", "https://", "data:image/"))
+            assert fits, f"{place}: the image_url is neither an address nor the data of an image: {url!r:.60}"
+        case "input_audio":
+            audio = part(given, "input_audio")
+            assert audio.get("data"), f"{place}: input_audio has no data; an address is not taken"
+            kind = audio.get("format")
+            assert kind in ("wav", "mp3"), f"{place}: the format of input_audio has to be wav or mp3, not {kind!r}"
+        case "file":
+            file = part(given, "file")
+            assert file.get("file_data") or file.get("file_id"), f"{place}: a file has no file_data and no file_id"
+        case _:
+            raise AssertionError(f"{place}: there is no content of type {kind!r}")
 
 
 def check_chat_call(call: Body, place: str) -> None:

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from relayline.agent import ChatRequest
-from relayline.messages import Message
+from relayline.messages import Media, Message
 from relayline.testing.providers.openai_chat import check_parameters
-from relayline.testing.providers.rendering import schema
+from relayline.testing.providers.rendering import address, schema, shown
 from relayline.testing.providers.rules import (
     LONG_NAME,
     Body,
@@ -46,7 +46,9 @@ def render_openai_responses(request: ChatRequest) -> dict[str, Any]:
 
 
 def _items(message: Message) -> Iterator[dict[str, Any]]:
-    if message.text:
+    if message.media:
+        yield {"type": "message", "role": message.role, "content": [_content(each) for each in shown(message)]}
+    elif message.text:
         kind = "output_text" if message.role == "assistant" else "input_text"
         content = [{"type": kind, "text": message.text}]
         yield {"type": "message", "role": message.role, "content": content}
@@ -54,6 +56,21 @@ def _items(message: Message) -> Iterator[dict[str, Any]]:
         yield {"type": "function_call", "call_id": call.id, "name": call.name, "arguments": call.arguments}
     for result in message.tool_results:
         yield {"type": "function_call_output", "call_id": result.call_id, "output": result.content}
+
+
+def _content(part: str | Media) -> dict[str, Any]:
+    """Audio is Chat Completions' alone; rendered as there, it is refused."""
+    if isinstance(part, str):
+        return {"type": "input_text", "text": part}
+    match part.sort:
+        case "image":
+            return {"type": "input_image", "image_url": address(part), "detail": "auto"}
+        case "audio":
+            return {"type": "input_audio", "input_audio": {"data": part.data}}
+        case _ if part.url:
+            return {"type": "input_file", "file_url": part.url}
+        case _:
+            return {"type": "input_file", "filename": part.name or "file", "file_data": address(part)}
 
 
 def check_openai_responses(body: Body) -> None:
@@ -109,6 +126,22 @@ def _check_message(entry: Body, place: str) -> None:
         # "Invalid value: 'input_text'. Supported values are: 'output_text' and 'refusal'.", and the other way round
         spoken = part.get("type") in ("output_text", "refusal")
         assert spoken == (role == "assistant"), f"{place}: {part.get('type')!r} is no content of role {role!r}"
+        if not spoken:
+            _check_input(part, place)
+
+
+def _check_input(part: Body, place: str) -> None:
+    """https://platform.openai.com/docs/guides/images-vision and https://platform.openai.com/docs/guides/pdf-files."""
+    kind = part.get("type")
+    taken = ("input_text", "input_image", "input_file")
+    assert kind in taken, f"{place}: invalid value {kind!r}; supported values are {', '.join(taken)}"
+    if kind == "input_image":
+        url = part.get("image_url")
+        fits = part.get("file_id") or str(url).startswith(("http://", "https://", "data:image/"))
+        assert fits, f"{place}: the image_url is neither an address nor the data of an image: {url!r:.60}"
+    if kind == "input_file":
+        there = [key for key in ("file_data", "file_url", "file_id") if part.get(key)]
+        assert len(there) == 1, f"{place}: an input_file has one of file_data, file_url and file_id; got {there}"
 
 
 def _check_pairs(entries: Sequence[Body], *, alone: bool) -> None:

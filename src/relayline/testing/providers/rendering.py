@@ -1,11 +1,11 @@
 """What the renderers of several wires share."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from relayline.agent import ChatRequest, ToolSpec
-from relayline.messages import JSON, ToolCall
+from relayline.messages import JSON, Media, Message, Text, ToolCall
 
 
 def arguments_object(call: ToolCall) -> Mapping[str, JSON]:
@@ -20,6 +20,20 @@ def arguments_object(call: ToolCall) -> Mapping[str, JSON]:
     except ValueError:
         return {"INVALID_JSON": call.arguments}
     return parsed
+
+
+def shown(message: Message) -> Iterator[str | Media]:
+    """The words and media of a user's message in their order; blank words beside media are left out."""
+    for part in message.parts:
+        if isinstance(part, Media):
+            yield part
+        elif isinstance(part, Text) and part.text.strip():
+            yield part.text
+
+
+def address(media: Media) -> str:
+    """Where it is, or itself as an address."""
+    return media.url or f"data:{media.media_type};base64,{media.data}"
 
 
 def schema(spec: ToolSpec) -> dict[str, Any]:
