@@ -123,11 +123,11 @@ class ChatMessage(Message):
 
 
 class ChatClient(agent.ChatClient):
-    """Any client of ours, with `create_agent`."""
+    """Any client of ours, or the name of a model, with `create_agent`."""
 
-    def __init__(self, client: agent.ChatClient) -> None:
-        self.client = client
-        self.stream = client.stream
+    def __init__(self, client: agent.ChatClient | str) -> None:
+        self.client = agent.as_client(client)
+        self.stream = self.client.stream
 
     def create_agent(
         self,
