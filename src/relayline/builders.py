@@ -28,7 +28,8 @@ from relayline.machine.patterns import AUTONOMOUS_PROMPT, AUTONOMOUS_TURNS, Auto
 from relayline.machine.topology import Returns, ToolPolicy
 from relayline.middleware import Middleware
 from relayline.review import review
-from relayline.runtime.perform import Condition, Performer, Predicate
+from relayline.runtime.perform import Condition, Performer
+from relayline.runtime.seat import Predicate
 from relayline.tools import ApprovalMode, Tool
 from relayline.views import Shape, View
 from relayline.workflow import Workflow

@@ -12,7 +12,7 @@ from relayline.errors import BuildError, UsageError
 from relayline.machine.topology import Edge, Returns, mesh, tool_names
 from relayline.messages import JSON
 from relayline.output import Output
-from relayline.runtime.perform import Predicate, Seat, Way
+from relayline.runtime.seat import Predicate, Seat, Way
 from relayline.runtime.shared import shared
 from relayline.tools import ApprovalMode, Tool, as_tool, tool
 from relayline.views import Shape, View, shaped, text

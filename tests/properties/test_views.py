@@ -18,7 +18,8 @@ from relayline.machine.effects import CallModel, Effect
 from relayline.machine.inputs import Input, Summary
 from relayline.machine.state import State, fold
 from relayline.messages import Message
-from relayline.runtime.perform import Seat, summary_request
+from relayline.runtime.reply import summary_request
+from relayline.runtime.seat import Seat
 from relayline.runtime.session import Session
 from relayline.testing import PROVIDERS, ScriptedClient, check_everywhere, check_request
 from relayline.views import View

@@ -267,7 +267,7 @@ class Narrator:
         """Show something that is not in the journal."""
         await self._emit(_event(kind, self._session.id, data, agent))
 
-    async def delta(self, agent: str, words: str, attempt: int = 1) -> None:
+    async def delta(self, agent: str, attempt: int, words: str) -> None:
         """Show an agent's next words."""
         await self._emit(AgentRunUpdateEvent(self._session.id, words, agent, attempt=attempt))
 
