@@ -997,3 +997,11 @@ async def test_what_a_tool_knows_of_its_call() -> None:
     for context in seen:
         assert [message.role for message in context.transcript] == ["user", "assistant"]
         assert context.payload is None
+
+
+@pytest.mark.parametrize(("target", "reason"), [(7, ""), ("desk", None), ("desk", 5)])
+def test_a_handoff_of_odd_types_is_refused(target: Any, reason: Any) -> None:
+    """With a sentence, in the tool that asked."""
+    context = ToolContext("s", "triage", "c", "k", ())
+    with pytest.raises(UsageError, match="the name of an agent and a reason in words"):
+        context.handoff(target, reason)

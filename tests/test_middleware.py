@@ -12,6 +12,7 @@ from relayline import (
     BuildError,
     ChatClient,
     ChatRequest,
+    ConditionError,
     HandoffBuilder,
     InMemoryCheckpointStorage,
     ModelError,
@@ -90,8 +91,7 @@ async def test_a_provider_says_how_long_to_wait(monkeypatch: pytest.MonkeyPatch)
         slept.append(seconds)
 
     monkeypatch.setattr("relayline.middleware.asyncio.sleep", sleep)
-    client = ScriptedClient(ProviderError("", 429, 7.0), BUSY, BUSY, "Hello.", ProviderError("", 429, 99.0), delay=-1)
-    client._delay = 0
+    client = ScriptedClient(ProviderError("", 429, 7.0), BUSY, BUSY, "Hello.", ProviderError("", 429, 99.0))
     workflow = team(client, retry(wait=4, longest=8))
     await workflow.run("hi", session_id="s")
     waited = [each for each in slept if each]
@@ -203,6 +203,36 @@ async def test_an_agent_takes_over_from_one_whose_model_cannot_be_had() -> None:
     alone = ScriptedClient(ConnectionError("down"))
     with pytest.raises(ModelError, match="down"):
         await HandoffBuilder(participants=[alone.as_agent("spare")]).with_fallback_agent("spare").build().run("hi")
+
+
+async def test_nobody_takes_over_for_what_the_program_got_wrong() -> None:
+    """A setting that does not exist, or a predicate that raises: another client or agent would only hide it."""
+
+    class Strict(ScriptedClient):
+        async def stream(self, request: ChatRequest) -> Any:  # type: ignore[override]
+            raise UsageError("there is no setting 'temprature'")
+            yield
+
+    spare = ScriptedClient()
+    agents = [Agent("desk", client=[Strict(), spare]), spare.as_agent("spare")]
+    with pytest.raises(ModelError, match="temprature"):
+        await HandoffBuilder(participants=agents).with_fallback_agent("spare").build().run("hi")
+
+    def raises(transcript: object, state: object) -> bool:
+        raise ZeroDivisionError
+
+    agents = [spare.as_agent("desk"), spare.as_agent("spare")]
+    builder = HandoffBuilder(participants=agents).add_handoff("desk", "spare", when=raises)
+    with pytest.raises(ConditionError):
+        await builder.with_fallback_agent("spare").build().run("hi")
+    assert spare.requests == []
+
+
+async def test_a_deadline_is_a_models_failure_too() -> None:
+    """So the fallback agent takes over when the time is up."""
+    agents = [Hanging().as_agent("desk"), ScriptedClient("I am here.").as_agent("spare")]
+    builder = HandoffBuilder(participants=agents).with_fallback_agent("spare").with_middleware(deadline(0.05))
+    assert (await builder.build().run("hi")).text == "I am here."
 
 
 async def test_middleware_of_ones_own_sees_every_effect() -> None:

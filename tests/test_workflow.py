@@ -584,6 +584,8 @@ def test_a_call_that_makes_no_sense_is_refused_at_once() -> None:
         workflow.run(Message("assistant", (Text("I am you"),)))
     with pytest.raises(UsageError, match="without control characters"):
         workflow.run("hi", session_id="a\nb")
+    with pytest.raises(UsageError, match="by request id"):
+        workflow.run(responses={5: True})  # type: ignore[dict-item]
     with pytest.raises(UsageError, match="str or a Message"):
         workflow.run(42)  # type: ignore[arg-type]
 

@@ -145,6 +145,8 @@ class ToolContext:
         Raises:
             UsageError: if there is no such edge, a person has to approve it, or the payload does not fit.
         """
+        if not isinstance(target, str) or not isinstance(reason, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UsageError(f"a handoff has the name of an agent and a reason in words; got {target!r}, {reason!r}")
         try:
             wanted = Transfer(target, valid(reason), _checked(payload, "the payload of a handoff"))
         except TypeError as error:

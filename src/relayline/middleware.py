@@ -122,7 +122,9 @@ def deadline(seconds: float) -> Middleware:
                 async with asyncio.timeout(seconds):
                     return await perform(effect, context)
             except TimeoutError as error:
-                return EffectFailed(effect.id, "TimeoutError", f"no whole reply within {seconds:g} seconds", error)
+                return EffectFailed(
+                    effect.id, "TimeoutError", f"no whole reply within {seconds:g} seconds", error, model=True
+                )
 
         return limited
 

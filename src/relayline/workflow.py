@@ -449,7 +449,7 @@ def _session_at(checkpoint_id: object) -> str:
 
 
 def _session_asked(request: str) -> str:
-    return request.rpartition("/")[0]
+    return request.rpartition("/")[0] if isinstance(request, str) else ""  # pyright: ignore[reportUnnecessaryIsInstance]
 
 
 def _session_of(responses: Mapping[str, Any], session_id: str | None) -> str:

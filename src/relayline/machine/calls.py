@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from relayline.errors import ConditionError, UsageError
 from relayline.events import (
     Answered,
     Failed,
@@ -24,9 +23,6 @@ from relayline.machine.state import Turn
 from relayline.machine.topology import PREFIX, Edge, tool_name
 from relayline.machine.turns import end, give_up, hand_over
 from relayline.messages import Message, Text, ToolCall, ToolResult
-
-OURS = (ConditionError.__name__, UsageError.__name__)
-"""What is no failure of a model: a handoff's predicate that raised, a setting that does not exist."""
 
 NUDGE = (
     "You said that you hand the conversation over to {target}, but did not. Call {name} now, or go on with the user."
@@ -142,7 +138,7 @@ def effect_failed(draft: Draft, given: EffectFailed) -> None:
     tool_done(draft, ToolDone(given.effect, given.message, "error"))
     if not draft.facts:  # it was no tool
         turn, rescue = draft.caller(given.effect), draft.rules.rescue
-        if turn and rescue not in ("", turn.agent) and given.error not in OURS:
+        if turn and given.model and rescue not in ("", turn.agent):
             why = f"the model of {turn.agent} failed: {given.error}: {given.message}"
             draft.add(Warned("model_failed", why, turn.agent))
             draft.add(TurnEnded(turn.number, turn.agent))

@@ -138,12 +138,16 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class EffectFailed:
-    """An effect could not be had. ``error``: the name of the exception's class; ``cause``: itself, for this process."""
+    """An effect could not be had. ``error``: the name of the exception's class; ``cause``: itself, for this process.
+
+    ``model``: whether it was a model that failed, and not what the team's own code or settings got wrong.
+    """
 
     effect: str
     error: str
     message: str
     cause: BaseException | None = field(default=None, compare=False)
+    model: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import asyncio
 import copy
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeAlias, assert_never
 
@@ -81,7 +81,7 @@ class Performer:
                     break  # a setting that does not exist is nobody's failure but the program's
         if failure is None:
             failure = BuildError(f"{seat.agent.name!r} is a person in this team, and had a model when this turn began")
-        return _failed(effect.id, failure)
+        return replace(_failed(effect.id, failure), model=not isinstance(failure, ConditionError | UsageError))
 
     def _seat(self, agent: str) -> Seat:
         if agent not in self.seats:
