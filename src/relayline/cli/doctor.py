@@ -22,6 +22,7 @@ EXTRAS = {
     "embedded": weights.PACKAGES,
     "local-llm": ("xllamacpp",),
     "mcp": ("mcp",),
+    "models": ("pydantic-ai-slim", "genai-prices"),
 }
 
 
