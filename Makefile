@@ -69,9 +69,10 @@ clean:  ## remove .venv and every cache
 
 # --- The environment ---------------------------------------------------------------------------------------------
 
-# $(call install,LOCK FILE): exactly what the file names, then relayline itself, where it lies.
+# $(call install,LOCK FILE): exactly what the file names, then relayline itself, where it lies. A lock is whole, so pip is
+# not asked to resolve it again: an older pip would take the newest release of what somebody wants with an extra.
 define install
-	$(PIP) --require-hashes -r $(1)
+	$(PIP) --no-deps --require-hashes -r $(1)
 	$(PIP) --no-deps --no-build-isolation --editable .
 endef
 
