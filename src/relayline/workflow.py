@@ -25,7 +25,7 @@ from relayline.errors import (
 from relayline.events import Asked, Stopped
 from relayline.journal.checkpoints import checkpoints, request_id
 from relayline.journal.codec import checked
-from relayline.journal.store import Store, conflict, fork
+from relayline.journal.store import Store, conflict
 from relayline.machine.decide import Machine
 from relayline.machine.inputs import Answer, Approval, Expired, Input, Resumed, Terminate, Turned, UserSaid
 from relayline.machine.patterns import Pattern
@@ -380,8 +380,8 @@ class Workflow:
         state = fold(entry.fact for entry in entries[:seq])
         self._check_team(origin, state)
         await self._answers(origin, state, responses, ())
-        await fork(self.store, origin, seq, name)
-        return name, seq
+        await self.store.fork(origin, name, upto=seq)
+        return name, seq + 1
 
     def _check_team(self, session_id: str, state: State) -> None:
         if state.workflow not in ("", self.name):

@@ -19,9 +19,11 @@ from relayline.errors import DamagedJournal, StoreError
 from relayline.events import (
     Answered,
     Asked,
+    Compacted,
     Fact,
     Failed,
     Finished,
+    Forked,
     HandedBack,
     HandoffSent,
     Prompted,
@@ -99,6 +101,20 @@ def test_the_durable_format():
         Retried("t1-s2"),
         Stopped("tokens", "the models took 137 tokens of 100"),
         Finished("terminal"),
+        Forked("session-1", 12),
+        Compacted(
+            12,
+            "support",
+            "2ce102e0f37a",
+            3,
+            2,
+            "orders",
+            ("triage",),
+            False,
+            (HandoffSent(1, "triage", "orders"),),
+            {"order": 7},
+            (Summarised("orders", 0, "They want to know."),),
+        ),
     ]
     assert [type(fact) for fact in written] == list(get_args(Fact))
     assert [encode(fact) for fact in written] == snapshot(
@@ -122,6 +138,8 @@ def test_the_durable_format():
             '{"type":"retried","effect":"t1-s2"}',
             '{"type":"stopped","budget":"tokens","message":"the models took 137 tokens of 100"}',
             '{"type":"finished","reason":"terminal"}',
+            '{"type":"forked","session":"session-1","upto":12}',
+            '{"type":"compacted","upto":12,"workflow":"support","fingerprint":"2ce102e0f37a","turns":3,"asked":2,"speaker":"orders","callers":["triage"],"sticky":false,"arrivals":[{"type":"handoff_sent","turn":1,"source":"triage","target":"orders"}],"shared":{"order":7},"summaries":[{"type":"summarised","agent":"orders","upto":0,"text":"They want to know."}]}',
         ]
     )
 

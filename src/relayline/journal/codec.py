@@ -18,7 +18,10 @@ from relayline.events import Fact, Replied, UserSpoke
 from relayline.messages import JSON
 
 VERSION = 1
-"""Raised when a fact gets a meaning that older releases must not read past. New optional fields do not raise it."""
+"""Raised when a fact gets a meaning that older releases must not read past. New optional fields do not raise it.
+
+2 is taken: `relayline.journal.packing` gives it to facts of version 1 that keep something beside their line.
+"""
 
 UPCASTERS: dict[int, Callable[[dict[str, JSON]], dict[str, JSON]]] = {}
 """For each older version, the step that makes its facts look like the next one's."""

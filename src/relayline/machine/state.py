@@ -10,9 +10,11 @@ from typing import Literal, NamedTuple, TypeAlias, assert_never
 from relayline.events import (
     Answered,
     Asked,
+    Compacted,
     Fact,
     Failed,
     Finished,
+    Forked,
     HandedBack,
     HandoffSent,
     Prompted,
@@ -183,7 +185,7 @@ def evolve(state: State, fact: Fact) -> State:
             return state._replace(seq=seq, spoken=state.spoken.append(fact), due=None, since=since, floor=floor)
         case Prompted():
             return _prompted(state, seq, fact)
-        case Warned():
+        case Warned() | Forked():
             return state._replace(seq=seq)
         case Summarised():
             spent = _took(state.since, fact.model, fact.input_tokens, 0, fact.output_tokens)
@@ -214,8 +216,23 @@ def evolve(state: State, fact: Fact) -> State:
             return state._replace(seq=seq, rest=fact, due=None)
         case SessionStarted():
             return state._replace(seq=seq, started=fact)
+        case Compacted():
+            return _compacted(fact)
         case _:
             assert_never(fact)
+
+
+def _compacted(fact: Compacted) -> State:
+    arrivals = {handoff.target: Arrival(handoff, 0) for handoff in fact.arrivals}
+    return State(
+        seq=fact.upto,
+        started=SessionStarted(fact.workflow, fact.fingerprint),
+        turns=fact.turns,
+        asked=fact.asked,
+        floor=Floor(fact.speaker, fact.callers, fact.sticky, arrivals),
+        shared=fact.shared,
+        summaries={made.agent: made for made in fact.summaries},
+    )
 
 
 def _turn_started(state: State, seq: int, fact: TurnStarted) -> State:

@@ -10,10 +10,12 @@ from relayline.errors import WorldError
 from relayline.events import (
     Answered,
     Asked,
+    Compacted,
     Entry,
     Fact,
     Failed,
     Finished,
+    Forked,
     HandedBack,
     HandoffSent,
     Prompted,
@@ -55,6 +57,8 @@ EventType: TypeAlias = Literal[
     "stopped",
     "state_changed",
     "summarised",
+    "forked",
+    "compacted",
     "progress",
     "output",
     "warning",
@@ -323,6 +327,10 @@ class Narrator:
                 return "summarised", fact, agent, ""
             case SessionStarted():
                 return "session_started", fact, "", ""
+            case Forked():
+                return "forked", fact, "", ""
+            case Compacted():
+                return "compacted", fact, "", ""
             case _:
                 assert_never(fact)
 

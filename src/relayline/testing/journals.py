@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from relayline.events import Entry, SessionStarted, ToolReturned, TurnStarted
+from relayline.events import Compacted, Entry, SessionStarted, ToolReturned, TurnStarted
 from relayline.journal.codec import VERSION, decode, encode
 from relayline.journal.store import Store
 from relayline.machine.effects import CallModel, effects
@@ -62,13 +62,14 @@ def assert_replays(journal: Sequence[Entry] | str | Path) -> None:
     else:
         entries = list(journal)
     assert entries, "the journal is empty"
-    assert isinstance(entries[0].fact, SessionStarted), f"it begins with {entries[0].fact.type}, not session_started"
+    first = entries[0]
+    assert isinstance(first.fact, SessionStarted | Compacted), f"it begins with {first.fact.type}, not session_started"
     _check_results(entries)
     agents = sorted({entry.fact.agent for entry in entries if isinstance(entry.fact, TurnStarted)})
     state = State()
     for number, entry in enumerate(entries, 1):
         where = f"entry {number} ({entry.fact.type})"
-        assert entry.seq == number, f"{where} is numbered {entry.seq}"
+        assert entry.seq == first.seq + number - 1, f"{where} is numbered {entry.seq}"
         assert decode(encode(entry.fact)) == entry.fact, f"{where} is not what the codec makes of it"
         state = evolve(state, entry.fact)
         if number == len(entries) or entries[number].at != entry.at:
