@@ -53,20 +53,21 @@ async def measure(kind: str, place: Path) -> list[Figure]:
     workflow = team(looking_up, store)
     ours: list[float] = []
     sizes: list[int] = []
+    last = 0
     for _ in range(TURNS):
         start = time.process_time()
         await workflow.run(ASK, session_id="s")
         ours.append((time.process_time() - start) * 1e6)
-        sizes.append(await written(store))
+        last, size = await json_of(store, last)
+        sizes.append(size)
     plain = floor(place / "floor.db", (await workflow.session("s")).conversation)
     figures: list[Figure] = [
         (f"turn {at} of one conversation", "µs CPU", around(ours, at), around(plain, at)) for at in (10, 100, 490)
     ]
-    at_10, at_490 = sizes[12] - sizes[2], sizes[495] - sizes[485]
-    figures.append(("ten turns' facts at turn 490, beside turn 10", "bytes of JSON", at_490, at_10))
+    figures.append(("the facts of turn 490, beside turn 11", "bytes of JSON", sizes[489], sizes[10]))
     await store.aclose()
     figures.append(
-        (f"{TURNS} turns on disk, beside the JSON of the facts", "MB", on_disk(place, "floor"), sizes[-1] / 1e6)
+        (f"{TURNS} turns on disk, beside the JSON of the facts", "MB", on_disk(place, "floor"), sum(sizes) / 1e6)
     )
     loads = [afresh(kind, place) for _ in range(5)]
     read = statistics.median(reading(place / "floor.db") for _ in range(5))
@@ -75,15 +76,10 @@ async def measure(kind: str, place: Path) -> list[Figure]:
     return figures
 
 
-async def written(store: Store) -> int:
-    """How many bytes the facts of the conversation are as JSON."""
-    global _known, _bytes
-    for entry in await store.read("s", after=_known):
-        _known, _bytes = entry.seq, _bytes + len(encode(entry.fact).encode())
-    return _bytes
-
-
-_known = _bytes = 0
+async def json_of(store: Store, after: int) -> tuple[int, int]:
+    """The number of the last fact, and how many bytes those behind ``after`` are as JSON."""
+    new = await store.read("s", after=after)
+    return new[-1].seq, sum(len(encode(entry.fact).encode()) for entry in new)
 
 
 def around(taken: Sequence[float], at: int) -> float:
@@ -216,11 +212,9 @@ async def long_life(kind: str, place: Path) -> list[Figure]:
 
 
 def main(kinds: list[str]) -> None:
-    global _known, _bytes
     print(f"| {'what':<48} | {'unit':<14} | {'relayline':>12} | {'beside':>12} |")
     print(f"|{'-' * 50}|{'-' * 16}|{'-' * 13}:|{'-' * 13}:|")
     for kind in kinds or KINDS:
-        _known = _bytes = 0
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder)
             for each in ("one", "many", "long"):
