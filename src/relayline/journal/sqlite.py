@@ -3,15 +3,17 @@
 import os
 import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from relayline.errors import DamagedJournal, RelaylineError, StoreError
 from relayline.events import Compacted, Entry, Fact, Forked
+from relayline.journal.deltas import Deltas
 from relayline.journal.packing import WITH_BLOBS, Cipher, Durability, Packed, Packer, beside, durable
 from relayline.journal.sqlite_file import Writer
+from relayline.journal.sqlite_inbox import EPOCH, SqliteInbox, forget, micros, take
 from relayline.journal.store import (
     Clock,
     SessionSummary,
@@ -27,8 +29,6 @@ from relayline.journal.store import (
 
 T = TypeVar("T")
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
 PAST = """
 WITH RECURSIVE past(session, upto) AS (
     SELECT key, :upto FROM session WHERE id = :id
@@ -41,7 +41,7 @@ WITH RECURSIVE past(session, upto) AS (
 LAST = 2**62
 
 
-class SqliteCheckpointStorage(Store):
+class SqliteCheckpointStorage(Store, SqliteInbox):
     """One file for any number of sessions.
 
     Opened on first use; a missing folder is made. Every append is one transaction on this file's one writer thread. A
@@ -64,17 +64,26 @@ class SqliteCheckpointStorage(Store):
         self._packer = Packer(cipher)
         self._clock = clock
         self._writer: Writer | None = None
+        self.deltas = Deltas()
 
     def now(self) -> datetime:
         return self._clock()
 
     async def append(
-        self, session_id: str, facts: Sequence[Fact], *, after: int, at: datetime | None = None
+        self,
+        session_id: str,
+        facts: Sequence[Fact],
+        *,
+        after: int,
+        at: datetime | None = None,
+        taking: Collection[str] = (),
     ) -> list[Entry]:
         packed = [self._packer.pack(fact) for fact in facts]
         entries = numbered(facts, after, at or self._clock())
-        first, stamp = entries[0].seq, _micros(entries[0].at)
-        await self._do(partial(_append, session_id=session_id, packed=packed, after=after, first=first, at=stamp))
+        first, stamp = entries[0].seq, micros(entries[0].at)
+        await self._do(
+            partial(_append, session_id=session_id, packed=packed, after=after, first=first, at=stamp, taking=taking)
+        )
         return entries
 
     async def read(self, session_id: str, *, after: int = 0, upto: int | None = None) -> list[Entry]:
@@ -117,7 +126,7 @@ class SqliteCheckpointStorage(Store):
         ]
 
     async def fork(self, session_id: str, branch: str, *, upto: int) -> None:
-        packed, at = self._packer.pack(Forked(session_id, upto)), _micros(self._clock())
+        packed, at = self._packer.pack(Forked(session_id, upto)), micros(self._clock())
         await self._do(partial(_fork, session_id=session_id, branch=branch, upto=upto, packed=packed, at=at))
 
     async def cut(self, session_id: str, fact: Compacted) -> None:
@@ -163,13 +172,22 @@ def _session(db: sqlite3.Connection, session_id: str) -> _Row:
     return _Row(*found)
 
 
-def _append(db: sqlite3.Connection, session_id: str, packed: Sequence[Packed], after: int, first: int, at: int) -> None:
+def _append(
+    db: sqlite3.Connection,
+    session_id: str,
+    packed: Sequence[Packed],
+    after: int,
+    first: int,
+    at: int,
+    taking: Collection[str],
+) -> None:
     db.execute("BEGIN IMMEDIATE")
     found = db.execute("SELECT key, seq FROM session WHERE id = ?", (session_id,)).fetchone()
     key, seq = found or (None, 0)
     if seq != after:
         raise conflict(session_id, after, seq)
     _write(db, _begin(db, session_id, at) if key is None else key, first, packed, at)
+    take(db, session_id, taking, first + len(packed) - 1, at)
     db.execute("COMMIT")
 
 
@@ -265,6 +283,7 @@ def _delete(db: sqlite3.Connection, session_id: str, packer: Packer) -> None:
     _let_go(db, row.key, packer)
     for table, column in (("fact", "session"), ("blob", "session"), ("session", "key")):
         db.execute(f"DELETE FROM {table} WHERE {column} = ?", (row.key,))
+    forget(db, session_id)
     db.execute("COMMIT")
 
 
@@ -300,10 +319,6 @@ def _names(lines: Sequence[tuple[int, str]], packer: Packer) -> set[str]:
     """What these lines have beside them."""
     large = [packer.open(version, body) for version, body in lines if version == WITH_BLOBS]
     return {name for fact in large for name in beside(fact)}
-
-
-def _micros(at: datetime) -> int:
-    return (at - EPOCH) // timedelta(microseconds=1)
 
 
 def _time(micros: int) -> datetime:
