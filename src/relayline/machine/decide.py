@@ -2,12 +2,13 @@
 
 from typing import NamedTuple, assert_never
 
-from relayline.events import Fact, Stopped
+from relayline.events import Cancelled, Fact, Stopped
 from relayline.machine import calls, people, turns
 from relayline.machine.draft import Draft
 from relayline.machine.effects import effects
 from relayline.machine.inputs import (
     Answer,
+    Cancel,
     EffectFailed,
     Expired,
     Input,
@@ -66,6 +67,9 @@ class Machine(Rules):
                 people.resumed(draft)
             case Expired():
                 people.expired(draft, given)
+            case Cancel():
+                if effects(state):
+                    draft.add(Cancelled())
             case OutOfBudget(budget, message):
                 if effects(state):
                     draft.add(Stopped(budget, message))

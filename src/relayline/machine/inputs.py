@@ -163,6 +163,11 @@ class Expired:
 
 
 @dataclass(frozen=True, slots=True)
+class Cancel:
+    """Somebody does not want what is going on."""
+
+
+@dataclass(frozen=True, slots=True)
 class OutOfBudget:
     """A budget ran out that somebody else counts: of seconds, or of money."""
 
@@ -171,5 +176,15 @@ class OutOfBudget:
 
 
 Input: TypeAlias = (
-    UserSaid | Answer | ModelReplied | Summary | ToolDone | Judged | EffectFailed | Resumed | Expired | OutOfBudget
+    UserSaid
+    | Answer
+    | ModelReplied
+    | Summary
+    | ToolDone
+    | Judged
+    | EffectFailed
+    | Resumed
+    | Expired
+    | Cancel
+    | OutOfBudget
 )

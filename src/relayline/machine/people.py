@@ -7,6 +7,7 @@ from relayline.errors import RequestNotOpen, UsageError
 from relayline.events import (
     Answered,
     Asked,
+    Cancelled,
     Failed,
     Finished,
     HandedBack,
@@ -173,7 +174,7 @@ def _give_back(draft: Draft, asked: Asked, giver: str, reason: str = "") -> None
 
 def resumed(draft: Draft) -> None:
     """Want again what failed, and ask about what may or may not have happened."""
-    if isinstance(draft.state.rest, Failed | Stopped):
+    if isinstance(draft.state.rest, Failed | Stopped | Cancelled):
         draft.add(Retried(draft.state.rest.effect if isinstance(draft.state.rest, Failed) else ""))
     for turn in list(draft.state.open.values()):
         policies = draft.rules.policies.get(turn.agent, {})

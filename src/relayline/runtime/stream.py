@@ -10,6 +10,7 @@ from relayline.errors import WorldError
 from relayline.events import (
     Answered,
     Asked,
+    Cancelled,
     Compacted,
     Entry,
     Fact,
@@ -55,6 +56,7 @@ EventType: TypeAlias = Literal[
     "request_answered",
     "retried",
     "stopped",
+    "cancelled",
     "state_changed",
     "summarised",
     "forked",
@@ -74,6 +76,7 @@ class WorkflowRunState(StrEnum):
     IDLE = "IDLE"
     IDLE_WITH_PENDING_REQUESTS = "IDLE_WITH_PENDING_REQUESTS"
     STOPPED = "STOPPED"
+    CANCELLED = "CANCELLED"
     FAILED = "FAILED"
 
 
@@ -321,6 +324,8 @@ class Narrator:
                 return "retried", fact, "", ""
             case Stopped():
                 return "stopped", fact, "", ""
+            case Cancelled():
+                return "cancelled", fact, "", ""
             case StateChanged():
                 return "state_changed", fact, "", ""
             case Summarised(agent):
@@ -364,6 +369,8 @@ def run_state(state: State) -> WorkflowRunState:
         return WorkflowRunState.FAILED
     if isinstance(state.rest, Stopped):
         return WorkflowRunState.STOPPED
+    if isinstance(state.rest, Cancelled):
+        return WorkflowRunState.CANCELLED
     if state.requests:
         return WorkflowRunState.IDLE_WITH_PENDING_REQUESTS
     return WorkflowRunState.IN_PROGRESS if state.open or state.due else WorkflowRunState.IDLE
