@@ -14,7 +14,7 @@ from relayline.agent import Agent, Named, Participant
 from relayline.errors import BuildError
 from relayline.journal.checkpoints import Checkpoint
 from relayline.journal.store import InMemoryCheckpointStorage
-from relayline.machine.inputs import Response, UserSaid
+from relayline.machine.inputs import Response
 from relayline.messages import JSON, Message, Part, Text
 from relayline.runtime.requests import (
     AgentResponse,
@@ -263,16 +263,16 @@ class Workflow(workflow.Workflow):
     async def _work(
         self,
         session: Session,
-        said: UserSaid | None,
-        responses: Mapping[str, Any],
+        order: workflow.Order,
         stream: bool,
-        settings: Mapping[str, Any],
         emit: Emit,
+        taking: str = "",
+        attempt: int = 1,
     ) -> RunResult:
         async def show(event: WorkflowEvent) -> None:
             await emit(_shown(event))
 
-        result = await super()._work(session, said, responses, stream, settings, show)
+        result = await super()._work(session, order, stream, show, taking, attempt)
         return replace(
             result,
             messages=[_message(each) for each in result.messages],

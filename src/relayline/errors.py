@@ -15,6 +15,7 @@
         │   └── ProviderError     a model's provider refused the request, or could not be reached
         ├── ToolError             a tool, or the server it lives on, said that it failed
         ├── ConditionError        a termination condition or a handoff's predicate failed
+        ├── DispatchError     whoever dispatches turns to workers could not be reached
         └── StoreError            the journal could not be read or written
             ├── SequenceConflict  somebody else wrote to this session first
             └── DamagedJournal    the journal holds something this version cannot read
@@ -97,6 +98,10 @@ class ConditionError(WorldError):
 
 class StoreError(WorldError):
     """The journal could not be read or written. What was shown before is on record; nothing after it is."""
+
+
+class DispatchError(WorldError):
+    """Whoever dispatches turns to workers could not be reached. What was submitted is in the store all the same."""
 
 
 class SequenceConflict(StoreError):

@@ -1,15 +1,20 @@
 """A team at work: immutable, and good for any number of sessions at once."""
 
 import copy
+import logging
 import uuid
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Self
 from unicodedata import category
 
 from relayline.agent import Agent, ChatClient, ChatRequest, Named, as_client
+from relayline.dispatch import Dispatcher
 from relayline.errors import (
     ConditionError,
+    DispatchError,
     ModelError,
     RequestNotOpen,
     SessionNotFound,
@@ -19,18 +24,21 @@ from relayline.errors import (
 from relayline.events import Asked, Stopped
 from relayline.journal.checkpoints import checkpoints, request_id
 from relayline.journal.codec import checked
+from relayline.journal.inbox import Claim, Receipt, Waiting, inbox_of
 from relayline.journal.store import Store, conflict
 from relayline.machine.decide import Machine
-from relayline.machine.inputs import Answer, Approval, Expired, Input, Resumed, Terminate, Turned, UserSaid
+from relayline.machine.effects import effects
+from relayline.machine.inputs import Answer, Approval, Cancel, Expired, Input, Resumed, Terminate, Turned, UserSaid
 from relayline.machine.patterns import Pattern
 from relayline.machine.state import State, fold
 from relayline.messages import JSON, Message
 from relayline.middleware import Middleware
 from relayline.runtime.driver import drive
+from relayline.runtime.letter import Letter, read_letter
 from relayline.runtime.perform import Context, Perform, Performer
 from relayline.runtime.pool import Sessions
 from relayline.runtime.requests import as_response, user_message
-from relayline.runtime.run import Run
+from relayline.runtime.run import Run, discard
 from relayline.runtime.session import Session
 from relayline.runtime.stream import (
     Emit,
@@ -42,6 +50,11 @@ from relayline.runtime.stream import (
     run_state,
 )
 from relayline.usage import Price, SessionUsage, usage_of
+
+logger = logging.getLogger(__name__)
+
+ATTEMPTS = 1000
+"""Each time somebody takes up what another was at, the numbers of attempts go on from the next thousand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +75,32 @@ class SessionView:
 
 
 @dataclass(frozen=True, slots=True)
+class Submitted:
+    """The session that something was submitted to, and the id it has there."""
+
+    session_id: str
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a call asks for. ``expired``: the request whose time is over, if that is all."""
+
+    session_id: str
+    said: UserSaid | None = None
+    responses: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    checkpoint_id: str | None = None
+    expired: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Workflow:
     """A team, its rules and its store. Made by a builder's ``build()``.
 
     It holds no conversation: run as many sessions on it at once as you like, from as many tasks of one event loop.
     ``warnings``: what in its declaration looks like a mistake, each with a stable code. ``middleware``: what is done
-    around every effect, the outermost first.
+    around every effect, the outermost first. ``dispatcher``: what tells workers of what was submitted.
     """
 
     name: str
@@ -78,6 +111,7 @@ class Workflow:
     store: Store = field(repr=False)
     warnings: tuple[str, ...] = field(default=(), repr=False)
     middleware: tuple[Middleware, ...] = field(default=(), repr=False)
+    dispatcher: Dispatcher | None = field(default=None, repr=False, compare=False)
     # Shared by copies on the same store, so that they queue as well.
     _sessions: Sessions | None = field(default=None, repr=False, compare=False)
 
@@ -134,6 +168,36 @@ class Workflow:
             UsageError: at once, if the call makes no sense; nothing was changed.
             SessionNotFound, RequestNotOpen, ModelError, ConditionError, StoreError: from the `Run`.
         """
+        order = self._order(message, session_id, responses, checkpoint_id, to, state, settings)
+
+        async def work(emit: Emit) -> RunResult:
+            assert self._sessions is not None
+            seq = None
+            if order.checkpoint_id is not None:
+                run.session_id, seq = await self._stand_at(order.checkpoint_id, session_id, order.responses)
+            async with self._sessions.hold(run.session_id, self.machine) as session:
+                if seq is not None and session.state.seq != seq:
+                    raise conflict(session.id, seq, session.state.seq)
+                return await self._work(session, order, stream, emit)
+
+        run = Run(order.session_id, work)
+        return run
+
+    def _order(
+        self,
+        message: str | Message | None,
+        session_id: str | None,
+        responses: Mapping[str, Any] | None,
+        checkpoint_id: str | None,
+        to: Named | None,
+        state: Mapping[str, JSON] | None,
+        settings: Mapping[str, Any] | None,
+    ) -> Order:
+        """What a call asks for.
+
+        Raises:
+            UsageError: it makes no sense.
+        """
         if self.mute:
             raise UsageError(
                 f"no model for {', '.join(map(repr, self.mute))}: give them one with Agent(client=...), "
@@ -169,20 +233,122 @@ class Workflow:
         odd = not isinstance(given, str)  # pyright: ignore[reportUnnecessaryIsInstance] -- not everybody checks types
         if odd or not given or any(category(each) in ("Cc", "Cs") for each in given):
             raise UsageError(f"a session id is a string without control characters, and not empty; got {given!r}")
+        return Order(
+            given, said and UserSaid(said, target or "", values), responses or {}, dict(settings or {}), checkpoint_id
+        )
 
-        async def work(emit: Emit) -> RunResult:
-            assert self._sessions is not None
-            seq = None
-            if checkpoint_id is not None:
-                run.session_id, seq = await self._stand_at(checkpoint_id, session_id, responses or {})
-            async with self._sessions.hold(run.session_id, self.machine) as session:
-                if seq is not None and session.state.seq != seq:
-                    raise conflict(session.id, seq, session.state.seq)
-                given_to = said and UserSaid(said, target or "", values)
-                return await self._work(session, given_to, responses or {}, stream, dict(settings or {}), emit)
+    async def submit(
+        self,
+        message: str | Message | None = None,
+        *,
+        session_id: str | None = None,
+        responses: Mapping[str, Any] | None = None,
+        to: Named | None = None,
+        state: Mapping[str, JSON] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        message_id: str | None = None,
+        not_before: datetime | None = None,
+        tenant: str = "",
+    ) -> Submitted:
+        """Leave it to a worker: what `run` would do is done by whichever is free, here or elsewhere.
 
-        run = Run(given, work)
-        return run
+        Durable on return. Messages of a session are taken one after the other, in the order they were submitted.
+        `watch` shows what comes of it, `receipt` whether it was taken.
+
+        ``message_id``: names the message, so that submitting it once more changes nothing; by default one is made.
+        ``not_before``: when it is to be taken. ``tenant``: whose share of the fleet it takes.
+
+        Raises:
+            UsageError, SessionNotFound, RequestNotOpen: the call makes no sense now; nothing was submitted.
+            StoreError: it could not be kept.
+        """
+        order = self._order(message, session_id, responses, None, to, state, settings)
+        name = uuid.uuid4().hex if message_id is None else message_id
+        inbox = inbox_of(self.store)
+        submitted = Submitted(order.session_id, name)
+        if message_id is not None and await inbox.receipt(order.session_id, name):
+            return submitted
+        body = (await self._letter(order)).written()
+        if await inbox.put(order.session_id, name, body, team=self.name, tenant=tenant, not_before=not_before):
+            await self._dispatch(submitted, not_before)
+        return submitted
+
+    async def receipt(self, submitted: Submitted) -> Receipt | None:
+        """What became of what was submitted; None if nobody submitted it, or it was purged."""
+        return await inbox_of(self.store).receipt(submitted.session_id, submitted.message_id)
+
+    async def cancel(self, session_id: str) -> bool:
+        """Stop what workers do for a session, and refuse what waits for it now.
+
+        A model call in flight ends within a second or two, on whatever worker. The session is then `CANCELLED`, until
+        it is run again or somebody says something else. False: there was nothing to stop.
+        """
+        found = await inbox_of(self.store).cancel(session_id)
+        if found and self.dispatcher is not None:
+            with suppress(DispatchError):  # the workers ask the store
+                await self.dispatcher.cancel(session_id)
+        return found
+
+    async def work_off(self, claim: Claim, emit: Emit = discard) -> None:
+        """Do what there is to do for a claimed session, until it rests: what a crash cut off, then what waits.
+
+        For those who write workers; `relayline.durable.worker` does. ``emit`` is given every event.
+
+        Raises:
+            SequenceConflict: somebody else is at it as well. Nothing is lost.
+            StoreError: what is done so far is kept.
+        """
+        assert self._sessions is not None
+        async with self._sessions.hold(claim.session_id, self.machine) as session:
+            if claim.cancelled:
+                await session.commit([Cancel()])
+                return
+            if effects(session.state):
+                await self._take(session, Order(session.id), None, claim, emit)
+            for waiting in claim.waiting:
+                await self._take(session, None, waiting, claim, emit)
+            await self._set_timers(session)
+
+    async def _take(
+        self, session: Session, order: Order | None, waiting: Waiting | None, claim: Claim, emit: Emit
+    ) -> None:
+        try:
+            if order is None:
+                assert waiting is not None
+                letter = read_letter(waiting.body)
+                order = Order(session.id, letter.said, letter.responses, letter.settings, None, letter.expired)
+            taking = waiting and waiting.message_id
+            await self._work(session, order, True, emit, taking or "", claim.attempt)
+        except (ModelError, ConditionError):
+            pass  # it is on record
+        except UsageError as error:
+            if waiting is None:
+                raise
+            await inbox_of(self.store).refuse(session.id, waiting.message_id, str(error))
+
+    async def _letter(self, order: Order) -> Letter:
+        if order.said is None:
+            session = await self._look(order.session_id)
+            self._check_team(session.id, session.state)
+            overdue = session.overdue(self.machine.expires)
+            answers = await self._answers(session.id, session.state, order.responses, overdue)
+            return Letter(None, {each.request: each.response for each in answers}, order.settings)
+        return Letter(order.said, {}, order.settings)
+
+    async def _set_timers(self, session: Session) -> None:
+        """See to it that somebody looks when the time of what is asked now is over."""
+        for request, until in session.deadlines(self.machine.expires).items():
+            name = f"expiry of {request}"
+            body = Letter(expired=request).written()
+            if await inbox_of(self.store).put(session.id, name, body, team=self.name, not_before=until):
+                await self._dispatch(Submitted(session.id, name), until)
+
+    async def _dispatch(self, submitted: Submitted, not_before: datetime | None) -> None:
+        if self.dispatcher is not None:
+            try:
+                await self.dispatcher.submit(submitted.session_id, submitted.message_id, not_before)
+            except DispatchError as error:
+                logger.warning("%s; a worker will find it in the store", error)
 
     async def session(self, session_id: str) -> SessionView:
         """Look at a session without touching it: as it stands in the journal, whoever is at work on it.
@@ -254,6 +420,10 @@ class Workflow:
         seats = {**self.performer.seats, **spoken_for}
         return replace(self, performer=replace(self.performer, seats=seats))
 
+    def with_dispatcher(self, dispatcher: Dispatcher) -> Self:
+        """The same team, whose turns ``dispatcher`` gives to workers."""
+        return replace(self, dispatcher=dispatcher)
+
     def with_store(self, store: Store) -> Self:
         """The same team on another store."""
         return replace(self, store=store, _sessions=None)
@@ -261,29 +431,37 @@ class Workflow:
     async def _work(
         self,
         session: Session,
-        said: UserSaid | None,
-        responses: Mapping[str, Any],
+        order: Order,
         stream: bool,
-        settings: Mapping[str, Any],
         emit: Emit,
+        taking: str = "",
+        attempt: int = 1,
     ) -> RunResult:
-        state = session.state
+        state, said, responses = session.state, order.said, order.responses
         if not state.seq and said is None:
             raise _not_found(session.id)
         self._check_team(session.id, state)
         overdue = session.overdue(self.machine.expires)
         expired = [Expired(request) for request in overdue]
         inputs: list[Input] = [*expired, said] if said else [Resumed(), *expired]
+        if order.expired:
+            inputs = [Expired(order.expired)]
         if responses:
             inputs += await self._answers(session.id, state, responses, overdue)
         before = len(session.state.transcript)
         narrator = Narrator(session, emit)
         await narrator.signal("started")
         await narrator.signal("status", WorkflowRunState.IN_PROGRESS)
-        if said is None and not responses:
+        if said is None and not responses and not order.expired:
             await narrator.remind()
         try:
-            context = Context(session, narrator.progress, narrator.delta if stream else None, settings=settings)
+            if taking:
+                await self._commit_taking(session, inputs, taking, narrator)
+                inputs = []
+            delta = narrator.delta if stream else None
+            context = Context(
+                session, narrator.progress, delta, settings=order.settings, before=ATTEMPTS * (attempt - 1)
+            )
             seconds = self.machine.budget.seconds
             cause = await drive(session, inputs, self._perform(), context, narrator.tell, seconds)
             _check(session.state, cause)
@@ -297,6 +475,12 @@ class Workflow:
         stopped = state.rest if isinstance(state.rest, Stopped) else None
         waiting = pending(session.id, state)
         return RunResult(session.id, run_state(state), new, state.transcript, waiting, stopped, self._value(new))
+
+    async def _commit_taking(self, session: Session, inputs: Sequence[Input], taking: str, narrator: Narrator) -> None:
+        entries = await session.commit(inputs, taking=(taking,))
+        if not entries:
+            await inbox_of(self.store).refuse(session.id, taking, "")
+        await narrator.tell(entries)
 
     def _value(self, new: Sequence[Message]) -> Any:
         """What the last reply is the JSON of, if its agent's replies are that of anything."""

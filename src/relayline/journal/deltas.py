@@ -6,19 +6,24 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
+from relayline.messages import JSON
+
 WORDS_WAITING = 1024
 """How many deltas a watcher may be behind; it misses the ones after, and reads the whole reply when it is there."""
 
 
 class Delta(NamedTuple):
-    """An agent's next words. ``after``: the number of the session's last fact when they were said. ``attempt``: the
-    words of a lower one count no more.
+    """An agent's next words, or what its tool shows while it runs (``data``).
+
+    ``after``: the number of the session's last fact when they were said. ``attempt``: the words of a lower one count no
+    more.
     """
 
     after: int
     agent: str
     attempt: int
     words: str
+    data: JSON = None
 
 
 class Deltas:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
-from relayline.errors import SequenceConflict
+from relayline.errors import SequenceConflict, UsageError
 from relayline.events import Entry, Fact
 from relayline.journal.deltas import Deltas
 
@@ -143,8 +143,8 @@ class Inbox(Protocol):
         ...
 
     @abstractmethod
-    async def hand_back(self, claim: Claim) -> None:
-        """Let go of a session that does not rest: whoever comes next goes on with it."""
+    async def hand_back(self, claim: Claim, *, seconds: float = 0) -> None:
+        """Let go of a session that does not rest: whoever comes next, in so many seconds, goes on with it."""
         ...
 
     @abstractmethod
@@ -164,6 +164,20 @@ class Inbox(Protocol):
     async def purge(self, before: datetime) -> int:
         """Forget the ids of messages that were taken or refused before then; how many they were."""
         ...
+
+
+def inbox_of(store: object) -> Inbox:
+    """The store, for what it can do beside keeping journals.
+
+    Raises:
+        UsageError: it has no inbox.
+    """
+    if not isinstance(store, Inbox):
+        raise UsageError(
+            f"a {type(store).__name__} has no inbox, so nothing can be submitted to it; "
+            "the stores in memory, in SQLite and in PostgreSQL have one"
+        )
+    return store
 
 
 CANCELLED = "cancelled before anybody took it"

@@ -98,10 +98,10 @@ class MemoryInbox(Inbox):
         work.due, work.owner, work.until, work.attempt, work.cancelled = min(left), "", now, 0, False
         return work.due <= now
 
-    async def hand_back(self, claim: Claim) -> None:
+    async def hand_back(self, claim: Claim, *, seconds: float = 0) -> None:
         work = self._held(claim)
         if work is not None:
-            work.owner, work.until = "", self._clock()
+            work.owner, work.until = "", self._clock() + timedelta(seconds=seconds)
 
     async def due(self, team: str, *, quiet: float = 0, most: int = 100) -> list[str]:
         before = self._clock() - timedelta(seconds=quiet)

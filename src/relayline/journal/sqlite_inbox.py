@@ -85,9 +85,9 @@ class SqliteInbox(Inbox):
         now = micros(self._clock())
         return await self._do(lambda db: _finish(db, claim, now))
 
-    async def hand_back(self, claim: Claim) -> None:
-        now = micros(self._clock())
-        await self._do(lambda db: _hand_back(db, claim, now))
+    async def hand_back(self, claim: Claim, *, seconds: float = 0) -> None:
+        until = micros(self._clock() + timedelta(seconds=seconds))
+        await self._do(lambda db: _hand_back(db, claim, until))
 
     async def due(self, team: str, *, quiet: float = 0, most: int = 100) -> list[str]:
         before = micros(self._clock() - timedelta(seconds=quiet))
@@ -227,11 +227,11 @@ def _finish(db: sqlite3.Connection, held: Claim, now: int) -> bool:
     return bool(changed.rowcount) and left is not None and left <= now
 
 
-def _hand_back(db: sqlite3.Connection, held: Claim, now: int) -> None:
+def _hand_back(db: sqlite3.Connection, held: Claim, until: int) -> None:
     db.execute("BEGIN IMMEDIATE")
     db.execute(
         "UPDATE work SET until = ?, owner = '' WHERE session = ? AND owner = ? AND attempt = ?",
-        (now, held.session_id, held.owner, held.attempt),
+        (until, held.session_id, held.owner, held.attempt),
     )
     db.execute("COMMIT")
 

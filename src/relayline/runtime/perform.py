@@ -28,14 +28,15 @@ class Context:
     """What an effect may know and reach.
 
     ``progress`` shows what an agent's tool has to show. ``emit`` streams an agent's next words, with the number of the
-    attempt they belong to; None if nobody listens. ``attempts``: how often each reply was begun in this run.
-    ``settings``: the run's own, for the models of its agents.
+    attempt they belong to; None if nobody listens. ``attempts``: how often each reply was begun, counted from
+    ``before`` on. ``settings``: the run's own, for the models of its agents.
     """
 
     session: Session
     progress: Callable[[str, JSON], Awaitable[None]]
     emit: Callable[[str, int, str], Awaitable[None]] | None = None
     attempts: dict[str, int] = field(default_factory=dict[str, int])
+    before: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
@@ -70,7 +71,7 @@ class Performer:
             return _failed(effect.id, error)
         failure: BaseException | None = None
         for client in seat.voices:
-            attempt = context.attempts[effect.id] = context.attempts.get(effect.id, 0) + 1
+            attempt = context.attempts[effect.id] = context.attempts.get(effect.id, context.before) + 1
             emit = context.emit and partial(context.emit, effect.agent, attempt)
             try:
                 return await reply(seat, client, effect.id, context.session, context.settings, emit)

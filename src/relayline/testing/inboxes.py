@@ -138,7 +138,12 @@ async def _is_claimed_by_one(desk: _Desk) -> None:
         assert await desk.claim("d") is None, "It was let go by somebody who does not have it."
     await desk.store.hand_back(third)
     assert await desk.other.due("team") == ["s"], "What was handed back is not due."
-    assert (await desk.held("d")).attempt == 4, "What was handed back begins anew."
+    fourth = await desk.held("d")
+    assert fourth.attempt == 4, "What was handed back begins anew."
+    await desk.store.hand_back(fourth, seconds=2)
+    assert await desk.claim("e") is None, "What was handed back for later was claimed at once."
+    desk.after(3)
+    await desk.held("e")
 
 
 async def _finishes(desk: _Desk) -> None:
