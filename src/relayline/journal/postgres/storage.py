@@ -56,7 +56,7 @@ class PostgresCheckpointStorage(Store):
         if connections < 1:
             raise UsageError(f"a store needs at least one connection, not {connections}")
         self._database = Database.at(dsn)
-        self._schema = checked(schema)
+        self.schema = checked(schema)
         self._durable = durable(durability)
         self._most = connections
         self._packer = Packer(cipher)
@@ -65,7 +65,7 @@ class PostgresCheckpointStorage(Store):
         self._places: dict[tuple[int, asyncio.AbstractEventLoop], tuple[Connections, Listener]] = {}
 
     def __repr__(self) -> str:
-        return f"<PostgresCheckpointStorage: schema {self._schema!r} of {self._database.name}>"
+        return f"<PostgresCheckpointStorage: schema {self.schema!r} of {self._database.name}>"
 
     def now(self) -> datetime:
         return self._clock()
@@ -75,7 +75,7 @@ class PostgresCheckpointStorage(Store):
     ) -> list[Entry]:
         packed = [self._packer.pack(fact) for fact in facts]
         entries = numbered(facts, after, at or self._clock())
-        batch = Batch(self._schema, session_id, packed, after, entries[0].seq, entries[0].at)
+        batch = Batch(self.schema, session_id, packed, after, entries[0].seq, entries[0].at)
         await batch.append(self._connections)
         return entries
 
@@ -129,16 +129,16 @@ class PostgresCheckpointStorage(Store):
 
     async def fork(self, session_id: str, branch: str, *, upto: int) -> None:
         packed, at = self._packer.pack(Forked(session_id, upto)), self._clock()
-        batch = Batch(self._schema, branch, [packed], 0, upto + 1, at)
+        batch = Batch(self.schema, branch, [packed], 0, upto + 1, at)
         begin = partial(changes.fork, session_id=session_id, batch=batch, upto=upto)
         await self._connections.transact(begin)
 
     async def cut(self, session_id: str, fact: Compacted) -> None:
-        taking, packed = changes.Taking(self._schema, self._packer), self._packer.pack(fact)
+        taking, packed = changes.Taking(self.schema, self._packer), self._packer.pack(fact)
         await self._connections.transact(partial(taking.cut, session_id=session_id, upto=fact.upto, packed=packed))
 
     async def delete(self, session_id: str) -> None:
-        taking = changes.Taking(self._schema, self._packer)
+        taking = changes.Taking(self.schema, self._packer)
         await self._connections.transact(partial(taking.delete, session_id=session_id))
 
     async def hold(self, session_id: str, reason: str) -> None:
@@ -182,8 +182,8 @@ class PostgresCheckpointStorage(Store):
         place = self._places.get(key)
         if place is None:
             self._tidy()
-            connections = Connections(self._database, self._schema, self._durable, self._most)
-            place = self._places[key] = connections, Listener(connections.open, self._schema)
+            connections = Connections(self._database, self.schema, self._durable, self._most)
+            place = self._places[key] = connections, Listener(connections.open, self.schema)
         return place
 
     def _tidy(self) -> None:
