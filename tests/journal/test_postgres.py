@@ -70,8 +70,7 @@ async def test_nothing_is_connected_before_the_first_use():
 
 async def test_closing_leaves_no_connection_and_the_store_usable(dsn: str, postgres: Server):
     """After `aclose`, harmless twice, the server has none of our connections; using the store again makes new ones."""
-    name = named(dsn)
-    query = f"SELECT 1 FROM pg_stat_activity WHERE datname = '{name}'"
+    query = f"SELECT 1 FROM pg_stat_activity WHERE datname = '{named(dsn)}'"
     store = PostgresCheckpointStorage(dsn)
     for after in (0, 3):
         await store.append("s", facts(3), after=after)
@@ -94,10 +93,10 @@ async def test_the_order_of_sessions_is_the_order_of_writes_whatever_the_clock_s
         assert [each.session_id for each in await store.sessions()] == ["b", "a"]
 
 
-async def test_times_are_kept_to_the_microsecond_whatever_zone_the_database_is_set_to(dsn: str, postgres: Server):
+async def test_times_are_kept_to_the_microsecond_whatever_zone_the_database_is_set_to(postgres: Server):
     """A time comes back as the same moment in UTC, whatever zone it was given in and the server thinks in."""
-    name = named(dsn)
-    postgres.do(f"ALTER DATABASE {name} SET timezone = 'Asia/Kathmandu'")
+    dsn = postgres.new_database()
+    postgres.do(f"ALTER DATABASE {named(dsn)} SET timezone = 'Asia/Kathmandu'")
     moments = [
         datetime(2026, 3, 29, 2, 30, 0, 1, timezone(timedelta(hours=-3))),
         datetime(1, 1, 2, 0, 0, 0, 999_999, UTC),
@@ -122,11 +121,11 @@ async def test_schemas_are_worlds_of_their_own(dsn: str):
 
 @pytest.mark.parametrize("strict", ["serializable", "repeatable read"])
 async def test_a_database_that_is_set_to_stricter_isolation_gives_conflicts_and_no_other_errors(
-    dsn: str, postgres: Server, strict: str
+    postgres: Server, strict: str
 ):
     """What an administrator made the default for others does not turn a lost race into another error."""
-    name = named(dsn)
-    postgres.do(f"ALTER DATABASE {name} SET default_transaction_isolation = '{strict}'")
+    dsn = postgres.new_database()
+    postgres.do(f"ALTER DATABASE {named(dsn)} SET default_transaction_isolation = '{strict}'")
     async with opened(dsn) as store:
         for after in range(5):
             attempts = (store.append("s", facts(1), after=after) for _ in range(8))
@@ -441,7 +440,7 @@ async def test_a_newer_layout_is_refused(dsn: str, postgres: Server):
 
 async def test_another_programs_schema_is_refused(dsn: str, postgres: Server):
     """A schema with tables that are not ours is left alone, with a sentence."""
-    postgres.do("CREATE TABLE public.session(url TEXT)", dsn)
+    postgres.do("CREATE SCHEMA public; CREATE TABLE public.session(url TEXT)", dsn)
     async with opened(dsn, schema="public") as store:
         with pytest.raises(StoreError, match=r"'public' has the tables of another program; choose another"):
             await store.append("s", facts(1), after=0)
@@ -460,14 +459,12 @@ async def test_a_database_that_is_not_utf8_is_refused(postgres: Server):
 
 async def test_a_role_that_may_not_make_a_schema_uses_one_that_was_made_for_it(dsn: str, postgres: Server):
     """Without the right to make a schema there is an error that says so; with a schema of its own it is enough."""
-    name = named(dsn)
-    role = f"clerk_of_{name}"
-    postgres.do(f"CREATE ROLE {role} LOGIN")
-    clerk = postgres.address(name, role)
+    postgres.do("CREATE ROLE clerk LOGIN")
+    clerk = postgres.address(named(dsn), "clerk")
     async with opened(clerk) as store:
         with pytest.raises(StoreError, match="permission denied for database"):
             await store.append("s", facts(1), after=0)
-        postgres.do(f"CREATE SCHEMA relayline AUTHORIZATION {role}", dsn)
+        postgres.do("CREATE SCHEMA relayline AUTHORIZATION clerk", dsn)
         assert len(await store.append("s", facts(1), after=0)) == 1
 
 
