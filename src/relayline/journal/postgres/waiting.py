@@ -42,6 +42,7 @@ class Listener:
         self._schema = schema
         self._loop = asyncio.get_running_loop()
         self._connection: Connection | None = None
+        self._descriptor = -1  # of its socket; a broken connection no longer knows
         self._waiting: dict[int, set[asyncio.Event]] = {}
         self._held: set[int] = set()  # the bells that the server knows we wait at
         self._changing = asyncio.Lock()
@@ -92,7 +93,7 @@ class Listener:
     async def _change(self, connection: Connection) -> None:
         """Take the locks of the bells where somebody waits, and give back the others."""
         wanted, done = set(self._waiting), False
-        self._loop.remove_reader(connection.fileno())  # psycopg puts its own there for as long as a query takes
+        self._loop.remove_reader(self._descriptor)  # psycopg puts its own there for as long as a query takes
         try:
             of = lock_class(self._schema)
             if new := wanted - self._held:
@@ -108,7 +109,8 @@ class Listener:
                 self._watch(connection)
 
     def _watch(self, connection: Connection) -> None:
-        self._loop.add_reader(connection.fileno(), self._readable)
+        self._descriptor = connection.fileno()
+        self._loop.add_reader(self._descriptor, self._readable)
         self._readable()  # what came behind the answer to a query is in a buffer already
 
     def _readable(self) -> None:
@@ -136,10 +138,9 @@ class Listener:
         connection, self._connection = self._connection, None
         if connection is None:
             return  # nobody was promised to be told
-        if not connection.closed:
-            with suppress(RuntimeError):  # the loop is closed
-                self._loop.remove_reader(connection.fileno())
-            connection.pgconn.finish()
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.remove_reader(self._descriptor)
+        connection.pgconn.finish()
         self._held = set()
         for events in self._waiting.values():
             for event in events:
