@@ -2,6 +2,7 @@ import base64
 from pathlib import Path
 
 from relayline import InMemoryCheckpointStorage
+from relayline.journal.postgres import PostgresCheckpointStorage
 from relayline.journal.sqlite import SqliteCheckpointStorage
 from relayline.journal.store import Clock
 from relayline.testing import check_inbox
@@ -18,6 +19,16 @@ async def test_the_sqlite_store_keeps_the_rules_of_every_inbox(tmp_path: Path):
     await check_inbox(
         lambda clock: SqliteCheckpointStorage(next(paths), clock),
         lambda store, clock: _again(store, clock),
+    )
+
+
+async def test_the_postgres_store_keeps_the_rules_of_every_inbox(dsn: str):
+    """What holds for every inbox holds in a database, with a cipher and between two processes' worth of handles."""
+    schemas = (f"s{number}" for number in range(100))
+    cipher = _Reversing()
+    await check_inbox(
+        lambda clock: PostgresCheckpointStorage(dsn, clock, schema=next(schemas), cipher=cipher),
+        lambda store, clock: PostgresCheckpointStorage(dsn, clock, schema=store.schema, cipher=cipher),
     )
 
 

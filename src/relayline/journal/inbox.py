@@ -44,6 +44,7 @@ class Claim:
     """A session to look after. ``attempt``: how often it was claimed since it last was at rest, from 1.
 
     ``cancelled``: what it is at is not wanted any more. ``waiting``: the messages whose time has come, in order.
+    ``news``: the store's own affair.
     """
 
     session_id: str
@@ -51,6 +52,7 @@ class Claim:
     attempt: int
     cancelled: bool
     waiting: Sequence[Waiting]
+    news: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from datetime import datetime
 from psycopg.types.numeric import Int8
 
 from relayline.errors import SequenceConflict, StoreError
+from relayline.journal.inbox import gone
 from relayline.journal.packing import Packed
 from relayline.journal.postgres import statements
 from relayline.journal.postgres.connections import Connections, Lost, Patience, Undone
@@ -26,6 +27,7 @@ class Batch:
     after: int
     first: int
     at: datetime
+    taking: tuple[str, ...] = ()
     token: int = field(default_factory=lambda: secrets.randbits(63))
     """Tells our facts from those of somebody who wrote the same words in the same microsecond."""
 
@@ -75,16 +77,20 @@ class Batch:
             "channel": channel_of(self.schema),
         }
         if self.after:
-            query = statements.GO_ON_WITH_BLOBS if blobs else statements.GO_ON
+            query = statements.go_on(blobs=bool(blobs), taking=bool(self.taking))
         else:
-            query = statements.BEGIN_WITH_BLOBS if blobs else statements.BEGIN
+            query = statements.begin(blobs=bool(blobs), taking=bool(self.taking))
             given |= {"parent": parent, "shared": Int8(shared)}
         if blobs:
             given |= {"names": list(blobs), "contents": list(blobs.values())}
-        return (await connection.execute(query, given, prepare=True, binary=True)).rowcount == 1
+        if self.taking:
+            given |= {"taking": list(self.taking), "count": len(self.taking)}
+        return (await connection.execute(query.encode(), given, prepare=True, binary=True)).rowcount == 1
 
     async def _compare(self, connection: Connection, *, sent_before: bool) -> None:
         cursor = await connection.execute(statements.END, {"id": self.session_id, "first": Int8(self.first)})
         end, token = await cursor.fetchone() or (0, None)
         if not (sent_before and token == self.token):
+            if end == self.after:
+                raise gone(self.session_id, self.taking)
             raise conflict(self.session_id, self.after, end)

@@ -17,15 +17,17 @@ from relayline.journal.packing import WITH_BLOBS, Cipher, Durability, Packer, be
 from relayline.journal.postgres import changes, statements
 from relayline.journal.postgres.batch import Batch
 from relayline.journal.postgres.connections import Connections, Database, rows, scalar
+from relayline.journal.postgres.inbox import PostgresInbox
 from relayline.journal.postgres.layout import checked
 from relayline.journal.postgres.waiting import Listener
+from relayline.journal.postgres.words import PostgresDeltas
 from relayline.journal.store import LOOK_AGAIN, Clock, SessionSummary, Store, now, numbered, unknown
 
 LOOK_ANYWAY = 5.0
 """Seconds between two looks while we are told of writes: what stands between us and the server may have lost one."""
 
 
-class PostgresCheckpointStorage(Store):
+class PostgresCheckpointStorage(Store, PostgresInbox):
     """One schema of a PostgreSQL database, for any number of sessions, processes and machines.
 
     Connected on first use; the schema and its tables are made if they are missing. A batch that was acknowledged
@@ -62,6 +64,7 @@ class PostgresCheckpointStorage(Store):
         self._packer = Packer(cipher)
         self._clock = clock
         # By process too: a forked child must not touch what its parent has.
+        self.deltas = self._words = PostgresDeltas(self.schema, self._packer, self._place)
         self._places: dict[tuple[int, asyncio.AbstractEventLoop], tuple[Connections, Listener]] = {}
 
     def __repr__(self) -> str:
@@ -71,11 +74,17 @@ class PostgresCheckpointStorage(Store):
         return self._clock()
 
     async def append(
-        self, session_id: str, facts: Sequence[Fact], *, after: int, at: datetime | None = None
+        self,
+        session_id: str,
+        facts: Sequence[Fact],
+        *,
+        after: int,
+        at: datetime | None = None,
+        taking: Collection[str] = (),
     ) -> list[Entry]:
         packed = [self._packer.pack(fact) for fact in facts]
         entries = numbered(facts, after, at or self._clock())
-        batch = Batch(self.schema, session_id, packed, after, entries[0].seq, entries[0].at)
+        batch = Batch(self.schema, session_id, packed, after, entries[0].seq, entries[0].at, tuple(taking))
         await batch.append(self._connections)
         return entries
 
@@ -171,6 +180,7 @@ class PostgresCheckpointStorage(Store):
         here = self._places.pop((os.getpid(), asyncio.get_running_loop()), ())
         for each in here:
             each.close()
+        self._words.close()
         self._tidy()
 
     @property
