@@ -67,7 +67,11 @@ def standing(session_id: str, entries: Sequence[Entry], at: int) -> int:
     first, last = entries[0].seq, entries[-1].seq
     if not first <= at <= last:
         raise UsageError(f"session {session_id!r} has the facts {first} to {last}; {at} is no position in it")
-    return next(seq for seq in range(at, first - 1, -1) if seq in (first, last) or _stands(*entries[seq - first : seq - first + 2]))
+    return next(
+        seq
+        for seq in range(at, first - 1, -1)
+        if seq in (first, last) or _stands(*entries[seq - first : seq - first + 2])
+    )
 
 
 def _stands(entry: Entry, following: Entry) -> bool:

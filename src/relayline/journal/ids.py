@@ -18,7 +18,5 @@ def checked_id(session_id: object) -> str:
         UsageError: it is no string, empty, or holds control characters.
     """
     if not isinstance(session_id, str) or not session_id or any(category(each) in ("Cc", "Cs") for each in session_id):
-        raise UsageError(
-            f"a session id is a string without control characters, and not empty; got {session_id!r:.200}"
-        )
+        raise UsageError(f"a session id is a string without control characters, and not empty; got {session_id!r:.200}")
     return session_id

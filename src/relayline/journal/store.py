@@ -118,7 +118,7 @@ class Store(Protocol):
         ...
 
     async def restore(self, session_id: str, entries: Sequence[Entry]) -> None:
-        """Begin a session with ``entries``, at least one, numbered as `append` would number them, at the times they have.
+        """Begin a session with ``entries``, at least one, at the times they have, numbered as `append` would do it.
 
         Follows from `append` and `delete`, batch by batch, and if one cannot be kept the others are deleted again. A
         store that can keep them all or none, whenever its process may die, does better.
