@@ -10,6 +10,7 @@ import time
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,6 +35,7 @@ STEM = re.compile(r"(?:[a-z0-9-]{1,40}-)?[0-9a-f]{32}")
 _FLAGS = sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
 
 
+@lru_cache(4096)
 def stem(session_id: str) -> str:
     """What the files of a session are called: as legible as any file system allows, and different for any other id."""
     slug = re.sub(r"[^a-z0-9]+", "-", session_id[:200].lower()).strip("-")[:40].strip("-")
@@ -42,7 +44,7 @@ def stem(session_id: str) -> str:
 
 
 def opened(path: Path, flags: int) -> BinaryIO:
-    """The file, if it is a regular one. What is written to it goes by way of `write`.
+    """The file, if it is a regular one. Its buffer is for reading; what is written goes by way of `write`.
 
     Raises:
         OSError: FileNotFoundError among them.
@@ -57,7 +59,7 @@ def opened(path: Path, flags: int) -> BinaryIO:
     if not stat.S_ISREG(os.fstat(number).st_mode):
         os.close(number)
         raise StoreError(f"{path} is not a regular file; what is in a session store is never followed")
-    return os.fdopen(number, "r+b" if flags & os.O_RDWR else "rb")
+    return os.fdopen(number, "rb")
 
 
 def write(file: BinaryIO, chunks: Iterable[bytes], *, offset: int = 0, durable: bool) -> None:
@@ -119,7 +121,7 @@ class Lock:
         It is at least the time ``at``, in microseconds, so that the order outlives the loss of the lock file or, when
         the power fails, of its last change.
         """
-        text = self._file.read(20)
+        text = os.read(self._file.fileno(), 20)
         last = int(text) if text.isdigit() else 0
         number = max(last + 1 if last < MOST else 0, int(at.timestamp() * 1e6))
         write(self._file, [b"%020d\n" % number], durable=False)

@@ -105,7 +105,7 @@ class Journal:
             logger.warning(
                 "%s: the last %d bytes are what is left of a write that was cut off; removed", self.path, self.torn
             )
-            self.file.truncate(self.end)
+            os.truncate(self.file.fileno(), self.end)
         try:
             write(self.file, [lines + batch_lines(batch, crc)[0]], offset=self.end, durable=durable)
         except OSError:

@@ -1,7 +1,8 @@
 """What a file store does: the journals of a folder, and the branches among them.
 
 Beside ``NAME.jsonl`` there may be ``NAME.media/`` with what is too large for a line, ``NAME.hold`` with the reason why
-it is held and, while it is being deleted, ``NAME.deleted`` in its place. What replaces a file is ``.new`` first.
+it is held and, while it is being deleted, ``NAME.deleted`` in its place. ``NAME.sweep`` says that there may be media to
+remove. What replaces a file is ``.new`` first.
 """
 
 import os
@@ -79,13 +80,15 @@ class Journals:
             path = self._path(session_id)
             first, last = self._extent(session_id)
             check_cut(session_id, fact.upto, first, last, reason(path))
+            # Whoever comes after one who died here has media to remove.
+            put(path.with_suffix(".sweep"), [])
             self._free_branches(session_id)
             parts = self._parts(session_id, 0, LAST)
             (cut,) = [each for _, each in parts if each.before < fact.upto <= each.seq]
             stand_in = Batch(fact.upto, cut.at, cut.written, (packed.version,), (packed.body,))
             kept = [Part(place, rest) for place, each in parts if (rest := each.part(fact.upto, LAST))]
-            names = self._rewrite(session_id, [Part(path, stand_in), *kept], [])
-            media.remove(path, but=names)
+            self._rewrite(session_id, [Part(path, stand_in), *kept], [])
+            self._sweep(path)
 
     def delete(self, session_id: str) -> None:
         """Delete a session, damaged or not, with all that is beside it."""
@@ -179,16 +182,15 @@ class Journals:
         notes = [Batch(last.seq, last.at, last.written, (), (), each) for each in noted(self._path(branch))]
         self._rewrite(branch, parts, notes)
 
-    def _rewrite(self, session_id: str, parts: Sequence[Part], notes: Sequence[Batch]) -> set[str]:
-        """Put all of a journal into its own file; returns the names of what is beside it."""
+    def _rewrite(self, session_id: str, parts: Sequence[Part], notes: Sequence[Batch]) -> None:
+        """Put all of a journal into its own file."""
         path = self._path(session_id)
         with closing(self._lineage(session_id)) as lineage:
             head = next(lineage).head
         assert head is not None
-        names = media.gather(parts, self._packer, path)
+        media.gather(parts, self._packer, path)
         whole = Head(session_id, head.started)
         put(path, journal_lines(whole, [*(part.batch for part in parts), *notes]))
-        return names
 
     def _mend(self, path: Path) -> bool:
         with suppress(DamagedJournal):
@@ -209,15 +211,28 @@ class Journals:
         for name, suffix, entry in list(files(self.folder)):
             if suffix == ".deleted":
                 self._finish_deleting(self.folder / f"{name}.jsonl")
+            elif suffix == ".sweep":
+                with suppress(DamagedJournal):  # with another key, say; the next one does it
+                    self._sweep(self.folder / f"{name}.jsonl")
             elif suffix.endswith(".new") and entry.is_file(follow_symlinks=False):
                 os.unlink(entry.path)
         self._tidied = True
+
+    def _sweep(self, path: Path) -> None:
+        """Remove the media that a journal names no more."""
+        found = open_journal(path, None)
+        if found is not None:
+            with found:
+                parts = [Part(path, each) for each in found.batches(0, LAST, counted=True)]
+            media.remove(path, but=media.names(parts, self._packer))
+        path.with_suffix(".sweep").unlink()
 
     def _finish_deleting(self, path: Path) -> None:
         dead = path.with_suffix(".deleted")
         if os.path.lexists(dead):
             media.remove(path)
-            path.with_suffix(".hold").unlink(missing_ok=True)
+            for suffix in (".hold", ".sweep"):
+                path.with_suffix(suffix).unlink(missing_ok=True)
             dead.unlink()
 
     # --- Looking

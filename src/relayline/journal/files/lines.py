@@ -180,7 +180,7 @@ def read_head(line: bytes) -> Head:
     Raises:
         Damage: if it is no head of this release or an older one.
     """
-    shown, crc = _read(line, b"", 0, 1)
+    shown, crc = _read(line, (b"", 0), 1)
     number = shown.get("format")
     if type(number) is int and number > FORMAT:
         raise Damage(1, f"written by a newer relayline (format {number}, this one reads up to {FORMAT}); upgrade")
@@ -190,15 +190,17 @@ def read_head(line: bytes) -> Head:
     return Head(session, _time(shown.get("started"), 1), parent, cast("int", shared), crc)
 
 
-def read_seal(line: bytes, number: int = 0) -> Seal:
-    """What the line behind a batch says; whether its checksum holds is another question.
+def read_seal(line: bytes, number: int = 0, facts_before: tuple[bytes, int] | None = None) -> Seal:
+    """What the line behind a batch says.
+
+    ``facts_before``: the lines of the batch and the checksum up to them; if there is None, that is not looked at.
 
     Raises:
-        Damage: if it is no seal.
+        Damage: if it is no seal, or not of these lines.
     """
     if not line.startswith(SEAL):
         raise Damage(number, "no seal")
-    shown, crc = _read(line, None, 0, number)
+    shown, crc = _read(line, facts_before, number)
     seq, facts, written, size = (shown.get(name) for name in ("seq", "facts", "written", "bytes"))
     versions: object = shown.get("versions")
     branch = shown.get("branch", "")
@@ -245,14 +247,21 @@ def _torn(lines: Sequence[bytes]) -> bool:
     if last.endswith(b"\n"):
         whole, last = lines, b""
     sealed = last.startswith(SEAL) and b'"}' in last[:-1]
-    return not sealed and all(line.startswith(FACT) for line in whole)
+    return not sealed and all(map(_may_be_fact, whole))
+
+
+def _may_be_fact(line: bytes) -> bool:
+    try:
+        json.loads(line.decode())
+    except (ValueError, RecursionError):
+        return False
+    return line.startswith(FACT)
 
 
 def _batch(lines: list[bytes], place: Place) -> tuple[Batch, Place]:
     number = place.line + len(lines) - 1 if place.line else 0
-    seal = read_seal(lines[-1], number)
     facts = b"".join(lines[:-1])
-    _read(lines[-1], facts, place.crc, number)
+    seal = read_seal(lines[-1], number, (facts, place.crc))
     if (seal.facts, seal.size) != (len(lines) - 1, len(facts)) or (place.seq is not None and place.seq != seal.before):
         raise Damage(number, "the seal of another batch")
     bodies = tuple(_body(line, place.line and place.line + each) for each, line in enumerate(lines[:-1]))
@@ -313,16 +322,16 @@ def place_of(file: BinaryIO, after: int, end: int, begin: Place) -> Place:
     return begin._replace(line=0)
 
 
-def _read(line: bytes, facts: bytes | None, before: int, number: int) -> tuple[dict[str, object], int]:
-    """The object of a line that ends with a checksum, and the checksum; it is checked unless ``facts`` is None."""
+def _read(line: bytes, facts_before: tuple[bytes, int] | None, number: int) -> tuple[dict[str, object], int]:
+    """The object of a line that ends with a checksum, and the checksum."""
     found = _CHECKSUM.fullmatch(line, max(len(line) - _LONG, 0))
     if found is None:
         raise Damage(number, "no checksum at its end")
     crc = int(found[1], 16)
-    if facts is not None and crc32(line[: found.start()], crc32(facts, before)) != crc:
+    if facts_before is not None and crc32(line[:-_LONG], crc32(*facts_before)) != crc:
         raise Damage(number, "the checksum does not match: something up to here was changed")
     try:
-        shown: object = json.loads(line)
+        shown: object = json.loads(line.decode())
     except (ValueError, RecursionError) as error:
         raise Damage(number, f"no JSON ({error!s:.100})") from error
     if not isinstance(shown, dict):

@@ -52,7 +52,7 @@ def drop(files: Iterable[Path]) -> None:
 def contents(parts: Iterable[Part], packer: Packer) -> Mapping[str, bytes]:
     """What these facts have beside them, as far as it is there."""
     found: dict[str, bytes] = {}
-    for path, name in _named(parts, packer):
+    for path, name in _named(parts, packer, strict=False):
         if name not in found:
             with suppress(FileNotFoundError, NotADirectoryError), opened(folder(path) / name, os.O_RDONLY) as file:
                 found[name] = file.read()
@@ -60,14 +60,27 @@ def contents(parts: Iterable[Part], packer: Packer) -> Mapping[str, bytes]:
 
 
 def gather(parts: Iterable[Part], packer: Packer, journal: Path) -> set[str]:
-    """Put beside ``journal`` what these facts have beside the journals they are in; returns the names of it all."""
-    names: set[str] = set()
+    """Put beside ``journal`` what these facts have beside the journals they are in; returns the names of it all.
+
+    Raises:
+        DamagedJournal: a fact that has something beside it cannot be read.
+    """
+    found: set[str] = set()
     for path, name in _named(parts, packer):
-        names.add(name)
+        found.add(name)
         if path != journal:
             with suppress(FileNotFoundError, NotADirectoryError), opened(folder(path) / name, os.O_RDONLY) as file:
                 keep(journal, {name: file.read()})
-    return names
+    return found
+
+
+def names(parts: Iterable[Part], packer: Packer) -> set[str]:
+    """The names of what these facts have beside them.
+
+    Raises:
+        DamagedJournal: a fact that has something beside it cannot be read.
+    """
+    return {name for _, name in _named(parts, packer)}
 
 
 def remove(journal: Path, but: Collection[str] = ()) -> None:
@@ -83,13 +96,19 @@ def remove(journal: Path, but: Collection[str] = ()) -> None:
             place.rmdir()
 
 
-def _named(parts: Iterable[Part], packer: Packer) -> Iterable[tuple[Path, str]]:
+def _named(parts: Iterable[Part], packer: Packer, *, strict: bool = True) -> Iterable[tuple[Path, str]]:
     for path, batch in parts:
         for version, body in zip(batch.versions, batch.bodies, strict=True):
-            if version == WITH_BLOBS:
-                with suppress(DamagedJournal):  # told by whoever reads the fact
-                    # A name that is none may lead anywhere.
-                    yield from ((path, name) for name in beside(packer.open(version, body)) if NAME.fullmatch(name))
+            if version != WITH_BLOBS:
+                continue
+            try:
+                fact = packer.open(version, body)
+            except DamagedJournal as error:
+                if strict:  # else told by whoever reads the fact
+                    raise DamagedJournal(f"{path}, up to entry {batch.seq}: {error}") from error
+                continue
+            # A name that is none may lead anywhere.
+            yield from ((path, name) for name in beside(fact) if NAME.fullmatch(name))
 
 
 def _place(journal: Path) -> Path:
