@@ -25,6 +25,7 @@ from pathlib import Path
 from core import ASK, cpu, looking_up, team
 
 from relayline.journal.codec import encode
+from relayline.journal.file import FileCheckpointStorage
 from relayline.journal.sqlite import SqliteCheckpointStorage
 from relayline.journal.store import Store
 from relayline.messages import Message
@@ -41,11 +42,13 @@ def opened(kind: str, place: Path) -> Store:
             return SqliteCheckpointStorage(place / "sessions.db")
         case "sqlite-full":
             return SqliteCheckpointStorage(place / "sessions.db", durability="full")
+        case "file":
+            return FileCheckpointStorage(place / "sessions")
         case _:
             sys.exit(f"no store {kind!r}; there are: {', '.join(KINDS)}")
 
 
-KINDS = ("sqlite", "sqlite-full")
+KINDS = ("sqlite", "sqlite-full", "file")
 
 
 async def measure(kind: str, place: Path) -> list[Figure]:

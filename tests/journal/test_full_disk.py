@@ -14,7 +14,7 @@ from tests.kills.stores import opened
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("kind", ["sqlite"])
+@pytest.mark.parametrize("kind", ["sqlite", "file"])
 async def test_a_full_disk_stops_the_run_and_the_session_goes_on_when_there_is_room(kind: str, tmp_path: Path):
     """What was shown is in the journal and nothing else; the message that found no room is told so, and the next is kept."""
     where = f"{kind}:{tmp_path / 'store'}"

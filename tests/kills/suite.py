@@ -167,7 +167,7 @@ def _start(where: str, folder: Path, name: str) -> subprocess.Popen[str]:
 
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stores", nargs="*", default=["sqlite"])
+    parser.add_argument("stores", nargs="*", default=["sqlite", "file"])
     parser.add_argument("--kills", type=int, default=60)
     given = parser.parse_args(arguments)
     for kind in given.stores:
