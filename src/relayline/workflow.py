@@ -1,5 +1,6 @@
 """A team at work: immutable, and good for any number of sessions at once."""
 
+import asyncio
 import copy
 import logging
 import re
@@ -52,10 +53,13 @@ from relayline.runtime.stream import (
     pending,
     run_state,
 )
-from relayline.runtime.watch import watch
+from relayline.runtime.watch import Watcher, watch
 from relayline.usage import Price, SessionUsage, usage_of
 
 logger = logging.getLogger(__name__)
+
+LOOK_FOR_RECEIPT = 0.2
+"""Seconds between two looks at what became of a message, while nothing else is heard."""
 
 ATTEMPTS = 1000
 """Each time somebody takes up what another was at, the numbers of attempts go on from the next thousand."""
@@ -180,6 +184,8 @@ class Workflow:
             seq = None
             if order.checkpoint_id is not None:
                 run.session_id, seq = await self._stand_at(order.checkpoint_id, session_id, order.responses)
+            if self.dispatcher is not None:
+                return await self._follow(replace(order, session_id=run.session_id), stream, emit)
             async with self._sessions.hold(run.session_id, self.machine) as session:
                 if seq is not None and session.state.seq != seq:
                     raise conflict(session.id, seq, session.state.seq)
@@ -264,6 +270,11 @@ class Workflow:
             StoreError: it could not be kept.
         """
         order = self._order(message, session_id, responses, None, to, state, settings)
+        return await self._submit(order, message_id, not_before, tenant)
+
+    async def _submit(
+        self, order: Order, message_id: str | None = None, not_before: datetime | None = None, tenant: str = ""
+    ) -> Submitted:
         name = uuid.uuid4().hex if message_id is None else message_id
         inbox = inbox_of(self.store)
         submitted = Submitted(order.session_id, name)
@@ -317,6 +328,8 @@ class Workflow:
             if order is None:
                 assert waiting is not None
                 letter = read_letter(waiting.body)
+                if letter.team != self.name:
+                    raise UsageError(f"the message is for the team {letter.team!r}; {self.name!r} has this session")
                 order = Order(session.id, letter.said, letter.responses, letter.settings, None, letter.expired)
             taking = waiting and waiting.message_id
             await self._work(session, order, True, emit, taking or "", claim.attempt)
@@ -333,14 +346,14 @@ class Workflow:
             self._check_team(session.id, session.state)
             overdue = session.overdue(self.machine.expires)
             answers = await self._answers(session.id, session.state, order.responses, overdue)
-            return Letter(None, {each.request: each.response for each in answers}, order.settings)
-        return Letter(order.said, {}, order.settings)
+            return Letter(self.name, None, {each.request: each.response for each in answers}, order.settings)
+        return Letter(self.name, order.said, {}, order.settings)
 
     async def _set_timers(self, session: Session) -> None:
         """See to it that somebody looks when the time of what is asked now is over."""
         for request, until in session.deadlines(self.machine.expires).items():
             name = f"expiry of {request}"
-            body = Letter(expired=request).written()
+            body = Letter(self.name, expired=request).written()
             if await inbox_of(self.store).put(session.id, name, body, team=self.name, not_before=until):
                 await self._dispatch(Submitted(session.id, name), until)
 
@@ -417,7 +430,7 @@ class Workflow:
         return await fork(self.store, session_id, at=at, branch=branch)
 
     def watch(
-        self, session_id: str, after: int = 0, *, until_rest: bool = False
+        self, session_id: str, after: int = 0, *, until_rest: bool = False, stream: bool = False
     ) -> AsyncGenerator[WorkflowEvent, None]:
         """The events of a session as they are appended, by whoever runs it, in this process or any other.
 
@@ -425,6 +438,9 @@ class Workflow:
         they saw. They are the events that the caller of the run is given, less those without a number. A session that
         does not exist yet is waited for.
 
+        ``stream``: also show words as they are said, and what tools show while they run, of sessions that workers look
+        after; of several attempts at a reply those of the last one count. None of that is kept: who comes late reads
+        the whole reply.
         ``until_rest``: end as soon as all is shown and the session rests. By default it never ends by itself: leave the
         loop.
 
@@ -432,7 +448,7 @@ class Workflow:
             SessionNotFound: the session was deleted meanwhile.
             DamagedJournal, StoreError: it cannot be read.
         """
-        return watch(self.store, session_id, after, until_rest=until_rest)
+        return watch(self.store, session_id, after, until_rest=until_rest, stream=stream)
 
     async def session(self, session_id: str, at: int | None = None) -> SessionView:
         """Look at a session without touching it: as it stands in the journal, whoever is at work on it.
@@ -563,12 +579,47 @@ class Workflow:
             await narrator.signal("failed", error)
             await narrator.signal("status", WorkflowRunState.FAILED)
             raise
-        state = session.state
-        await narrator.signal("status", run_state(state))
+        await narrator.signal("status", run_state(session.state))
+        return self._result(session.id, session.state, before)
+
+    async def _follow(self, order: Order, stream: bool, emit: Emit) -> RunResult:
+        """Have a worker do it, and show what it does as if it were done here."""
+        session = Session(order.session_id, self.machine, self.store)
+        await session.refresh()
+        before, narrator = session.state, Narrator(session, emit)
+        try:
+            async with Watcher(self.store, session.id, before.seq, stream=stream) as watcher:
+                submitted = await self._submit(order)
+                await narrator.signal("started")
+                await narrator.signal("status", WorkflowRunState.IN_PROGRESS)
+                if order.said is None and not order.responses:
+                    await narrator.remind()
+                receipt: Receipt | None = None
+                while receipt is None or effects(watcher.state) or watcher.state.seq < receipt.seq:
+                    async for event in watcher.news(LOOK_FOR_RECEIPT):
+                        await emit(event)
+                    if receipt is None:
+                        receipt = _settled(await self.receipt(submitted))
+        except asyncio.CancelledError:
+            await asyncio.shield(self.cancel(session.id))
+            raise
+        if receipt.problem:
+            raise UsageError(receipt.problem)
+        try:
+            _check(watcher.state, None)
+        except WorldError as error:
+            await narrator.signal("failed", error)
+            await narrator.signal("status", WorkflowRunState.FAILED)
+            raise
+        await narrator.signal("status", run_state(watcher.state))
+        return self._result(session.id, watcher.state, len(before.transcript))
+
+    def _result(self, session_id: str, state: State, before: int) -> RunResult:
+        """What came of it; ``before``: how many messages there were."""
         new = state.transcript.since(before)
         stopped = state.rest if isinstance(state.rest, Stopped) else None
-        waiting = pending(session.id, state)
-        return RunResult(session.id, run_state(state), new, state.transcript, waiting, stopped, self._value(new))
+        waiting = pending(session_id, state)
+        return RunResult(session_id, run_state(state), new, state.transcript, waiting, stopped, self._value(new))
 
     async def _commit_taking(self, session: Session, inputs: Sequence[Input], taking: str, narrator: Narrator) -> None:
         entries = await session.commit(inputs, taking=(taking,))
@@ -681,6 +732,10 @@ def _session_of(responses: Mapping[str, Any], session_id: str | None) -> str:
             + (f" for session {session_id!r}" if session_id is not None else "")
         )
     return sessions.pop()
+
+
+def _settled(receipt: Receipt | None) -> Receipt | None:
+    return None if receipt is None or receipt.state == "waiting" else receipt
 
 
 def _check(state: State, cause: BaseException | None) -> None:

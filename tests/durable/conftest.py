@@ -9,6 +9,7 @@ import pytest
 from relayline import InMemoryCheckpointStorage
 from relayline.dispatch import Dispatcher
 from relayline.durable.local import Local
+from relayline.journal.postgres import PostgresCheckpointStorage
 from relayline.journal.sqlite import SqliteCheckpointStorage
 from relayline.journal.store import Store
 
@@ -20,19 +21,27 @@ class Ground:
     store: Store
     open: Callable[[], Store]
     dispatcher: Callable[[], Dispatcher]
+    shares_words: bool = False
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 async def ground(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Ground]:
     opened: list[Store] = []
 
     def again() -> Store:
         if request.param == "memory" and opened:
             return opened[0]
-        made = InMemoryCheckpointStorage() if request.param == "memory" else SqliteCheckpointStorage(tmp_path / "s.db")
+        made: Store
+        match request.param:
+            case "memory":
+                made = InMemoryCheckpointStorage()
+            case "sqlite":
+                made = SqliteCheckpointStorage(tmp_path / "s.db")
+            case _:
+                made = PostgresCheckpointStorage(request.getfixturevalue("dsn"))
         opened.append(made)
         return made
 
-    yield Ground(again(), again, Local)
+    yield Ground(again(), again, Local, request.param == "postgres")
     for each in opened:
         await each.aclose()

@@ -11,6 +11,7 @@ import pytest
 from relayline import (
     Agent,
     HandoffBuilder,
+    InMemoryCheckpointStorage,
     SessionNotFound,
     ToolContext,
     UsageError,
@@ -342,14 +343,94 @@ async def test_teams_on_one_store_keep_to_their_own(ground: Ground):
         await answered(desk, "s", 1)
         await other.submit("hi", session_id="t")
         wrong = await other.submit("hello", session_id="s")
-        assert await ground.store.due("desk") == []  # type: ignore[attr-defined]
-        assert set(await ground.store.due("other")) == {"s", "t"}  # type: ignore[attr-defined]
-    async with working(worker(other, ground.dispatcher())):
+        assert "t" in await ground.store.due("other")  # type: ignore[attr-defined]
+    async with working(worker(other, ground.dispatcher()), worker(desk, ground.dispatcher())):
         await answered(other, "t", 1)
         await until(lambda: _settled(other, wrong))
     receipt = await other.receipt(wrong)
     assert receipt is not None
-    assert "belongs to the team 'desk'" in receipt.problem
+    assert receipt.state == "refused"
+    assert "'desk'" in receipt.problem
+
+
+async def test_a_run_on_a_fleet_is_told_like_any_other(ground: Ground):
+    """Who runs a session on workers gets the events and the result that they would get without: numbered, in order."""
+
+    async def told(workflow: Workflow) -> list[tuple[str, int | None, str]]:
+        events: list[tuple[str, int | None, str]] = []
+        for given in ({"message": "refund, please", "session_id": "s"}, {"responses": {"s/r1": True}}):
+            run = workflow.run(**given, stream=True)
+            async for event in run:
+                if event.type != "message_delta":
+                    events.append((event.type, event.seq, event.executor_id))
+            result = await run
+            events.append((result.state, len(result.messages), result.text))
+        return events
+
+    apart = gated(ground).with_store(InMemoryCheckpointStorage())
+    workflow = gated(ground)
+    async with working(worker(workflow, ground.dispatcher())):
+        caller = workflow.with_dispatcher(ground.dispatcher())
+        assert await told(caller) == await told(apart)
+        with pytest.raises(RequestNotOpen):
+            await caller.run(responses={"s/r1": True})
+
+
+async def test_words_reach_those_who_watch(ground: Ground):
+    """A watcher in another process hears an agent word by word, and what it joins late it still reads whole."""
+    more = asyncio.Event()
+
+    async def gate(_: str) -> None:
+        await more.wait()
+
+    workflow = team(ground.store, Echo(gate))
+    watching = workflow.with_store(ground.open()) if ground.shares_words else workflow
+    events: list[Any] = []
+    async with working(worker(workflow, ground.dispatcher())):
+        watched = watching.watch("s", stream=True, until_rest=True)
+        first = asyncio.ensure_future(anext(watched))
+        await until(lambda: _is(ground.store.deltas._watchers or watching.store.deltas._watchers))  # type: ignore[attr-defined]
+        await workflow.with_dispatcher(ground.dispatcher()).submit("hi", session_id="s")
+        events.append(await first)
+        async for event in watched:
+            events.append(event)
+            if event.type == "message_delta":
+                more.set()
+    kinds = [event.type for event in events]
+    assert "message_delta" in kinds
+    assert kinds[-2:] == ["executor_completed", "output"]
+    assert "".join(event.data for event in events if event.type == "message_delta") in ("You said: ", "You said: hi")
+    assert [event.seq for event in events if event.seq] == list(range(1, len(await ground.store.read("s")) + 1))
+
+
+async def test_the_words_of_an_attempt_that_died_count_no_more(ground: Ground):
+    """Who takes over a reply says its words under a higher number."""
+    never = asyncio.Event()
+
+    async def gate(_: str) -> None:
+        await never.wait()
+
+    events: list[Any] = []
+
+    async def heard(_: str) -> None:
+        await until(lambda: _is(any(event.data == "Now: " for event in events)))
+
+    first, second = team(ground.store, Echo(gate, "Never")), team(ground.store, Echo(heard, "Now"))
+    caller = first.with_dispatcher(ground.dispatcher())
+
+    async def follow() -> None:
+        async for event in caller.watch("s", stream=True, until_rest=True):
+            events.append(event)
+
+    following = asyncio.create_task(follow())
+    await until(lambda: _is(ground.store.deltas._watchers))  # type: ignore[attr-defined]
+    async with working(worker(first, ground.dispatcher(), lease=0.5)):
+        await caller.submit("hi", session_id="s")
+        await until(lambda: _is(any(event.type == "message_delta" for event in events)))
+    async with working(worker(second, ground.dispatcher())):
+        await following
+    attempts = {event.data: event.attempt for event in events if event.type == "message_delta"}
+    assert attempts["Never: "] < attempts["Now: "]
 
 
 async def test_what_makes_no_sense_is_refused_at_once(ground: Ground):

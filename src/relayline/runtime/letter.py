@@ -28,9 +28,11 @@ RESPONSES: Mapping[str, type[Response]] = {
 class Letter:
     """Words, or answers by the local ids of the requests; neither: the session is to be taken up again.
 
-    ``settings``: those of the run. ``expired``: the request whose time is over, if that is all it says.
+    ``team``: whom it is for. ``settings``: those of the run. ``expired``: the request whose time is over, if that is
+    all it says.
     """
 
+    team: str
     said: UserSaid | None = None
     responses: Mapping[str, Response] = field(default_factory=dict[str, Response])
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -52,7 +54,7 @@ class Letter:
             for request, each in self.responses.items()
         }
         said = self.said and _adapter(UserSaid).dump_python(self.said, mode="json")
-        parts = {"said": said, "responses": responses, "settings": settings, "expired": self.expired}
+        parts = {"team": self.team, "said": said, "responses": responses, "settings": settings, "expired": self.expired}
         return json.dumps({"format": FORMAT, **{key: part for key, part in parts.items() if part}}, ensure_ascii=False)
 
 
@@ -69,6 +71,7 @@ def read_letter(text: str) -> Letter:
         said = given.get("said")
         answers = cast("Mapping[str, dict[str, JSON]]", given.get("responses", {}))
         return Letter(
+            given["team"],
             said and _adapter(UserSaid).validate_json(json.dumps(said), strict=True),
             {request: _response(each) for request, each in answers.items()},
             given.get("settings", {}),
