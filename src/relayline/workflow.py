@@ -5,7 +5,7 @@ import copy
 import logging
 import re
 import uuid
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -301,10 +301,11 @@ class Workflow:
                 await self.dispatcher.cancel(session_id)
         return found
 
-    async def work_off(self, claim: Claim, emit: Emit = discard) -> None:
+    async def work_off(self, claim: Claim, listen: Callable[[int], Emit] = lambda _: discard) -> None:
         """Do what there is to do for a claimed session, until it rests: what a crash cut off, then what waits.
 
-        For those who write workers; `relayline.durable.worker` does. ``emit`` is given every event.
+        For those who write workers; `relayline.durable.worker` does. ``listen`` is told the number of the
+        session's last fact, and gives what is then given every event.
 
         Raises:
             SequenceConflict: somebody else is at it as well. Nothing is lost.
@@ -315,6 +316,7 @@ class Workflow:
             if claim.cancelled:
                 await session.commit([Cancel()])
                 return
+            emit = listen(session.state.seq)
             if effects(session.state):
                 await self._take(session, Order(session.id), None, claim, emit)
             for waiting in claim.waiting:

@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Self
 
 from relayline.journal.deltas import Delta, Deltas
-from relayline.runtime.stream import AgentRunUpdateEvent, WorkflowEvent
+from relayline.runtime.stream import AgentRunUpdateEvent, Emit, WorkflowEvent
 
 MOMENT = 0.03
 """Seconds for which words are gathered, so that a fast model does not cost a message each."""
@@ -20,6 +20,11 @@ class Words:
         self._seq = 0
         self._waiting: list[Delta] = []
         self._pump: asyncio.Task[None] | None = None
+
+    def after(self, seq: int) -> Emit:
+        """What shows the events of a session whose last fact has this number."""
+        self._seq = seq
+        return self.show
 
     async def show(self, event: WorkflowEvent) -> None:
         """Take an event of the session's."""

@@ -158,7 +158,7 @@ class Worker:
 
     async def _work_off(self, claim: Claim) -> None:
         async with Words(self._inbox.deltas, claim.session_id) as words:
-            task = asyncio.create_task(self.workflow.work_off(claim, words.show), name=f"at {claim.session_id}")
+            task = asyncio.create_task(self.workflow.work_off(claim, words.after), name=f"at {claim.session_id}")
             tasks = self._at_work.setdefault(claim.session_id, set())
             tasks.add(task)
             try:
