@@ -1,12 +1,12 @@
 """The port to whatever dispatches turns: ids cross it, never content."""
 
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
-RunTurn: TypeAlias = Callable[[str], Awaitable[None]]
+RunTurn: TypeAlias = Callable[[str], Coroutine[Any, Any, None]]
 """Look after the session of this id until it rests. It may be called for one at once here and elsewhere, for one that
 rests, and again after it raised: what it does is done once all the same."""
 

@@ -1,6 +1,7 @@
-"""Every promise about fleets is proven on every kind of fleet."""
+"""Every promise about fleets is proven on every kind of fleet: a store, and whoever dispatches the turns."""
 
-from collections.abc import AsyncIterator, Callable
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,14 +10,23 @@ import pytest
 from relayline import InMemoryCheckpointStorage
 from relayline.dispatch import Dispatcher
 from relayline.durable.local import Local
+from relayline.durable.restate import Restate
+from relayline.durable.temporal import Temporal
 from relayline.journal.postgres import PostgresCheckpointStorage
 from relayline.journal.sqlite import SqliteCheckpointStorage
 from relayline.journal.store import Store
+from tests.durable import servers
+
+NAMES = (f"team{number}" for number in itertools.count())
+"""So that no test has to do with what another has left at a server."""
 
 
 @dataclass(frozen=True)
 class Ground:
-    """What a fleet stands on. ``open``: one more handle on the store; ``dispatcher``: one more worker's or caller's."""
+    """What a fleet stands on. ``open``: one more handle on the store; ``dispatcher``: one more worker's or caller's.
+
+    ``shares_words``: whether they go from handle to handle.
+    """
 
     store: Store
     open: Callable[[], Store]
@@ -24,17 +34,28 @@ class Ground:
     shares_words: bool = False
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
+@pytest.fixture(scope="session")
+def restate() -> Iterator[servers.RestateServer]:
+    with servers.restate() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def temporal() -> Iterator[servers.TemporalServer]:
+    with servers.temporal() as server:
+        yield server
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres", "restate", "temporal"])
 async def ground(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Ground]:
+    """The first three dispatch by themselves; the engines do it for teams whose sessions are in PostgreSQL."""
     opened: list[Store] = []
 
     def again() -> Store:
-        if request.param == "memory" and opened:
-            return opened[0]
         made: Store
         match request.param:
             case "memory":
-                made = InMemoryCheckpointStorage()
+                made = opened[0] if opened else InMemoryCheckpointStorage()
             case "sqlite":
                 made = SqliteCheckpointStorage(tmp_path / "s.db")
             case _:
@@ -42,6 +63,33 @@ async def ground(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         opened.append(made)
         return made
 
-    yield Ground(again(), again, Local, request.param == "postgres")
-    for each in opened:
+    dispatchers: list[Dispatcher] = []
+    made = _dispatcher(request)
+
+    def dispatcher() -> Dispatcher:
+        dispatchers.append(made())
+        return dispatchers[-1]
+
+    yield Ground(again(), again, dispatcher, request.param not in ("memory", "sqlite"))
+    for each in (*dispatchers, *opened):
         await each.aclose()
+
+
+def _dispatcher(request: pytest.FixtureRequest) -> Callable[[], Dispatcher]:
+    match request.param:
+        case "restate":
+            server: servers.RestateServer = request.getfixturevalue("restate")
+            name, (port,) = next(NAMES), servers.free_ports(1)
+            return lambda: _eager(Restate(name, server.ingress, server.admin, listen=f"127.0.0.1:{port}"))
+        case "temporal":
+            other: servers.TemporalServer = request.getfixturevalue("temporal")
+            queue = next(NAMES)
+            return lambda: _eager(Temporal(queue, other.address))
+        case _:
+            return Local
+
+
+def _eager(dispatcher: Dispatcher) -> Dispatcher:
+    """Sweeps often, so that tests need not wait."""
+    dispatcher.quiet, dispatcher.every = 1.0, 0.5
+    return dispatcher

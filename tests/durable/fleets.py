@@ -13,7 +13,7 @@ from relayline.errors import SessionNotFound
 from relayline.journal.store import Store
 from relayline.testing import call, check_everywhere
 
-PATIENCE = 60
+PATIENCE = 30
 """Seconds after which something will not happen any more."""
 
 QUICK: Mapping[str, float] = {"lease": 2.0, "beat": 0.2}
