@@ -1,5 +1,8 @@
 """Handoff orchestration: agents decide who takes the conversation next, one journal keeps all of it."""
 
+import importlib
+from typing import TYPE_CHECKING
+
 from relayline.agent import Agent, ChatClient, ChatRequest, HumanAgent, Participant, ReplyInfo, ToolSpec
 from relayline.builders import HandoffBuilder
 from relayline.context import ToolContext
@@ -52,6 +55,10 @@ from relayline.runtime.stream import (
 from relayline.tools import Tool, tool
 from relayline.workflow import SessionView, Workflow
 
+if TYPE_CHECKING:
+    from relayline.journal.file import FileCheckpointStorage
+    from relayline.journal.sqlite import SqliteCheckpointStorage
+
 __all__ = [
     "Agent",
     "AgentResponse",
@@ -65,6 +72,7 @@ __all__ = [
     "ExecutorCompletedEvent",
     "ExecutorFailedEvent",
     "ExecutorInvokedEvent",
+    "FileCheckpointStorage",
     "FunctionApprovalRequestContent",
     "HandoffAgentUserRequest",
     "HandoffBuilder",
@@ -92,6 +100,7 @@ __all__ = [
     "SessionHeld",
     "SessionNotFound",
     "SessionView",
+    "SqliteCheckpointStorage",
     "Stopped",
     "StoreError",
     "Text",
@@ -112,3 +121,19 @@ __all__ = [
     "WorldError",
     "tool",
 ]
+
+_LATE = {
+    "FileCheckpointStorage": "relayline.journal.file",
+    "SqliteCheckpointStorage": "relayline.journal.sqlite",
+}
+"""Loaded when they are asked for: who keeps everything in memory pays for no disk."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LATE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATE} - {"TYPE_CHECKING", "importlib"})

@@ -87,9 +87,12 @@ class SqliteCheckpointStorage(Store):
         rows = await self._do(partial(_rows, session_id=session_id, after=after, upto=upto))
         entries: list[Entry] = []
         large: set[int] = set()
+        stamp, time = 0, EPOCH
         for seq, at, version, line in rows:
             try:
-                entries.append(Entry(seq, _time(at), self._packer.open(version, line)))
+                if at != stamp:  # the facts of one batch have one
+                    stamp, time = at, _time(at)
+                entries.append(Entry(seq, time, self._packer.open(version, line)))
             except (DamagedJournal, TypeError, OverflowError) as error:
                 raise self._damaged(session_id, seq, error) from error
             if version == WITH_BLOBS:

@@ -171,6 +171,9 @@ class Store(Protocol):
         ...
 
 
+_PLAIN = Packer()
+
+
 @dataclass(slots=True)
 class _Journal:
     entries: list[Entry]
@@ -206,7 +209,7 @@ class InMemoryCheckpointStorage(Store):
         self, session_id: str, facts: Sequence[Fact], *, after: int, at: datetime | None = None
     ) -> list[Entry]:
         for fact in facts:
-            Packer().pack(fact)
+            _PLAIN.pack(fact)
         journal = self._journals.get(session_id)
         if (journal.last if journal else 0) != after:
             raise conflict(session_id, after, journal.last if journal else 0)

@@ -184,6 +184,8 @@ def evolve(state: State, fact: Fact) -> State:
         case TurnStarted():
             return _turn_started(state, seq, fact)
         case TurnEnded():
+            open_still = [asked for asked in state.requests.values() if asked.turn == fact.turn and asked.call]
+            assert not open_still, "nobody is asked about a turn that is over"
             opened = {number: turn for number, turn in state.open.items() if number != fact.turn}
             return state._replace(seq=seq, open=opened, due=Due(state.open[fact.turn]))
         case HandoffSent():
@@ -323,6 +325,8 @@ def _spoke(state: State, seq: int, message: Message, opened: Mapping[int, Turn])
 def _asked(state: State, seq: int, fact: Asked) -> State:
     stage = "unclear" if fact.ask == "outcome" else "asked"
     opened = state.open if fact.call is None else _staged(state, fact.turn, OpenCall(fact.call, stage))
+    assert fact.call is not None or fact.ask in ("user_input", "reply"), "nobody is asked about no call"
+    assert fact.ask != "reply" or fact.turn in opened, "nobody replies in a turn that is not open"
     requests = {**state.requests, fact.request: fact}
     return state._replace(seq=seq, requests=requests, asked=state.asked + 1, due=None, open=opened)
 
