@@ -25,6 +25,8 @@ from relayline.events import (
     StateChanged,
     Stopped,
     Summarised,
+    ToolInterrupted,
+    ToolReconciled,
     ToolReturned,
     ToolStarted,
     Transfer,
@@ -68,6 +70,8 @@ FACTS: dict[type[Fact], st.SearchStrategy[Fact]] = {
     TurnStarted: st.builds(TurnStarted, numbers, texts),
     Replied: st.builds(Replied, numbers, messages, texts, numbers, numbers),
     ToolStarted: st.builds(ToolStarted, numbers, calls),
+    ToolInterrupted: st.builds(ToolInterrupted, numbers, texts),
+    ToolReconciled: st.builds(ToolReconciled, numbers, texts, st.booleans()),
     ToolReturned: st.builds(ToolReturned, numbers, results, st.none() | st.builds(Transfer, texts, texts, json_values)),
     StateChanged: st.builds(
         StateChanged, st.dictionaries(texts, json_values, max_size=3), st.lists(texts, max_size=3).map(tuple), texts
@@ -86,6 +90,7 @@ FACTS: dict[type[Fact], st.SearchStrategy[Fact]] = {
         texts,
         st.none() | calls,
         st.lists(texts, max_size=3).map(tuple),
+        texts,
     ),
     Answered: st.builds(Answered, texts, st.sampled_from(get_args(Settled)), texts, texts),
     Failed: st.builds(Failed, texts, texts, texts, texts),

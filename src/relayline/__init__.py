@@ -26,6 +26,7 @@ from relayline.events import HandoffSent, Stopped
 from relayline.journal.checkpoints import Checkpoint
 from relayline.journal.store import InMemoryCheckpointStorage
 from relayline.messages import Media, Message, Text, ToolCall, ToolResult
+from relayline.reconcile import NOT_DONE, NotDone
 from relayline.runtime.requests import (
     AgentResponse,
     FunctionApprovalRequestContent,
@@ -53,6 +54,7 @@ from relayline.tools import Tool, tool
 from relayline.workflow import SessionView, Workflow
 
 __all__ = [
+    "NOT_DONE",
     "Agent",
     "AgentResponse",
     "AgentRunUpdateEvent",
@@ -78,6 +80,7 @@ __all__ = [
     "Message",
     "MissingExtra",
     "ModelError",
+    "NotDone",
     "Participant",
     "ProviderError",
     "RelaylineError",

@@ -358,7 +358,7 @@ def _positive(number: object) -> bool:
 
 
 def _policy(tool: Tool) -> ToolPolicy:
-    return ToolPolicy(tool.approval_mode == "always_require", tool.repeatable)
+    return ToolPolicy(tool.approval_mode == "always_require", tool.repeatable, tool.hook is not None)
 
 
 def _fingerprint(pattern: Handoff) -> str:

@@ -97,6 +97,28 @@ class ToolStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolInterrupted:
+    """A tool was found started and without a result; its own hook is asked what became of the call ``call_id``."""
+
+    turn: int
+    call_id: str
+    type: Literal["tool_interrupted"] = "tool_interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolReconciled:
+    """The hook of an interrupted tool said whether the call ``call_id`` took effect.
+
+    ``done``: it did, and its result comes next; else the call is started again, with the same key.
+    """
+
+    turn: int
+    call_id: str
+    done: bool
+    type: Literal["tool_reconciled"] = "tool_reconciled"
+
+
+@dataclass(frozen=True, slots=True)
 class Transfer:
     """A tool asks for a handoff by the agent that called it."""
 
@@ -206,7 +228,7 @@ class TurnEnded:
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A person is asked. ``call`` is the tool call in question, if there is one; ``ways``: whom a participant who is a
-    person may hand over to.
+    person may hand over to. ``note``: why the tool could not say itself what became of the call.
     """
 
     request: str
@@ -215,6 +237,7 @@ class Asked:
     agent: str
     call: ToolCall | None = None
     ways: tuple[str, ...] = ()
+    note: str = ""
     type: Literal["asked"] = "asked"
 
 
@@ -306,6 +329,8 @@ Fact: TypeAlias = (
     | TurnStarted
     | Replied
     | ToolStarted
+    | ToolInterrupted
+    | ToolReconciled
     | ToolReturned
     | StateChanged
     | HandoffSent

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from relayline.events import Asked, Fact, Stopped, Transfer
 from relayline.journal.codec import decode, encode
 from relayline.machine.decide import Machine
-from relayline.machine.effects import CallModel, Effect, Judge, RunTool, effects
+from relayline.machine.effects import CallModel, Effect, Judge, Reconcile, RunTool, effects
 from relayline.machine.inputs import (
     Answer,
     Approval,
@@ -22,6 +22,7 @@ from relayline.machine.inputs import (
     Input,
     Judged,
     ModelReplied,
+    OutcomeFound,
     OutcomeTold,
     Response,
     Resumed,
@@ -42,6 +43,8 @@ TOOLS = {
     "write": ToolPolicy(),
     "pay": ToolPolicy(approval=True),
     "sign": ToolPolicy(approval=True, repeatable=True),
+    "post": ToolPolicy(reconcile=True),
+    "wire": ToolPolicy(approval=True, reconcile=True),
 }
 ENOUGH = 400
 """Batches after which a world is left alone: models that only ever hand over would go on for ever."""
@@ -95,8 +98,11 @@ def _termed(edge: Edge, term: str) -> Edge:
 class World:
     """One play: ``batches`` is the journal as it was appended.
 
-    ``careless``: people may leave the question open what a crash did. ``crashes``: after which batches the process dies. ``losses``: after which effects it dies before what came of them is
-    appended.
+    ``careless``: people may leave the question open what a crash did. ``silent``: tools may not know what they did.
+    ``crashes``: after which batches the process dies. ``losses``: after which effects it dies before what came of them
+    is appended; ``deaths``: in which it dies before they have done anything. ``ledger``: what tools that can be asked
+    have done, each time, by the id of the call. ``performances``: every effect that was begun, with the number of
+    batches there were.
     """
 
     machine: Machine
@@ -104,13 +110,17 @@ class World:
     order: int = 0
     crashes: Collection[int] = ()
     losses: Collection[int] = ()
+    deaths: Collection[int] = ()
     failing: bool = True
     careless: bool = False
+    silent: bool = False
     batches: list[list[Fact]] = field(default_factory=list[list[Fact]])
     state: State = field(default_factory=State)
     calls: list[tuple[CallModel, State]] = field(default_factory=list[tuple[CallModel, State]])
     ran: list[str] = field(default_factory=list[str])
     performed: int = 0
+    ledger: dict[str, list[ToolDone]] = field(default_factory=dict[str, list[ToolDone]])
+    performances: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
 
     def chance(self, *what: object) -> random.Random:
         return random.Random(f"{self.seed} {what}")
@@ -133,8 +143,13 @@ class World:
         while len(self.batches) <= ENOUGH:
             wanted = effects(self.state)
             if wanted:
-                outcome = self.perform(shuffle.choice(wanted))
+                effect = shuffle.choice(wanted)
                 self.performed += 1
+                self.performances.append((effect.id, len(self.batches)))
+                if self.performed in self.deaths:
+                    self.crash()
+                    continue
+                outcome = self.perform(effect)
                 if self.performed in self.losses:
                     self.crash()
                 else:
@@ -182,19 +197,29 @@ class World:
                 return self.model(effect)
             case RunTool():
                 self.ran.append(effect.id)
-                chance = self.chance("tool", effect.id)
-                said = f"{effect.call.name} of {effect.id}"
-                if chance.random() < 0.2:
-                    return ToolDone(effect.id, said, "error")
-                values = {"last": effect.id} if chance.random() < 0.3 else {}
-                removed = ("last",) if not values and chance.random() < 0.1 else ()
-                wish = Transfer(chance.choice(["ann", "bob", "cy", "dee"]), "as the tool says")
-                return ToolDone(effect.id, said, "done", values, removed, wish if chance.random() < 0.2 else None)
+                done = self.tool(effect)
+                if TOOLS[effect.call.name].reconcile and done.outcome == "done":
+                    self.ledger.setdefault(effect.id, []).append(done)
+                return done
+            case Reconcile():
+                if self.silent and self.chance("silent", effect.id).random() < 0.4:
+                    return OutcomeFound(effect.id, problem="the ledger cannot be reached")
+                return OutcomeFound(effect.id, next(iter(self.ledger.get(effect.call.id, [])), None))
             case Judge():
                 # Not by the judgement's id: it counts facts, and a crash may add one.
                 chance = self.chance("judge", len(self.state.transcript), self.state.turns)
                 ways = frozenset(name for name in ("ann", "bob", "cy", "dee") if chance.random() < 0.4)
                 return Judged(effect.id, stop=chance.random() < 0.1, ways=ways)
+
+    def tool(self, effect: RunTool) -> ToolDone:
+        chance = self.chance("tool", effect.id)
+        said = f"{effect.call.name} of {effect.id}"
+        if chance.random() < 0.2:
+            return ToolDone(effect.id, said, "error")
+        values = {"last": effect.id} if chance.random() < 0.3 else {}
+        removed = ("last",) if not values and chance.random() < 0.1 else ()
+        wish = Transfer(chance.choice(["ann", "bob", "cy", "dee"]), "as the tool says")
+        return ToolDone(effect.id, said, "done", values, removed, wish if chance.random() < 0.2 else None)
 
     def model(self, effect: CallModel) -> Input:
         chance = self.chance("model", effect.id)
@@ -222,7 +247,11 @@ class World:
     def person(self, asked: Asked) -> Response | None:
         chance = self.chance("person", asked.ask, asked.turn, asked.call and asked.call.id)
         if asked.ask == "outcome":
-            return None if self.careless and chance.random() < 0.5 else OutcomeTold(None)
+            if self.careless and chance.random() < 0.5:
+                return None
+            # Who is asked because the tool could not say looks for themselves.
+            done = self.ledger.get(asked.call.id) if asked.call else None
+            return OutcomeTold(done[0].content if done else None)
         if chance.random() < 0.2:
             return None
         if chance.random() < 0.05:

@@ -3,7 +3,7 @@
 from typing import NamedTuple, assert_never
 
 from relayline.events import Fact, Stopped
-from relayline.machine import calls, people, turns
+from relayline.machine import calls, people, recovery, turns
 from relayline.machine.draft import Draft
 from relayline.machine.effects import effects
 from relayline.machine.inputs import (
@@ -13,6 +13,7 @@ from relayline.machine.inputs import (
     Input,
     Judged,
     ModelReplied,
+    OutcomeFound,
     OutOfBudget,
     Resumed,
     Summary,
@@ -60,10 +61,13 @@ class Machine(Rules):
                     turns.route(draft, stop=given.stop, ways=given.ways)
             case Summary():
                 calls.summarised(draft, given)
+            case OutcomeFound():
+                recovery.outcome_found(draft, given)
             case EffectFailed():
-                calls.effect_failed(draft, given)
+                if not recovery.no_outcome(draft, given):
+                    calls.effect_failed(draft, given)
             case Resumed():
-                people.resumed(draft)
+                recovery.resumed(draft)
             case Expired():
                 people.expired(draft, given)
             case OutOfBudget(budget, message):

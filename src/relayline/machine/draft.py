@@ -27,9 +27,9 @@ class Draft:
             ways = tuple(edge.target for edge in self.rules.pattern.exits(agent).values())
             self.add(Asked(f"r{self.state.asked + 1}", "reply", self.state.turns, agent, ways=ways))
 
-    def ask(self, turn: Turn, ask: Ask, call: ToolCall | None = None) -> None:
+    def ask(self, turn: Turn, ask: Ask, call: ToolCall | None = None, note: str = "") -> None:
         """Ask a person."""
-        self.add(Asked(f"r{self.state.asked + 1}", ask, turn.number, turn.agent, call))
+        self.add(Asked(f"r{self.state.asked + 1}", ask, turn.number, turn.agent, call, note=note))
 
     def result(self, turn: int, call: ToolCall, content: str, outcome: Outcome) -> None:
         """Give ``call`` its result."""

@@ -112,6 +112,19 @@ class ToolDone:
 
 
 @dataclass(frozen=True, slots=True)
+class OutcomeFound:
+    """A tool's own hook was asked what became of a call.
+
+    ``done``: what it did, as the tool would have returned it; None: it took no effect, and none will come of that
+    attempt. ``problem``: why it could not say.
+    """
+
+    effect: str
+    done: ToolDone | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Judged:
     """The conditions answered: is the conversation over, and where do the guarded ``ways`` on that are open lead?"""
 
@@ -171,5 +184,15 @@ class OutOfBudget:
 
 
 Input: TypeAlias = (
-    UserSaid | Answer | ModelReplied | Summary | ToolDone | Judged | EffectFailed | Resumed | Expired | OutOfBudget
+    UserSaid
+    | Answer
+    | ModelReplied
+    | Summary
+    | ToolDone
+    | OutcomeFound
+    | Judged
+    | EffectFailed
+    | Resumed
+    | Expired
+    | OutOfBudget
 )

@@ -7,15 +7,12 @@ from relayline.errors import RequestNotOpen, UsageError
 from relayline.events import (
     Answered,
     Asked,
-    Failed,
     Finished,
     HandedBack,
     Replied,
-    Retried,
     SessionStarted,
     Settled,
     StateChanged,
-    Stopped,
     ToolStarted,
     TurnEnded,
     UserSpoke,
@@ -24,7 +21,6 @@ from relayline.machine.draft import Draft
 from relayline.machine.handoffs import settle
 from relayline.machine.inputs import Answer, Approval, Expired, OutcomeTold, Terminate, Turned, UserSaid, Words
 from relayline.machine.state import OpenCall
-from relayline.machine.topology import ToolPolicy
 from relayline.machine.turns import end, hand_over, next_speaker
 from relayline.messages import Message, Outcome, Text
 
@@ -171,23 +167,11 @@ def _give_back(draft: Draft, asked: Asked, giver: str, reason: str = "") -> None
     draft.start(giver)
 
 
-def resumed(draft: Draft) -> None:
-    """Want again what failed, and ask about what may or may not have happened."""
-    if isinstance(draft.state.rest, Failed | Stopped):
-        draft.add(Retried(draft.state.rest.effect if isinstance(draft.state.rest, Failed) else ""))
-    for turn in list(draft.state.open.values()):
-        policies = draft.rules.policies.get(turn.agent, {})
-        for each in turn.calls:
-            safe = policies.get(each.call.name, ToolPolicy()).repeatable
-            if each.stage == "started" and each.result is None and not safe:
-                draft.ask(turn, "outcome", each.call)
-
-
 def _left_open(each: OpenCall) -> tuple[str, Outcome]:
     match each.stage:
         case "asked":
             return WITHDRAWN, "withdrawn"
-        case "started" | "unclear":
+        case "started" | "interrupted" | "unclear":
             return INTERRUPTED, "unknown"
         case "parked":
             return "Not taken: the conversation went on before it could happen.", "not_taken"

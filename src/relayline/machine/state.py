@@ -24,6 +24,8 @@ from relayline.events import (
     StateChanged,
     Stopped,
     Summarised,
+    ToolInterrupted,
+    ToolReconciled,
     ToolReturned,
     ToolStarted,
     Transfer,
@@ -43,11 +45,11 @@ class OpenCall(NamedTuple):
     """A call of the reply that is being worked off.
 
     ``parked``: a handoff waits for the calls beside it. ``asked``: a person decides whether it runs. ``started``: it
-    may be running. ``unclear``: it was cut off, and a person is asked what became of it.
+    may be running. ``interrupted``, ``unclear``: it was cut off, and its tool or a person is asked what became of it.
     """
 
     call: ToolCall
-    stage: Literal["parked", "asked", "started", "unclear"] = "parked"
+    stage: Literal["parked", "asked", "started", "interrupted", "unclear"] = "parked"
     result: ToolResult | None = None
 
 
@@ -170,6 +172,8 @@ def evolve(state: State, fact: Fact) -> State:
             return _replied(state, seq, fact)
         case ToolStarted():
             return state._replace(seq=seq, open=_staged(state, fact.turn, OpenCall(fact.call, "started")))
+        case ToolInterrupted():
+            return _interrupted(state, seq, fact)
         case ToolReturned():
             return _returned(state, seq, fact)
         case TurnStarted():
@@ -185,7 +189,7 @@ def evolve(state: State, fact: Fact) -> State:
             return state._replace(seq=seq, spoken=state.spoken.append(fact), due=None, since=since, floor=floor)
         case Prompted():
             return _prompted(state, seq, fact)
-        case Warned() | Forked():
+        case Warned() | Forked() | ToolReconciled():
             return state._replace(seq=seq)
         case Summarised():
             spent = _took(state.since, fact.model, fact.input_tokens, 0, fact.output_tokens)
@@ -328,6 +332,11 @@ def _answered(state: State, seq: int, fact: Answered) -> State:
         # What is approved is no longer asked; a tool is started by the next fact, a handoff waits to be taken.
         opened = _staged(state, asked.turn, OpenCall(asked.call))
     return state._replace(seq=seq, requests=requests, open=opened)
+
+
+def _interrupted(state: State, seq: int, fact: ToolInterrupted) -> State:
+    (call,) = (each.call for each in state.open[fact.turn].calls if each.call.id == fact.call_id)
+    return state._replace(seq=seq, open=_staged(state, fact.turn, OpenCall(call, "interrupted")))
 
 
 def _staged(state: State, number: int, changed: OpenCall) -> Mapping[int, Turn]:

@@ -25,6 +25,8 @@ from relayline.events import (
     StateChanged,
     Stopped,
     Summarised,
+    ToolInterrupted,
+    ToolReconciled,
     ToolReturned,
     ToolStarted,
     TurnEnded,
@@ -48,6 +50,8 @@ EventType: TypeAlias = Literal[
     "message",
     "message_delta",
     "tool_call",
+    "tool_interrupted",
+    "tool_reconciled",
     "tool_result",
     "handoff_sent",
     "handed_back",
@@ -293,6 +297,10 @@ class Narrator:
                 return "message", message, message.author_name, ""
             case ToolStarted(turn, call):
                 return "tool_call", call, self._agents[turn], ""
+            case ToolInterrupted(turn):
+                return "tool_interrupted", fact, self._agents[turn], ""
+            case ToolReconciled(turn):
+                return "tool_reconciled", fact, self._agents[turn], ""
             case ToolReturned(turn, result):
                 return "tool_result", result, self._agents[turn], ""
             case TurnStarted(turn, agent):
