@@ -413,6 +413,30 @@ async def compaction(store: Store) -> None:
     client.assert_done()
 
 
+async def upgrade(store: Store) -> None:
+    """A new release renames an agent and a tool while an approval waits; the next one removes the agent."""
+    client = script(triage=[handoff_to("orders", reason="money")], orders=["One moment.", call("refund", order=7)])
+    first = team(store, client)
+    await first.run("Pay me back.", session_id=SESSION)
+    await first.run("Order 7.", session_id=SESSION)
+    client.assert_done()
+
+    @tool(name="pay_back", approval_mode="always_require")
+    def pay_back(order: int, amount: float = 10.0) -> str:
+        """Give money back."""
+        return f"{amount:.2f} for order {order}"
+
+    client = script(triage=["Anything else?"], money=["Paid."])
+    agents = [client.as_agent("triage"), client.as_agent("money", tools=[pay_back])]
+    builder = HandoffBuilder(name="support", participants=agents).with_checkpointing(store)
+    second = builder.with_upgrades(renamed={"orders": "money"}, renamed_tools={"refund": "pay_back"}).build()
+    (asked,) = (await second.run(session_id=SESSION)).requests
+    await second.run(responses={asked.request_id: True})
+    third = HandoffBuilder(name="support", participants=[client.as_agent("triage")]).with_checkpointing(store).build()
+    await third.run("No.", session_id=SESSION)
+    client.assert_done()
+
+
 SCENARIOS: tuple[Callable[[Store], Awaitable[None]], ...] = (
     handoff,
     approval,
@@ -434,6 +458,7 @@ SCENARIOS: tuple[Callable[[Store], Awaitable[None]], ...] = (
     output,
     branch,
     compaction,
+    upgrade,
 )
 
 

@@ -19,12 +19,14 @@ from relayline.events import (
     Prompted,
     Replied,
     Retried,
+    Roster,
     SessionStarted,
     Settled,
     Spent,
     StateChanged,
     Stopped,
     Summarised,
+    TeamChanged,
     ToolInterrupted,
     ToolReconciled,
     ToolReturned,
@@ -64,8 +66,11 @@ _handoffs = st.builds(
 )
 _summaries = st.builds(Summarised, texts, numbers, texts, texts, numbers, numbers)
 
+_names = st.dictionaries(texts, texts, max_size=3)
+_rosters = st.none() | st.builds(Roster, _names, st.dictionaries(texts, _names, max_size=2), texts)
+
 FACTS: dict[type[Fact], st.SearchStrategy[Fact]] = {
-    SessionStarted: st.builds(SessionStarted, texts, texts),
+    SessionStarted: st.builds(SessionStarted, texts, texts, _rosters),
     UserSpoke: st.builds(UserSpoke, messages),
     TurnStarted: st.builds(TurnStarted, numbers, texts),
     Replied: st.builds(Replied, numbers, messages, texts, numbers, numbers),
@@ -111,7 +116,9 @@ FACTS: dict[type[Fact], st.SearchStrategy[Fact]] = {
         st.lists(_handoffs, max_size=2).map(tuple),
         st.dictionaries(texts, json_values, max_size=3),
         st.lists(_summaries, max_size=2).map(tuple),
+        _rosters,
     ),
+    TeamChanged: st.builds(TeamChanged, texts, _rosters, _names, _names),
 }
 
 facts = st.one_of(*FACTS.values())

@@ -19,6 +19,7 @@ from relayline.errors import (
     SessionNotFound,
     StoreError,
     ToolError,
+    UpgradeRefused,
     UsageError,
     WorldError,
 )
@@ -104,6 +105,7 @@ __all__ = [
     "ToolError",
     "ToolResult",
     "ToolSpec",
+    "UpgradeRefused",
     "UsageError",
     "Workflow",
     "WorkflowEvent",

@@ -43,11 +43,26 @@ Spent: TypeAlias = Literal["turns", "tokens", "seconds", "money"]
 
 
 @dataclass(frozen=True, slots=True)
+class Roster:
+    """A team as far as its conversations depend on it.
+
+    ``agents``: each with its tools in a line: ``pay!`` asks a person first, ``find*`` may be repeated, ``post?`` can
+    say what became of a call; ``@`` is a person. ``edges``: by source and target the terms of the handoff; an empty
+    name is everybody else. ``start``: who begins; empty: the first. Of what is long there is ``#`` and a digest.
+    """
+
+    agents: Mapping[str, str]
+    edges: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
+    start: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SessionStarted:
-    """Always the first fact. ``fingerprint`` changes when the team's agents or edges do."""
+    """Always the first fact. ``fingerprint`` changes when what is in the ``roster`` of the team does."""
 
     workflow: str
     fingerprint: str
+    roster: Roster | None = None
     type: Literal["session_started"] = "session_started"
 
 
@@ -320,7 +335,23 @@ class Compacted:
     arrivals: tuple[HandoffSent, ...] = ()
     shared: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
     summaries: tuple[Summarised, ...] = ()
+    roster: Roster | None = None
     type: Literal["compacted"] = "compacted"
+
+
+@dataclass(frozen=True, slots=True)
+class TeamChanged:
+    """The session goes on with a team that is not as it was; all after this was written under the ``roster``.
+
+    ``renamed``, ``renamed_tools``: what was called otherwise before, old name to new. From here on it is as if it had
+    always been called so.
+    """
+
+    fingerprint: str
+    roster: Roster | None = None
+    renamed: Mapping[str, str] = field(default_factory=dict[str, str])
+    renamed_tools: Mapping[str, str] = field(default_factory=dict[str, str])
+    type: Literal["team_changed"] = "team_changed"
 
 
 Fact: TypeAlias = (
@@ -347,6 +378,7 @@ Fact: TypeAlias = (
     | Finished
     | Forked
     | Compacted
+    | TeamChanged
 )
 
 

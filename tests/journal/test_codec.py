@@ -29,10 +29,12 @@ from relayline.events import (
     Prompted,
     Replied,
     Retried,
+    Roster,
     SessionStarted,
     StateChanged,
     Stopped,
     Summarised,
+    TeamChanged,
     ToolInterrupted,
     ToolReconciled,
     ToolReturned,
@@ -119,6 +121,12 @@ def test_the_durable_format():
             {"order": 7},
             (Summarised("orders", 0, "They want to know."),),
         ),
+        TeamChanged(
+            "6dd6d98aaa98",
+            Roster({"triage": "", "parcels": "find* pay! post?", "jo": "@"}, {"triage": {"": ""}}, "jo"),
+            {"orders": "parcels"},
+            {"look_up": "find"},
+        ),
     ]
     assert [type(fact) for fact in written] == list(get_args(Fact))
     assert [encode(fact) for fact in written] == snapshot(
@@ -146,6 +154,7 @@ def test_the_durable_format():
             '{"type":"finished","reason":"terminal"}',
             '{"type":"forked","session":"session-1","upto":12}',
             '{"type":"compacted","upto":12,"workflow":"support","fingerprint":"2ce102e0f37a","turns":3,"asked":2,"speaker":"orders","callers":["triage"],"sticky":false,"arrivals":[{"type":"handoff_sent","turn":1,"source":"triage","target":"orders"}],"shared":{"order":7},"summaries":[{"type":"summarised","agent":"orders","upto":0,"text":"They want to know."}]}',
+            '{"type":"team_changed","fingerprint":"6dd6d98aaa98","roster":{"agents":{"triage":"","parcels":"find* pay! post?","jo":"@"},"edges":{"triage":{"":""}},"start":"jo"},"renamed":{"orders":"parcels"},"renamed_tools":{"look_up":"find"}}',
         ]
     )
 

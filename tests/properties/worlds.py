@@ -5,7 +5,7 @@ played twice, in another order or with crashes, and must come to the same conver
 """
 
 import random
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import get_args
 
@@ -22,6 +22,7 @@ from relayline.machine.inputs import (
     Input,
     Judged,
     ModelReplied,
+    Opened,
     OutcomeFound,
     OutcomeTold,
     Response,
@@ -34,6 +35,7 @@ from relayline.machine.inputs import (
 )
 from relayline.machine.limits import Budget, Limits, OnLoop
 from relayline.machine.patterns import Autonomy, Handoff
+from relayline.machine.roster import fingerprint, roster, short
 from relayline.machine.state import State, fold
 from relayline.machine.topology import Edge, ToolPolicy, mesh, tool_names
 from relayline.messages import Message, Text, ToolCall, user
@@ -79,8 +81,18 @@ def machines(draw: st.DrawFn) -> Machine:
     )
     budget = draw(st.builds(Budget, st.none() | st.integers(1, 6), st.none() | st.integers(10, 60)))
     people = frozenset(draw(st.lists(st.sampled_from(agents), max_size=1)) if draw(st.booleans()) else [])
+    team = roster(policies, people, edges, pattern.start, {})
     return Machine(
-        "world", pattern, policies, "f", draw(st.booleans()), limits, budget, people, nudge=draw(st.booleans())
+        "world",
+        pattern,
+        policies,
+        fingerprint(team),
+        draw(st.booleans()),
+        limits,
+        budget,
+        people,
+        nudge=draw(st.booleans()),
+        roster=short(team),
     )
 
 
@@ -100,7 +112,8 @@ class World:
 
     ``careless``: people may leave the question open what a crash did. ``silent``: tools may not know what they did.
     ``crashes``: after which batches the process dies. ``losses``: after which effects it dies before what came of them
-    is appended; ``deaths``: in which it dies before they have done anything. ``ledger``: what tools that can be asked
+    is appended; ``deaths``: in which it dies before they have done anything. ``releases``: after which batches it ends,
+    and one with another team takes the session up. ``ledger``: what tools that can be asked
     have done, each time, by the id of the call. ``performances``: every effect that was begun, with the number of
     batches there were.
     """
@@ -111,6 +124,7 @@ class World:
     crashes: Collection[int] = ()
     losses: Collection[int] = ()
     deaths: Collection[int] = ()
+    releases: Mapping[int, Machine] = field(default_factory=dict[int, Machine])
     failing: bool = True
     careless: bool = False
     silent: bool = False
@@ -182,12 +196,16 @@ class World:
             return
         self.batches.append(decision.facts)
         self.state = decision.state
-        if len(self.batches) in self.crashes:
+        if len(self.batches) in self.releases:
+            self.machine = self.releases[len(self.batches)]
+            self.crash()
+        elif len(self.batches) in self.crashes:
             self.crash()
 
     def crash(self) -> None:
         """What is left of a process is what the disk holds; another one takes it up."""
         self.state = fold(decode(encode(fact)) for batch in self.batches for fact in batch)
+        self.commit(Opened("world"))
         self.commit(Resumed())
 
     def perform(self, effect: Effect) -> Input:
@@ -202,6 +220,8 @@ class World:
                     self.ledger.setdefault(effect.id, []).append(done)
                 return done
             case Reconcile():
+                if not self.policy(effect).reconcile:
+                    return OutcomeFound(effect.id, problem="it has no hook any more")
                 if self.silent and self.chance("silent", effect.id).random() < 0.4:
                     return OutcomeFound(effect.id, problem="the ledger cannot be reached")
                 return OutcomeFound(effect.id, next(iter(self.ledger.get(effect.call.id, [])), None))
@@ -211,7 +231,11 @@ class World:
                 ways = frozenset(name for name in ("ann", "bob", "cy", "dee") if chance.random() < 0.4)
                 return Judged(effect.id, stop=chance.random() < 0.1, ways=ways)
 
+    def policy(self, effect: RunTool | Reconcile) -> ToolPolicy:
+        return self.machine.policies.get(effect.agent, {}).get(effect.call.name, ToolPolicy())
+
     def tool(self, effect: RunTool) -> ToolDone:
+        assert effect.call.name in self.machine.policies[effect.agent], "what is gone is not run"
         chance = self.chance("tool", effect.id)
         said = f"{effect.call.name} of {effect.id}"
         if chance.random() < 0.2:
@@ -250,8 +274,10 @@ class World:
             if self.careless and chance.random() < 0.5:
                 return None
             # Who is asked because the tool could not say looks for themselves.
-            done = self.ledger.get(asked.call.id) if asked.call else None
-            return OutcomeTold(done[0].content if done else None)
+            assert asked.call
+            done = self.ledger.get(asked.call.id)
+            again = asked.call.name in self.machine.policies.get(asked.agent, {})
+            return OutcomeTold(done[0].content if done else None if again else "nobody knows")
         if chance.random() < 0.2:
             return None
         if chance.random() < 0.05:

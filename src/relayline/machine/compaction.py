@@ -30,4 +30,5 @@ def compacted(facts: Sequence[Fact], messages: int) -> Compacted | None:
         state.shared,
         # Each stood for items that are gone now.
         tuple(replace(made, upto=0) for made in state.summaries.values()),
+        state.started.roster,
     )

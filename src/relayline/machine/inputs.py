@@ -164,6 +164,16 @@ class EffectFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Opened:
+    """A run of ``session`` begins, with the team as it is now.
+
+    Before anything else, so that all else is decided on what the session has become.
+    """
+
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
 class Resumed:
     """Whoever had this session's effects in flight is gone; somebody takes it up again."""
 
@@ -192,6 +202,7 @@ Input: TypeAlias = (
     | OutcomeFound
     | Judged
     | EffectFailed
+    | Opened
     | Resumed
     | Expired
     | OutOfBudget

@@ -32,7 +32,7 @@ EXPIRED = "Not run: nobody decided about it in time."
 def user_said(draft: Draft, given: UserSaid) -> None:
     """The user said something, whatever was going on."""
     if not draft.state.seq:
-        draft.add(SessionStarted(draft.rules.name, draft.rules.fingerprint))
+        draft.add(SessionStarted(draft.rules.name, draft.rules.fingerprint, draft.rules.roster))
     clear(draft, "replied")
     if given.values:
         draft.add(StateChanged(given.values))
@@ -119,6 +119,11 @@ def _approval(draft: Draft, asked: Asked, response: Approval) -> None:
 def _outcome(draft: Draft, asked: Asked, told: OutcomeTold) -> None:
     assert asked.call is not None
     if told.result is None:
+        if asked.call.name not in draft.rules.policies.get(asked.agent, {}):
+            raise UsageError(
+                f"{asked.agent!r} has no tool {asked.call.name!r} any more, so the call cannot be run again; "
+                "say what became of it; the request stays open"
+            )
         draft.add(Answered(asked.request, "rerun", by=told.by))
         draft.add(ToolStarted(asked.turn, asked.call))
         return

@@ -7,6 +7,7 @@ from relayline.machine.effects import Reconcile, effects
 from relayline.machine.inputs import EffectFailed, OutcomeFound
 from relayline.machine.state import OpenCall, Turn
 from relayline.machine.topology import ToolPolicy
+from relayline.machine.upgrades import caught_up
 
 
 def resumed(draft: Draft) -> None:
@@ -17,6 +18,7 @@ def resumed(draft: Draft) -> None:
         for each in turn.calls:
             if each.stage == "started" and each.result is None:
                 _cut_off(draft, turn, each)
+        caught_up(draft, turn.number)
 
 
 def _cut_off(draft: Draft, turn: Turn, each: OpenCall) -> None:

@@ -1,6 +1,6 @@
 """What a caller sees of a run: numbered facts, and unnumbered signals around them."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -25,6 +25,7 @@ from relayline.events import (
     StateChanged,
     Stopped,
     Summarised,
+    TeamChanged,
     ToolInterrupted,
     ToolReconciled,
     ToolReturned,
@@ -63,6 +64,7 @@ EventType: TypeAlias = Literal[
     "summarised",
     "forked",
     "compacted",
+    "team_changed",
     "progress",
     "output",
     "warning",
@@ -263,7 +265,12 @@ class Narrator:
     def __init__(self, session: Session, emit: Emit) -> None:
         self._session = session
         self._emit = emit
-        self._agents = {number: turn.agent for number, turn in session.state.open.items()}
+        self._agents: dict[int, str] = {}
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """The session has read what others wrote."""
+        self._agents = {number: turn.agent for number, turn in self._session.state.open.items()}
 
     async def tell(self, entries: Sequence[Entry]) -> None:
         """Show what was just appended."""
@@ -283,10 +290,12 @@ class Narrator:
         """Show what an agent's tool has to show."""
         await self._emit(WorkflowEvent("progress", self._session.id, data, agent))
 
-    async def remind(self) -> None:
-        """Show again what waits for a person."""
+    async def remind(self, waiting: Collection[str]) -> None:
+        """Show again what was ``waiting`` for a person, by its local id, as far as it still is."""
+        still = {request_id(self._session.id, local) for local in waiting}
         for event in pending(self._session.id, self._session.state):
-            await self._emit(event)
+            if event.request_id in still:
+                await self._emit(event)
 
     def _read(self, fact: Fact) -> tuple[EventType, Any, str, str]:
         session = self._session
@@ -339,6 +348,9 @@ class Narrator:
                 return "forked", fact, "", ""
             case Compacted():
                 return "compacted", fact, "", ""
+            case TeamChanged():
+                self._agents = {turn: fact.renamed.get(agent, agent) for turn, agent in self._agents.items()}
+                return "team_changed", fact, "", ""
             case _:
                 assert_never(fact)
 
