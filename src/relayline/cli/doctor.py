@@ -24,6 +24,7 @@ EXTRAS = {
     "local-llm": ("xllamacpp",),
     "mcp": ("mcp",),
     "models": ("pydantic-ai-slim", "genai-prices"),
+    "postgres": ("psycopg", "psycopg-binary"),
 }
 
 
