@@ -26,6 +26,7 @@ from core import ASK, cpu, looking_up, team
 
 from relayline.journal.codec import encode
 from relayline.journal.file import FileCheckpointStorage
+from relayline.journal.file import FileCheckpointStorage
 from relayline.journal.sqlite import SqliteCheckpointStorage
 from relayline.journal.store import Store
 from relayline.messages import Message
@@ -44,6 +45,10 @@ def opened(kind: str, place: Path) -> Store:
             return SqliteCheckpointStorage(place / "sessions.db", durability="full")
         case "file":
             return FileCheckpointStorage(place / "sessions")
+        case "file":
+            return FileCheckpointStorage(place / "sessions")
+        case "file-full":
+            return FileCheckpointStorage(place / "sessions", durability="full")
         case _:
             sys.exit(f"no store {kind!r}; there are: {', '.join(KINDS)}")
 

@@ -114,7 +114,8 @@ def test_the_durable_format():
             False,
             (HandoffSent(1, "triage", "orders"),),
             {"order": 7},
-            (Summarised("orders", 0, "They want to know."),),
+            (Summarised("orders", 4, "They want to know."),),
+            9,
         ),
     ]
     assert [type(fact) for fact in written] == list(get_args(Fact))
@@ -140,7 +141,7 @@ def test_the_durable_format():
             '{"type":"stopped","budget":"tokens","message":"the models took 137 tokens of 100"}',
             '{"type":"finished","reason":"terminal"}',
             '{"type":"forked","session":"session-1","upto":12}',
-            '{"type":"compacted","upto":12,"workflow":"support","fingerprint":"2ce102e0f37a","turns":3,"asked":2,"speaker":"orders","callers":["triage"],"sticky":false,"arrivals":[{"type":"handoff_sent","turn":1,"source":"triage","target":"orders"}],"shared":{"order":7},"summaries":[{"type":"summarised","agent":"orders","upto":0,"text":"They want to know."}]}',
+            '{"type":"compacted","upto":12,"workflow":"support","fingerprint":"2ce102e0f37a","turns":3,"asked":2,"speaker":"orders","callers":["triage"],"sticky":false,"arrivals":[{"type":"handoff_sent","turn":1,"source":"triage","target":"orders"}],"shared":{"order":7},"summaries":[{"type":"summarised","agent":"orders","upto":4,"text":"They want to know."}],"items":9}',
         ]
     )
 

@@ -236,7 +236,7 @@ async def test_a_damaged_row_is_named(tmp_path: Path, column: str, value: object
         await store.append("s", facts(3), after=0)
         await store.append("t", facts(1), after=0)
     with closing(sqlite3.connect(path)) as db:
-        db.execute(f"UPDATE fact SET {column} = ? WHERE seq = 2", (value,))  # noqa: S608 - from the list above
+        db.execute(f"UPDATE fact SET {column} = ? WHERE seq = 2", (value,))
         db.commit()
     async with opened(path) as store:
         with pytest.raises(DamagedJournal, match=r"session 's' in .*s\.db, entry 2: "):

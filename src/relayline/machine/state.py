@@ -80,7 +80,9 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """How an agent last got the conversation. ``at``: how many items of the conversation there were before."""
+    """How an agent last got the conversation. ``at``: how many items of the conversation there were before; 0, if that
+    was forgotten.
+    """
 
     handoff: HandoffSent
     at: int
@@ -122,7 +124,8 @@ class State(NamedTuple):
 
     ``seq``: how many facts were folded. ``turns``, ``asked``: how many there were. ``requests``: unanswered, oldest
     first. ``rest``: why nothing goes on, if nothing does. ``shared``: what the team keeps in common. ``summaries``: the
-    last one made for each agent that is given one.
+    last one made for each agent that is given one. ``forgotten``: how many items of the conversation there were before
+    the first of ``spoken``.
     """
 
     seq: int = 0
@@ -139,6 +142,12 @@ class State(NamedTuple):
     since: Since = Since()
     shared: Mapping[str, JSON] = {}
     summaries: Mapping[str, Summarised] = {}
+    forgotten: int = 0
+
+    @property
+    def items(self) -> int:
+        """How many items the conversation has, with what was forgotten."""
+        return self.forgotten + len(self.spoken)
 
     @property
     def workflow(self) -> str:
@@ -234,6 +243,7 @@ def _compacted(fact: Compacted) -> State:
         floor=Floor(fact.speaker, fact.callers, fact.sticky, arrivals),
         shared=fact.shared,
         summaries={made.agent: made for made in fact.summaries},
+        forgotten=fact.items,
     )
 
 
@@ -287,7 +297,7 @@ def _returned(state: State, seq: int, fact: ToolReturned) -> State:
 def _handed_over(state: State, seq: int, fact: HandoffSent) -> State:
     # Whoever hands over for good has nobody waiting for it any more.
     callers = (*state.floor.callers, fact.source) if fact.returns == "caller" else ()
-    arrivals = {**state.floor.arrivals, fact.target: Arrival(fact, len(state.spoken))}
+    arrivals = {**state.floor.arrivals, fact.target: Arrival(fact, state.items)}
     since = state.since
     return state._replace(
         seq=seq,
