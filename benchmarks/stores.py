@@ -26,7 +26,6 @@ from core import ASK, cpu, looking_up, team
 
 from relayline.journal.codec import encode
 from relayline.journal.file import FileCheckpointStorage
-from relayline.journal.file import FileCheckpointStorage
 from relayline.journal.sqlite import SqliteCheckpointStorage
 from relayline.journal.store import Store
 from relayline.messages import Message

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from relayline.journal.file import FileCheckpointStorage
-from relayline.journal.file import FileCheckpointStorage
 from relayline.journal.sqlite import SqliteCheckpointStorage
 from relayline.journal.store import Store
 
