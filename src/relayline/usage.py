@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TypeAlias, TypeVar
 
 from relayline.errors import DamagedJournal, MissingExtra, UsageError
-from relayline.events import Entry, HandedBack, HandoffSent, Replied, Summarised, TurnStarted
+from relayline.events import Compacted, Entry, HandedBack, HandoffSent, Replied, Summarised, TurnStarted
 
 _Key = TypeVar("_Key")
 
@@ -96,6 +96,8 @@ def usage_of(entries: Iterable[Entry], price: Price | None = None) -> SessionUsa
     speaker = ""
     for entry in entries:
         match entry.fact:
+            case Compacted(speaker=speaker, arrivals=arrivals):
+                given = {each.target: each.source for each in arrivals}
             case HandoffSent(_, source, target) | HandedBack(_, source, target):
                 given[target] = source
                 speaker = target

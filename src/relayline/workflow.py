@@ -9,15 +9,19 @@ from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Seque
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from relayline.agent import Agent, ChatClient, ChatRequest, Named, as_client
 from relayline.dispatch import Dispatcher
 from relayline.errors import (
     ConditionError,
+    DamagedJournal,
     DispatchError,
     ModelError,
     RequestNotOpen,
+    RunClosed,
+    SequenceConflict,
+    SessionBusy,
     SessionNotFound,
     UsageError,
     WorldError,
@@ -31,7 +35,18 @@ from relayline.journal.inbox import Claim, Receipt, Waiting, inbox_of
 from relayline.journal.store import Store, conflict
 from relayline.machine.decide import Machine
 from relayline.machine.effects import effects
-from relayline.machine.inputs import Answer, Approval, Cancel, Expired, Input, Resumed, Terminate, Turned, UserSaid
+from relayline.machine.inputs import (
+    Answer,
+    Approval,
+    Cancel,
+    Expired,
+    Input,
+    Opened,
+    Resumed,
+    Terminate,
+    Turned,
+    UserSaid,
+)
 from relayline.machine.patterns import Pattern
 from relayline.machine.state import State
 from relayline.messages import JSON, Message
@@ -39,10 +54,10 @@ from relayline.middleware import Middleware
 from relayline.runtime.driver import drive
 from relayline.runtime.letter import Letter, read_letter
 from relayline.runtime.perform import Context, Perform, Performer
-from relayline.runtime.pool import Sessions
+from relayline.runtime.pool import ConcurrentInput, Hold, Sessions
 from relayline.runtime.requests import as_response, user_message
 from relayline.runtime.run import Run, discard
-from relayline.runtime.session import Session
+from relayline.runtime.session import ATTEMPTS, Session
 from relayline.runtime.stream import (
     Emit,
     Narrator,
@@ -54,6 +69,7 @@ from relayline.runtime.stream import (
     run_state,
 )
 from relayline.runtime.watch import Watcher, watch
+from relayline.upgrades import SessionUpgrade, upgrade_of
 from relayline.usage import Price, SessionUsage, usage_of
 
 logger = logging.getLogger(__name__)
@@ -61,7 +77,7 @@ logger = logging.getLogger(__name__)
 LOOK_FOR_RECEIPT = 0.2
 """Seconds between two looks at what became of a message, while nothing else is heard."""
 
-ATTEMPTS = 1000
+NUMBERS = 1000
 """Each time somebody takes up what another was at, the numbers of attempts go on from the next thousand."""
 
 
@@ -102,13 +118,35 @@ class Order:
     expired: str = ""
 
 
+class Given(NamedTuple):
+    """What a run was called with: a message, answers, or neither.
+
+    ``seq``: where the session has to stand. ``taking``: the message in the store's inbox that it is. ``attempt``: how
+    often somebody took the session up. ``expired``: the request whose time is over, if that is all.
+    """
+
+    said: UserSaid | None
+    responses: Mapping[str, Any]
+    seq: int | None
+    stream: bool
+    settings: Mapping[str, Any]
+    taking: str = ""
+    attempt: int = 1
+    expired: str = ""
+
+    @property
+    def anything(self) -> bool:
+        return self.said is not None or bool(self.responses) or bool(self.expired)
+
+
 @dataclass(frozen=True, slots=True)
 class Workflow:
     """A team, its rules and its store. Made by a builder's ``build()``.
 
     It holds no conversation: run as many sessions on it at once as you like, from as many tasks of one event loop.
     ``warnings``: what in its declaration looks like a mistake, each with a stable code. ``middleware``: what is done
-    around every effect, the outermost first. ``dispatcher``: what tells workers of what was submitted.
+    around every effect, the outermost first. ``concurrent``: what becomes of a message to a session that is at work.
+    ``dispatcher``: what tells workers of what was submitted; then they do what is run.
     """
 
     name: str
@@ -119,6 +157,7 @@ class Workflow:
     store: Store = field(repr=False)
     warnings: tuple[str, ...] = field(default=(), repr=False)
     middleware: tuple[Middleware, ...] = field(default=(), repr=False)
+    concurrent: ConcurrentInput = field(default="queue", repr=False)
     dispatcher: Dispatcher | None = field(default=None, repr=False, compare=False)
     # Shared by copies on the same store, so that they queue as well.
     _sessions: Sessions | None = field(default=None, repr=False, compare=False)
@@ -175,7 +214,7 @@ class Workflow:
 
         Raises:
             UsageError: at once, if the call makes no sense; nothing was changed.
-            SessionNotFound, RequestNotOpen, ModelError, ConditionError, StoreError: from the `Run`.
+            SessionNotFound, RequestNotOpen, UpgradeRefused, ModelError, ConditionError, StoreError: from the `Run`.
         """
         order = self._order(message, session_id, responses, checkpoint_id, to, state, settings)
 
@@ -186,10 +225,9 @@ class Workflow:
                 run.session_id, seq = await self._stand_at(order.checkpoint_id, session_id, order.responses)
             if self.dispatcher is not None:
                 return await self._follow(replace(order, session_id=run.session_id), stream, emit)
-            async with self._sessions.hold(run.session_id, self.machine) as session:
-                if seq is not None and session.state.seq != seq:
-                    raise conflict(session.id, seq, session.state.seq)
-                return await self._work(session, order, stream, emit)
+            policy = self.concurrent if order.said else "queue"
+            async with self._sessions.hold(run.session_id, self.machine, policy) as hold:
+                return await self._work(hold, Given(order.said, order.responses, seq, stream, order.settings), emit)
 
         run = Run(order.session_id, work)
         return run
@@ -312,42 +350,38 @@ class Workflow:
             StoreError: what is done so far is kept.
         """
         assert self._sessions is not None
-        async with self._sessions.hold(claim.session_id, self.machine) as session:
+        async with self._sessions.hold(claim.session_id, self.machine) as hold:
+            session = hold.session
             if claim.cancelled:
                 await session.commit([Cancel()])
                 return
             emit = listen(session.state.seq)
             if effects(session.state):
-                await self._take(session, Order(session.id), None, claim, emit)
+                await self._take(hold, Waiting("", Letter(self.name).written()), claim, emit)
             for waiting in claim.waiting:
-                await self._take(session, None, waiting, claim, emit)
+                await self._take(hold, waiting, claim, emit)
             await self._set_timers(session)
 
-    async def _take(
-        self, session: Session, order: Order | None, waiting: Waiting | None, claim: Claim, emit: Emit
-    ) -> None:
+    async def _take(self, hold: Hold, waiting: Waiting, claim: Claim, emit: Emit) -> None:
         try:
-            if order is None:
-                assert waiting is not None
-                letter = read_letter(waiting.body)
-                if letter.team != self.name:
-                    raise UsageError(f"the message is for the team {letter.team!r}; {self.name!r} has this session")
-                order = Order(session.id, letter.said, letter.responses, letter.settings, None, letter.expired)
-            taking = waiting and waiting.message_id
-            await self._work(session, order, True, emit, taking or "", claim.attempt)
+            letter = read_letter(waiting.body)
+            if letter.team != self.name:
+                raise UsageError(f"the message is for the team {letter.team!r}; {self.name!r} has this session")
+            order = letter.said, letter.responses, None, True, letter.settings
+            await self._work(hold, Given(*order, waiting.message_id, claim.attempt, letter.expired), emit)
         except (ModelError, ConditionError):
             pass  # it is on record
         except UsageError as error:
-            if waiting is None:
+            if not waiting.message_id or isinstance(error, RunClosed):
                 raise
-            await inbox_of(self.store).refuse(session.id, waiting.message_id, str(error))
+            await inbox_of(self.store).refuse(claim.session_id, waiting.message_id, str(error))
 
     async def _letter(self, order: Order) -> Letter:
         if order.said is None:
             session = await self._look(order.session_id)
-            self._check_team(session.id, session.state)
             overdue = session.overdue(self.machine.expires)
-            answers = await self._answers(session.id, session.state, order.responses, overdue)
+            state = self.machine.decide(session.state, Opened(session.id)).state
+            answers = await self._answers(session.id, state, order.responses, overdue)
             return Letter(self.name, None, {each.request: each.response for each in answers}, order.settings)
         return Letter(self.name, order.said, {}, order.settings)
 
@@ -428,7 +462,7 @@ class Workflow:
             SessionNotFound: if the store has no such session.
             UsageError: it is another team's, has no such position, or there is a session ``branch`` already.
         """
-        self._check_team(session_id, (await self._look(session_id)).state)
+        self.machine.decide((await self._look(session_id)).state, Opened(session_id))
         return await fork(self.store, session_id, at=at, branch=branch)
 
     def watch(
@@ -484,12 +518,15 @@ class Workflow:
         Raises:
             SessionNotFound: if the store has none of that id.
             UsageError: if there is no such agent.
+            UpgradeRefused: if the team does not take sessions that were begun with another.
             ConditionError: if the predicate of one of its handoffs fails.
         """
         name = agent if isinstance(agent, str) else getattr(agent, "name", repr(agent))
         if name not in self.performer.seats:
             raise UsageError(f"no agent {name!r}; there are: {', '.join(self.performer.seats)}")
         session = await self._look(session_id)
+        if session.state.workflow == self.name:
+            session.state = self.machine.decide(session.state, Opened(session_id)).state
         return await self.performer.seats[name].request(session)
 
     async def usage(self, session_id: str, price: Price | None = None) -> SessionUsage:
@@ -508,6 +545,21 @@ class Workflow:
         if not entries:
             raise _not_found(session_id)
         return entries
+
+    async def affected_sessions(self) -> list[SessionUpgrade]:
+        """What would become of each session of this team, were it run now: a dry run of an upgrade.
+
+        Reads every journal of the team, oldest session first by its last fact, and writes nothing. The policy is that
+        of `HandoffBuilder.with_upgrades`.
+        """
+        found: list[SessionUpgrade] = []
+        for each in await self.store.sessions():
+            try:
+                report = upgrade_of(each.session_id, await self.store.read(each.session_id), self.machine)
+            except DamagedJournal as error:
+                report = SessionUpgrade(each.session_id, "damaged", (str(error),))
+            found += [report] if report else []
+        return found
 
     async def _look(self, session_id: str) -> Session:
         session = Session(session_id, self.machine, self.store)
@@ -540,42 +592,20 @@ class Workflow:
         """The same team on another store."""
         return replace(self, store=store, _sessions=None)
 
-    async def _work(
-        self,
-        session: Session,
-        order: Order,
-        stream: bool,
-        emit: Emit,
-        taking: str = "",
-        attempt: int = 1,
-    ) -> RunResult:
-        state, said, responses = session.state, order.said, order.responses
-        if not state.seq and said is None:
-            raise _not_found(session.id)
-        self._check_team(session.id, state)
-        overdue = session.overdue(self.machine.expires)
-        expired = [Expired(request) for request in overdue]
-        inputs: list[Input] = [*expired, said] if said else [Resumed(), *expired]
-        if order.expired:
-            inputs = [Expired(order.expired)]
-        if responses:
-            inputs += await self._answers(session.id, state, responses, overdue)
-        before = len(session.state.transcript)
+    async def _work(self, hold: Hold, given: Given, emit: Emit) -> RunResult:
+        session = hold.session
+        inputs = await self._inputs(session, given)
         narrator = Narrator(session, emit)
         await narrator.signal("started")
         await narrator.signal("status", WorkflowRunState.IN_PROGRESS)
-        if said is None and not responses and not order.expired:
-            await narrator.remind()
         try:
-            if taking:
-                await self._commit_taking(session, inputs, taking, narrator)
-                inputs = []
-            delta = narrator.delta if stream else None
-            context = Context(
-                session, narrator.progress, delta, settings=order.settings, before=ATTEMPTS * (attempt - 1)
-            )
+            before = await self._enter(session, given, inputs, narrator)
+            hold.begun()
+            delta = narrator.delta if given.stream else None
+            numbers = NUMBERS * (given.attempt - 1)
+            context = Context(session, narrator.progress, delta, settings=given.settings, before=numbers)
             seconds = self.machine.budget.seconds
-            cause = await drive(session, inputs, self._perform(), context, narrator.tell, seconds)
+            cause = await drive(session, (), self._perform(), context, narrator.tell, seconds)
             _check(session.state, cause)
         except WorldError as error:
             await narrator.signal("failed", error)
@@ -595,7 +625,7 @@ class Workflow:
                 await narrator.signal("started")
                 await narrator.signal("status", WorkflowRunState.IN_PROGRESS)
                 if order.said is None and not order.responses:
-                    await narrator.remind()
+                    await narrator.remind(set(before.requests))
                 receipt: Receipt | None = None
                 while receipt is None or effects(watcher.state) or watcher.state.seq < receipt.seq:
                     async for event in watcher.news(LOOK_FOR_RECEIPT):
@@ -623,11 +653,55 @@ class Workflow:
         waiting = pending(session_id, state)
         return RunResult(session_id, run_state(state), new, state.transcript, waiting, stopped, self._value(new))
 
-    async def _commit_taking(self, session: Session, inputs: Sequence[Input], taking: str, narrator: Narrator) -> None:
-        entries = await session.commit(inputs, taking=(taking,))
-        if not entries:
-            await inbox_of(self.store).refuse(session.id, taking, "")
-        await narrator.tell(entries)
+    async def _inputs(self, session: Session, given: Given) -> list[Input]:
+        """What the run has to say to the session as it stands; refused, if it makes no sense there."""
+        state = session.state
+        if not state.seq and given.said is None:
+            raise _not_found(session.id)
+        if given.seq is not None and state.seq != given.seq:
+            raise conflict(session.id, given.seq, state.seq)
+        overdue = session.overdue(self.machine.expires)
+        expired = [Expired(request) for request in overdue]
+        opened = Opened(session.id)
+        changed, state = self.machine.decide(state, opened)
+        begin: list[Input] = [opened] if changed else []
+        if given.expired:
+            return [*begin, Expired(given.expired)]
+        if given.said:
+            return [*begin, *expired, given.said]
+        inputs: list[Input] = [*begin, Resumed(), *expired]
+        if given.responses:
+            # A team that has changed may have withdrawn what was asked.
+            ready = self.machine.decide(state, Resumed()).state if changed else state
+            inputs += await self._answers(session.id, ready, given.responses, overdue)
+        return inputs
+
+    async def _enter(self, session: Session, given: Given, inputs: Sequence[Input], narrator: Narrator) -> int:
+        """Put on record what the run was given, and show what waits; how many messages there were before.
+
+        Where another process wrote first, it is decided again on what that wrote: nobody has to say it twice.
+        """
+        for attempt in range(ATTEMPTS):
+            waiting, before = set(session.state.requests), len(session.state.transcript)
+            try:
+                entries = await session.commit(inputs, taking=(given.taking,) if given.taking else ())
+            except SequenceConflict as error:
+                if not given.anything or given.seq is not None or given.taking:
+                    raise  # whoever only resumes need not, with somebody else at work
+                if self.concurrent == "reject":
+                    raise _busy(session.id) from error
+                await asyncio.sleep(attempt / 1000)
+                await session.refresh()
+                inputs = await self._inputs(session, given)
+                narrator.catch_up()
+                continue
+            if given.taking and not entries:
+                await inbox_of(self.store).refuse(session.id, given.taking, "")  # it meant nothing
+            await narrator.tell(entries)
+            if not given.anything:
+                await narrator.remind(waiting)
+            return before
+        raise _busy(session.id)
 
     def _value(self, new: Sequence[Message]) -> Any:
         """What the last reply is the JSON of, if its agent's replies are that of anything."""
@@ -647,17 +721,9 @@ class Workflow:
             return origin, at
         seq = standing(origin, entries, at)
         # All that can be wrong with the call is found before anything is written.
-        state = state_after(origin, _upto(entries, seq))
-        self._check_team(origin, state)
+        state = self.machine.decide(state_after(origin, _upto(entries, seq)), Opened(origin)).state
         await self._answers(origin, state, responses, ())
         return await fork(self.store, origin, at=seq, branch=branch), seq + 1
-
-    def _check_team(self, session_id: str, state: State) -> None:
-        if state.workflow not in ("", self.name):
-            raise UsageError(
-                f"session {session_id!r} belongs to the team {state.workflow!r}, not to {self.name!r}; "
-                "use another session id, or build the team under that name"
-            )
 
     async def _answers(
         self, session_id: str, state: State, responses: Mapping[str, Any], overdue: Collection[str]
@@ -697,6 +763,12 @@ class Workflow:
             raise UsageError(
                 f"the handoff from {asked.agent!r} to {given.to!r} is not open now; the request stays open"
             )
+
+
+def _busy(session_id: str) -> SessionBusy:
+    return SessionBusy(
+        f"session {session_id!r} is being written to by others all the time; nothing was changed, so say it again"
+    )
 
 
 def _not_found(session_id: str) -> SessionNotFound:

@@ -38,6 +38,14 @@ def facts(count: int) -> list[Fact]:
     return [Retried(f"t{number}") for number in range(count)]
 
 
+def elsewhere() -> list[Entry]:
+    """Two batches of another store."""
+    clock = FakeClock()
+    times = [clock()] * 2 + [clock()] * 2
+    written = [picture(6), *facts(2), picture(7)]
+    return [Entry(seq, at, fact) for seq, (at, fact) in enumerate(zip(times, written, strict=True), 1)]
+
+
 def the_file(folder: Path, beginning: str = "") -> Path:
     """The one journal in a store whose name begins like that."""
     (found,) = folder.glob(f"{beginning}*.jsonl")
@@ -68,6 +76,7 @@ DO: dict[str, Do] = {
     "append to a branch": lambda store: store.append("b", facts(3), after=7),
     "append behind a torn end": lambda store: store.append("torn", facts(1), after=2),
     "begin": lambda store: store.append("new", [picture(5), *facts(1)], after=0),
+    "restore": lambda store: store.restore("new", elsewhere()),
     "fork": lambda store: store.fork("s", "d", upto=6),
     "cut": lambda store: store.cut("s", Compacted(6, "team", "f")),
     "cut a branch": lambda store: store.cut("b", Compacted(5, "team", "f")),

@@ -417,7 +417,7 @@ async def test_a_server_in_need_keeps_what_was_written(dsn: str, postgres: Serve
 
 
 async def test_a_deadlock_with_somebody_else_is_tried_again(dsn: str, postgres: Server):
-    """When the server takes an append back because of what another program did, it is written the second time."""
+    """When the server takes an append back because of what another program did, it is sent again, but not for ever."""
     async with opened(dsn) as store:
         await store.append("s", facts(1), after=0)
         postgres.do(
@@ -428,3 +428,6 @@ async def test_a_deadlock_with_somebody_else_is_tried_again(dsn: str, postgres: 
         )
         await store.append("s", facts(1), after=1)
         assert len(await store.read("s")) == 2
+        postgres.do("ALTER SEQUENCE relayline.tries MINVALUE -1000 RESTART -1000", dsn)
+        with pytest.raises(StoreError, match=": deadlock_detected"):
+            await store.append("s", facts(1), after=2)

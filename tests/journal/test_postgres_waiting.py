@@ -65,17 +65,27 @@ async def test_a_write_in_another_process_wakes_who_waits(dsn: str, postgres: Se
 
 @pytest.mark.usefixtures("told_or_never")
 async def test_no_write_is_missed(dsn: str):
-    """However writing and waiting fall together: who waits for one fact after the other is told of each."""
+    """However a write and a wait fall together, the one is told of the other: here at every moment of waiting."""
+    async with opened(dsn) as store, opened(dsn) as other:
+        for after in range(200):
+            waiting = asyncio.create_task(store.wait("s", after=after, seconds=60))
+            for _ in range(after):
+                await asyncio.sleep(0)
+            await other.append("s", facts(1), after=after)
+            assert await waiting
+
+
+@pytest.mark.usefixtures("told_or_never")
+async def test_many_follow_many(dsn: str):
+    """Who waits for one fact after the other, in several sessions and stores at once, is told of each."""
 
     async def follow(store: PostgresCheckpointStorage, key: str) -> None:
-        for after in range(100):
+        for after in range(30):
             assert await store.wait(key, after=after, seconds=60)
 
     async def write(store: PostgresCheckpointStorage, key: str) -> None:
-        for after in range(100):
+        for after in range(30):
             await store.append(key, facts(1), after=after)
-            for _ in range(after % 7):
-                await asyncio.sleep(0)
 
     async with opened(dsn) as one, opened(dsn) as other, opened(dsn) as third:
         keys = [f"s{number}" for number in range(8)]
@@ -85,9 +95,9 @@ async def test_no_write_is_missed(dsn: str):
 
 @pytest.mark.usefixtures("told_or_never")
 async def test_all_who_wait_share_one_connection(dsn: str, postgres: Server):
-    """Two hundred waits for as many sessions need one connection, and each is ended by its own session."""
+    """A hundred waits for as many sessions need one connection, and each is ended by its own session."""
     async with opened(dsn) as store, opened(dsn) as other:
-        waits = {key: asyncio.create_task(store.wait(key, after=0, seconds=60)) for key in map(str, range(200))}
+        waits = {key: asyncio.create_task(store.wait(key, after=0, seconds=60)) for key in map(str, range(100))}
         await until_listening(postgres, dsn, len({bell_of(key) for key in waits}))
         count = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{named(dsn)}'"
         assert postgres.do(count)[0][0] <= 6
@@ -162,9 +172,8 @@ async def test_without_a_connection_to_listen_on_it_looks(dsn: str, postgres: Se
     postgres.do("CREATE ROLE lonely LOGIN CONNECTION LIMIT 1")
     postgres.do(f"GRANT CREATE ON DATABASE {named(dsn)} TO lonely")
     async with opened(dsn) as other, opened(postgres.address(named(dsn), "lonely")) as store:
+        await store.sessions()
         waiting = asyncio.create_task(store.wait("s", after=0, seconds=60))
-        while not postgres.do("SELECT 1 FROM pg_stat_activity WHERE usename = 'lonely'"):
-            await asyncio.sleep(0)
         await other.append("s", facts(1), after=0)
         assert await waiting
     postgres.empty(dsn)
@@ -191,3 +200,29 @@ async def test_a_wait_that_is_cancelled_leaves_the_others(dsn: str, postgres: Se
             waits[after % 2].cancel()
             await other.append("s", facts(1), after=after)
             assert await waits[1 - after % 2]
+
+
+@pytest.mark.usefixtures("told_or_never")
+async def test_closing_the_store_ends_its_waits(dsn: str, postgres: Server):
+    """Who waits when the store is closed is told no, at once, wherever it is with waiting."""
+    store = PostgresCheckpointStorage(dsn)
+    for ticks in range(1, 20):
+        waits = [asyncio.create_task(store.wait(key, after=0, seconds=60)) for key in "abc"]
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        if ticks % 4 == 0:
+            await until_listening(postgres, dsn, 3)
+        await store.aclose()
+        assert await asyncio.gather(*waits) == [False, False, False]
+
+
+@pytest.mark.usefixtures("told_or_never")
+async def test_what_others_send_is_passed_over(dsn: str, postgres: Server):
+    """Words that another program sends on the same channel disturb nobody."""
+    async with opened(dsn) as store, opened(dsn) as other:
+        waiting = asyncio.create_task(store.wait("s", after=0, seconds=60))
+        await until_listening(postgres, dsn)
+        for words in ("", "hello", "-7", "9" * 30):
+            postgres.do(f"NOTIFY relayline_relayline, '{words}'", dsn)
+        await other.append("s", facts(1), after=0)
+        assert await waiting

@@ -13,6 +13,7 @@ from relayline.events import Compacted, Entry, SessionStarted
 from relayline.journal.checkpoints import after
 from relayline.journal.ids import checked_id
 from relayline.journal.lines import json_object, line, read_line
+from relayline.journal.packing import Packer
 from relayline.journal.store import SessionSummary, Store, unknown
 from relayline.machine.state import State
 
@@ -120,7 +121,7 @@ def _parsed(content: bytes) -> tuple[_Header, Sequence[Entry]]:
     for number, each in enumerate(lines[:-1], 2):
         with _place(number):
             entry = read_line(_text(each))
-            line(entry)  # it can be kept
+            Packer().pack(entry.fact)  # every store can keep it
             _check_number(entry, entries)
             state = after(state, entry, header.session)
         entries.append(entry)

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from relayline.errors import RelaylineError, StoreError
 from relayline.events import Compacted, Entry, Fact, Forked
+from relayline.journal.checkpoints import batches
 from relayline.journal.files.journals import LAST, Journals
 from relayline.journal.files.listing import Finding, Listing, findings
 from relayline.journal.packing import Cipher, Durability, Packer, durable
@@ -56,6 +57,10 @@ class FileCheckpointStorage(Store):
         first, date = entries[0].seq, entries[0].at
         await self._do(partial(self._journals.append, session_id, packed, after=after, first=first, at=date))
         return entries
+
+    async def restore(self, session_id: str, entries: Sequence[Entry]) -> None:
+        packed = [(batch[-1], [self._packer.pack(each.fact) for each in batch]) for batch in batches(entries)]
+        await self._do(partial(self._journals.restore, session_id, packed))
 
     async def read(self, session_id: str, *, after: int = 0, upto: int | None = None) -> list[Entry]:
         return await self._do(partial(self._journals.read, session_id, after, LAST if upto is None else upto))

@@ -41,6 +41,39 @@ class Journals:
             self._tidy()
             self._extend(Head(session_id, at), packed, after, first, at, lock)
 
+    def restore(self, session_id: str, batches: Sequence[tuple[Entry, Sequence[Packed]]]) -> None:
+        """Begin a session with these batches, each with its last entry: its file is put in place when it is whole."""
+        with locked(self.folder) as lock:
+            self._tidy()
+            path = self._path(session_id)
+            found = open_journal(path, session_id)
+            if found is not None:
+                with found:
+                    if found.head is not None:
+                        raise conflict(session_id, 0, found.seq)
+            self._finish_deleting(path)
+            written = lock.count(batches[-1][0].at)
+            whole = [
+                Batch(
+                    last.seq,
+                    last.at,
+                    written,
+                    tuple(each.version for each in packed),
+                    tuple(each.body for each in packed),
+                )
+                for last, packed in batches
+            ]
+            kept: list[Path] = []
+            try:
+                for _, packed in batches:
+                    for each in packed:
+                        kept += media.keep(path, each.blobs)
+                put(path, journal_lines(Head(session_id, whole[0].at), whole))
+            except BaseException:
+                if not os.path.lexists(path):  # it may be in place already, and only not known to be on the disk
+                    media.drop(kept)
+                raise
+
     def read(self, session_id: str, after: int, upto: int) -> list[Entry]:
         """The entries with ``after < seq <= upto``."""
         # Nobody is kept from writing, as a rule: what is written stays as it is. Only what looks wrong, and what is in

@@ -16,6 +16,9 @@ from relayline.journal.postgres.layout import Connection, lock_class
 from relayline.journal.postgres.waiting import bell_of, channel_of
 from relayline.journal.store import conflict
 
+TRIES = 5
+"""How often a statement is sent again that the server took back, in favour of somebody else's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -41,24 +44,26 @@ class Batch:
             SequenceConflict: the session's last fact is another; nothing was written.
             StoreError: nothing was written; or, as it then says, nobody knows.
         """
-        patience: Patience | None = None
+        doubt: Patience | None = None  # since a statement's end was not seen
+        undone = 0
         while True:
             try:
                 async with connections.one() as connection:
                     if not await self.write(connection):
-                        await self._compare(connection, sent_before=patience is not None)
+                        await self._compare(connection, sent_before=doubt is not None)
                     return
             except SequenceConflict:
                 raise
-            except (Lost, Undone) as error:
-                again = patience is not None  # at first it may be that the connection had long been dead
-                patience = patience or Patience(error)
-                if again:
-                    await patience.pause()
-            except StoreError:
-                if patience is None:
+            except StoreError as error:
+                if isinstance(error, Undone) and undone < TRIES:
+                    undone += 1
+                    continue
+                if isinstance(error, Lost) and doubt is None:
+                    doubt = Patience(error)
+                    continue  # at once: as a rule the connection had long been dead
+                if doubt is None:
                     raise
-                await patience.pause()
+                await doubt.pause()
 
     async def write(self, connection: Connection, parent: int | None = None, shared: int = 0) -> bool:
         """Whether it was written: not, if the session has another end."""

@@ -6,7 +6,7 @@ is that it took too long; here the caller opens them, and is told. It also costs
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -42,8 +42,6 @@ DEFAULTS = {
 }
 
 STATUS = "SELECT pg_xact_status(%(number)s::xid8)"
-
-GONE = ("57P01", "57P02", "57P03")  # the server shuts down, has crashed, or is not up yet
 
 
 class Lost(StoreError):
@@ -205,20 +203,19 @@ class Connections:
             ) from error
 
     async def _leave(self, connection: Connection) -> None:
-        status = connection.info.transaction_status
         try:
-            if status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
-                await connection.execute("ROLLBACK")
-                status = connection.info.transaction_status
-        except psycopg.Error:
-            status = TransactionStatus.UNKNOWN
-        if self._closed or status != TransactionStatus.IDLE:
-            await connection.close()
-        else:
-            self._idle.append(connection)
+            if connection.pgconn.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
+                with suppress(psycopg.Error):
+                    await connection.execute("ROLLBACK")
+        finally:
+            if self._closed or connection.pgconn.transaction_status != TransactionStatus.IDLE:
+                await connection.close()
+            else:
+                self._idle.append(connection)
 
     def _trouble(self, connection: Connection, error: Exception) -> StoreError:
-        if connection.closed or getattr(error, "sqlstate", None) in GONE:
+        fatal = isinstance(error, psycopg.Error) and error.diag.severity_nonlocalized in ("FATAL", "PANIC")
+        if fatal or connection.closed:
             self._drop()  # they are from before it, too
             return self.database.trouble(error, Lost)
         undone = isinstance(error, SerializationFailure | DeadlockDetected)

@@ -66,13 +66,15 @@ MIGRATIONS = (SESSIONS, INBOX)
 """Step n takes a schema from layout n to n + 1."""
 
 # Whatever the database or the role is set to: a write that came second is to see what came first. Each query goes by
-# an index, whatever the values, so planning it anew is a waste. A lock that is not had by then is somebody's mistake.
+# an index, whatever the values, so planning it anew is a waste. Who holds what others wait for takes milliseconds;
+# after half a minute it is a process that has stopped, or somebody's mistake.
 SETTINGS = sql.SQL("""
 SET search_path = {schema};
 SET synchronous_commit = {durable};
 SET default_transaction_isolation = 'read committed';
 SET plan_cache_mode = force_generic_plan;
-SET lock_timeout = '30s'
+SET lock_timeout = '30s';
+SET idle_in_transaction_session_timeout = '30s'
 """)
 
 
@@ -107,8 +109,10 @@ async def settle_in(connection: Connection, schema: str, durable: bool, name: st
         raise StoreError(f"{name} keeps text as {encoding}, which has no place for most of it; choose one of UTF8")
     settings = SETTINGS.format(schema=sql.Identifier(schema), durable=sql.SQL("on" if durable else "off"))
     await connection.execute(settings)
+    # With the schema's name, because what somebody may not look into is otherwise said not to be there.
+    layout = sql.SQL("SELECT number FROM {}.relayline_layout").format(sql.Identifier(schema))
     try:
-        found = await (await connection.execute("SELECT number FROM relayline_layout")).fetchone()
+        found = await (await connection.execute(layout)).fetchone()
     except UndefinedTable:
         found = None
     if _layout(found, name) < len(MIGRATIONS):

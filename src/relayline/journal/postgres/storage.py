@@ -156,21 +156,21 @@ class PostgresCheckpointStorage(Store, PostgresInbox):
 
     async def wait(self, session_id: str, *, after: int, seconds: float) -> bool:
         loop = asyncio.get_running_loop()
+        connections, listener = self._place()
         until = loop.time() + seconds
         find = partial(scalar, query=statements.BEYOND, id=session_id, after=Int8(after))
-        if await self._connections.repeat(find):
+        if await connections.repeat(find):
             return True
         if seconds <= 0:
             return False
-        listener = self._place()[1]
         with listener.at(session_id) as bell:
             while True:
                 told = await listener.ready()
                 bell.clear()  # before the look: what comes after that rings it again
-                if await self._connections.repeat(find):
+                if await connections.repeat(find):
                     return True
                 left = until - loop.time()
-                if left <= 0:
+                if left <= 0 or listener.closed:
                     return False
                 with suppress(TimeoutError):
                     async with asyncio.timeout(min(left, LOOK_ANYWAY if told else LOOK_AGAIN)):

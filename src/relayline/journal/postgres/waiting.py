@@ -17,8 +17,8 @@ from psycopg import Notify, sql
 from relayline.errors import StoreError
 from relayline.journal.postgres.layout import Connection, lock_class
 
-BELLS = 64
-"""A lock for each session that somebody waits for would fill the server's table of locks."""
+BELLS = 256
+"""A lock for each session that somebody waits for would fill the server's table of locks, which has 6400 by default."""
 
 TAKE = "SELECT pg_advisory_lock_shared(%s, bell) FROM unnest(%s::int[]) AS bell"
 GIVE = "SELECT pg_advisory_unlock_shared(%s, bell) FROM unnest(%s::int[]) AS bell"
@@ -47,6 +47,7 @@ class Listener:
         self._held: set[int] = set()  # the bells that the server knows we wait at
         self._changing = asyncio.Lock()
         self._tidying: asyncio.Task[bool] | None = None
+        self.closed = False
 
     @contextmanager
     def at(self, session_id: str) -> Generator[asyncio.Event]:
@@ -62,28 +63,34 @@ class Listener:
 
     async def ready(self) -> bool:
         """Whether all who wait now will be told; if not, there is no connection for it to be had."""
-        try:
-            async with self._changing:
-                if self._connection is None:
+        async with self._changing:
+            try:
+                if self._connection is None and not self.closed:
                     await self._listen()
                 if self._connection is not None and self._held != self._waiting.keys():
                     await self._change(self._connection)
-                return self._connection is not None
-        except (StoreError, psycopg.Error, OSError):
-            self._hang_up()
-            return False
+            except (StoreError, psycopg.Error, OSError):
+                self._hang_up()
+            finally:
+                if self.closed:
+                    self._hang_up()
+            return self._connection is not None
 
     def close(self) -> None:
-        """Hang up. Whoever waits meanwhile looks by itself."""
+        """Hang up for good. Whoever waits is told."""
+        self.closed = True
         if self._tidying is not None and not self._loop.is_closed():
             self._tidying.cancel()
-        self._hang_up()
+        if not self._changing.locked() or self._loop.is_closed():  # who is changing something will see to it
+            self._hang_up()
 
     async def _listen(self) -> None:
         connection = await self._connect()
         connection.add_notify_handler(self._heard)
         try:
-            await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel_of(self._schema))))
+            # A bell is held up by an append that does not get to its end; meanwhile the others are to look.
+            listen = sql.SQL("SET lock_timeout = '1s'; LISTEN {}").format(sql.Identifier(channel_of(self._schema)))
+            await connection.execute(listen)
         except BaseException:
             await connection.close()
             raise
@@ -93,7 +100,7 @@ class Listener:
     async def _change(self, connection: Connection) -> None:
         """Take the locks of the bells where somebody waits, and give back the others."""
         wanted, done = set(self._waiting), False
-        self._loop.remove_reader(self._descriptor)  # psycopg puts its own there for as long as a query takes
+        self._unwatch()  # psycopg puts a reader of its own there for as long as a query takes
         try:
             of = lock_class(self._schema)
             if new := wanted - self._held:
@@ -113,6 +120,12 @@ class Listener:
         self._loop.add_reader(self._descriptor, self._readable)
         self._readable()  # what came behind the answer to a query is in a buffer already
 
+    def _unwatch(self) -> None:
+        if self._descriptor >= 0:
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.remove_reader(self._descriptor)
+            self._descriptor = -1
+
     def _readable(self) -> None:
         connection = self._connection
         if connection is None:
@@ -128,7 +141,7 @@ class Listener:
         self._ring(notify.payload)
 
     def _ring(self, number: str) -> None:
-        bell = int(number)
+        bell = int(number) if number.isdecimal() else -1
         for event in self._waiting.get(bell, ()):
             event.set()
         if bell not in self._waiting and bell in self._held and (self._tidying is None or self._tidying.done()):
@@ -138,8 +151,7 @@ class Listener:
         connection, self._connection = self._connection, None
         if connection is None:
             return  # nobody was promised to be told
-        with suppress(RuntimeError):  # the loop is closed
-            self._loop.remove_reader(self._descriptor)
+        self._unwatch()
         connection.pgconn.finish()
         self._held = set()
         for events in self._waiting.values():
