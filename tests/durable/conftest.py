@@ -23,14 +23,15 @@ NAMES = (f"team{number}" for number in itertools.count())
 
 @dataclass(frozen=True)
 class Ground:
-    """What a fleet stands on. ``open``: one more handle on the store; ``dispatcher``: one more worker's or caller's.
+    """What a fleet stands on. ``open``: one more handle on the store; ``dispatcher``: one more worker's or caller's, of
+    another team if that is named.
 
     ``shares_words``: whether they go from handle to handle.
     """
 
     store: Store
     open: Callable[[], Store]
-    dispatcher: Callable[[], Dispatcher]
+    dispatcher: Callable[..., Dispatcher]
     shares_words: bool = False
 
 
@@ -66,8 +67,8 @@ async def ground(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
     dispatchers: list[Dispatcher] = []
     made = _dispatcher(request)
 
-    def dispatcher() -> Dispatcher:
-        dispatchers.append(made())
+    def dispatcher(team: str = "") -> Dispatcher:
+        dispatchers.append(made(team))
         return dispatchers[-1]
 
     yield Ground(again(), again, dispatcher, request.param not in ("memory", "sqlite"))
@@ -75,18 +76,20 @@ async def ground(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         await each.aclose()
 
 
-def _dispatcher(request: pytest.FixtureRequest) -> Callable[[], Dispatcher]:
+def _dispatcher(request: pytest.FixtureRequest) -> Callable[[str], Dispatcher]:
     match request.param:
         case "restate":
             server: servers.RestateServer = request.getfixturevalue("restate")
-            name, (port,) = next(NAMES), servers.free_ports(1)
-            return lambda: _eager(Restate(name, server.ingress, server.admin, listen=f"127.0.0.1:{port}"))
+            name, ports = next(NAMES), dict(zip(("", "other"), servers.free_ports(2), strict=True))
+            return lambda team: _eager(
+                Restate(name + team, server.ingress, server.admin, listen=f"127.0.0.1:{ports[team]}")
+            )
         case "temporal":
             other: servers.TemporalServer = request.getfixturevalue("temporal")
             queue = next(NAMES)
-            return lambda: _eager(Temporal(queue, other.address))
+            return lambda team: _eager(Temporal(queue + team, other.address))
         case _:
-            return Local
+            return lambda _: Local()
 
 
 def _eager(dispatcher: Dispatcher) -> Dispatcher:

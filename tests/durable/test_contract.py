@@ -348,7 +348,7 @@ async def test_teams_on_one_store_keep_to_their_own(ground: Ground):
         await other.submit("hi", session_id="t")
         wrong = await other.submit("hello", session_id="s")
         assert "t" in await ground.store.due("other")  # type: ignore[attr-defined]
-    async with working(worker(other, ground.dispatcher()), worker(desk, ground.dispatcher())):
+    async with working(worker(other, ground.dispatcher("other")), worker(desk, ground.dispatcher())):
         await answered(other, "t", 1)
         await until(lambda: _settled(other, wrong))
     receipt = await other.receipt(wrong)

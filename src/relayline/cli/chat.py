@@ -12,17 +12,22 @@ from relayline.cli.plain import PipedPerson, PlainScreen
 from relayline.cli.slash import Slash
 from relayline.cli.teams import at_work, perform, who
 from relayline.cli.voice import about, warm_up
+from relayline.cli.worker import engine
 from relayline.errors import UsageError
 from relayline.workflow import Workflow
 
 HEAD_START = 0.1  # seconds for the prompt to be drawn, before loading the model competes with it
 
 
-def chat(target: str | None, model: str | None, session: str | None, store: str | None) -> int:
+def chat(
+    target: str | None, model: str | None, session: str | None, store: str | None, engine_word: str | None = None
+) -> int:
     """Hold a conversation; returns the exit status."""
     if session is not None and (not session or not session.isprintable()):
         raise UsageError(f"a session id is a printable, non-empty string; got {session!r}")
     workflow = at_work(target, model, store)
+    if engine_word is not None:
+        workflow = workflow.with_dispatcher(engine(engine_word, workflow.name))
     return perform(workflow, lambda: _talk(workflow, session, lambda name: resume_line(target, model, store, name)))
 
 

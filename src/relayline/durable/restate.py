@@ -7,7 +7,6 @@ a port that they share. A worker whose connection breaks is replaced by another 
 import asyncio
 import re
 import socket
-from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -104,27 +103,26 @@ class Restate(Dispatcher):
                 raise RuntimeError("its worker leaves")
             task.result()
 
-        async with AsyncExitStack() as opened:
-            place = opened.enter_context(_shared(self._listen))
-            config = Config()
-            config.bind = [f"fd://{place.fileno()}"]
-            config.h2_max_concurrent_streams = limits.here  # for more, the server turns to other workers
-            config.graceful_timeout = LEAVING
-            config.accesslog = config.errorlog = None
-            app: Any = restate.app([desk])
-            listening = asyncio.create_task(serve(app, config, shutdown_trigger=stop.wait))
-            try:
-                host, port = place.getsockname()[:2]
-                await self._register(self._address or f"http://{host}:{port}")
-                await asyncio.wait([listening])  # which does not cancel it
-                listening.result()
-            finally:
-                stop.set()
-                for task in turns:
-                    task.cancel()
-                await asyncio.wait([listening], timeout=2 * LEAVING)
-                listening.cancel()
-                await asyncio.wait([listening], timeout=LEAVING)
+        place = _shared(self._listen)
+        host, port = place.getsockname()[:2]
+        config = Config()
+        config.bind = [f"fd://{place.detach()}"]  # it is the server's to close
+        config.h2_max_concurrent_streams = limits.here  # for more, Restate turns to other workers
+        config.graceful_timeout = LEAVING
+        config.accesslog = config.errorlog = None
+        app: Any = restate.app([desk])
+        listening = asyncio.create_task(serve(app, config, shutdown_trigger=stop.wait))
+        try:
+            await self._register(self._address or f"http://{host}:{port}")
+            await asyncio.wait([listening])  # which does not cancel it
+            listening.result()
+        finally:
+            stop.set()
+            for task in turns:
+                task.cancel()
+            await asyncio.wait([listening], timeout=2 * LEAVING)
+            listening.cancel()
+            await asyncio.wait([listening], timeout=LEAVING)
 
     async def aclose(self) -> None:
         http, self._http = self._http, None

@@ -68,12 +68,23 @@ class Worker:
         self._turns: set[asyncio.Task[None] | None] = set()
         self._look = asyncio.Event()
         self._stopping = False
+        self._beaten = float("-inf")
         self._serving: asyncio.Task[None] | None = None
 
     @property
     def at_work(self) -> int:
         """How many sessions it looks after just now."""
         return len(self._turns)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it takes nothing new."""
+        return self._stopping
+
+    @property
+    def lives(self) -> bool:
+        """Whether it reached its store lately: a sign of life that went through."""
+        return asyncio.get_running_loop().time() - self._beaten < 3 * self._beat + 1
 
     async def serve(self) -> None:
         """Work until cancelled, or stopped."""
@@ -179,6 +190,7 @@ class Worker:
         for session_id in await self._inbox.renew(self.name, seconds=self._lease):
             for task in self._at_work.get(session_id, ()):
                 task.cancel()
+        self._beaten = asyncio.get_running_loop().time()
 
     async def _sweeps(self) -> None:
         while True:
