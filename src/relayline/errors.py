@@ -16,7 +16,7 @@
         │   └── ProviderError     a model's provider refused the request, or could not be reached
         ├── ToolError             a tool, or the server it lives on, said that it failed
         ├── ConditionError        a termination condition or a handoff's predicate failed
-        ├── DispatchError     whoever dispatches turns to workers could not be reached
+        ├── DispatchError         whoever dispatches turns to workers could not be reached
         └── StoreError            the journal could not be read or written
             ├── SequenceConflict  somebody else wrote to this session first
             └── DamagedJournal    the journal holds something this version cannot read

@@ -26,13 +26,14 @@ class Ground:
     """What a fleet stands on. ``open``: one more handle on the store; ``dispatcher``: one more worker's or caller's, of
     another team if that is named.
 
-    ``shares_words``: whether they go from handle to handle.
+    ``shares_words``: whether they go from handle to handle. ``many``: sessions that are still quick.
     """
 
     store: Store
     open: Callable[[], Store]
     dispatcher: Callable[..., Dispatcher]
     shares_words: bool = False
+    many: int = 100
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +72,8 @@ async def ground(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         dispatchers.append(made(team))
         return dispatchers[-1]
 
-    yield Ground(again(), again, dispatcher, request.param not in ("memory", "sqlite"))
+    many = 20 if request.param == "temporal" else 100
+    yield Ground(again(), again, dispatcher, request.param not in ("memory", "sqlite"), many)
     for each in (*dispatchers, *opened):
         await each.aclose()
 

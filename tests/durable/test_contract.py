@@ -168,7 +168,7 @@ async def test_paused_sessions_hold_nothing_and_outlive_everybody(ground: Ground
     """Sessions that wait for a person are nobody's work; with all workers gone and others there they are answered."""
     workflow = gated(ground)
     caller = workflow.with_dispatcher(ground.dispatcher())
-    ids = [f"s{number}" for number in range(100)]
+    ids = [f"s{number}" for number in range(ground.many)]
     async with working(worker(workflow, ground.dispatcher()), worker(workflow, ground.dispatcher())) as _:
         for session_id in ids:
             await caller.submit("refund, please", session_id=session_id)

@@ -84,7 +84,8 @@ async def run(kind: str, folder: Path, kills: int, seed: int = 0) -> tuple[Repor
             for worker in workers:
                 worker.send_signal(signal.SIGTERM)
             for worker in workers:
-                assert await asyncio.wait_for(worker.wait(), 60) == 0
+                ended = await asyncio.wait_for(worker.wait(), 60)
+                assert ended == 0, f"{ended}: {(folder / 'workers.log').read_text()[-3000:]}"
         await store.aclose()
         return await check(where, folder, kills, USERS), Recovery(sorted(users.recovered))
 

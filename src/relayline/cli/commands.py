@@ -101,9 +101,9 @@ def worker(
         str, typer.Option(metavar="URL", help="Restate: how it gets there, if by another way: a load balancer's.")
     ] = "",
 ) -> None:
-    """Do the turns of sessions that were submitted; start any number of these.
+    """Do the turns of sessions that were submitted.
 
-    SIGTERM or Ctrl-C stops it: what it is at is finished, or handed back to the others. Killed, it loses nothing.
+    Start any number of these, on any number of machines. SIGTERM or Ctrl-C stops it: what it is at is finished, or handed back to the others. Killed, it loses nothing.
 
     Example: relayline worker team.py --store postgresql://me@db/shop --engine restate --health 0.0.0.0:8081
     """

@@ -83,6 +83,7 @@ class Temporal(Dispatcher):
                 id=f"{self._queue}/{session_id}",
                 task_queue=self._queue,
                 start_signal="wake",
+                task_timeout=SILENCE,
             )
         except (RPCError, RuntimeError, OSError) as error:
             raise DispatchError(f"Temporal at {self._address} cannot be reached: {error!s:.200}") from error
