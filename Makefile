@@ -6,7 +6,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help chat test check lint types layers fix install lock clean
+.PHONY: help chat test check kills lint types layers fix install lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -34,6 +34,9 @@ test: install  ## run the tests; ARGS go to pytest
 # --- For contributors --------------------------------------------------------------------------------------------
 
 check: lint layers types test  ## everything CI checks
+
+kills: install  ## kill working processes sixty times on each store; ARGS="--kills 10 sqlite" for less
+	$(BIN)/python -m tests.kills.suite $(ARGS)
 
 lint: install  ## ruff: style and format
 	$(BIN)/ruff check .

@@ -1,5 +1,8 @@
 """Handoff orchestration: agents decide who takes the conversation next, one journal keeps all of it."""
 
+import importlib
+from typing import TYPE_CHECKING
+
 from relayline.agent import Agent, ChatClient, ChatRequest, HumanAgent, Participant, ReplyInfo, ToolSpec
 from relayline.builders import HandoffBuilder
 from relayline.context import ToolContext
@@ -19,6 +22,7 @@ from relayline.errors import (
     SessionNotFound,
     StoreError,
     ToolError,
+    UpgradeRefused,
     UsageError,
     WorldError,
 )
@@ -26,6 +30,7 @@ from relayline.events import HandoffSent, Stopped
 from relayline.journal.checkpoints import Checkpoint
 from relayline.journal.store import InMemoryCheckpointStorage
 from relayline.messages import Media, Message, Text, ToolCall, ToolResult
+from relayline.reconcile import NOT_DONE, NotDone
 from relayline.runtime.requests import (
     AgentResponse,
     FunctionApprovalRequestContent,
@@ -52,7 +57,12 @@ from relayline.runtime.stream import (
 from relayline.tools import Tool, tool
 from relayline.workflow import SessionView, Workflow
 
+if TYPE_CHECKING:
+    from relayline.journal.file import FileCheckpointStorage
+    from relayline.journal.sqlite import SqliteCheckpointStorage
+
 __all__ = [
+    "NOT_DONE",
     "Agent",
     "AgentResponse",
     "AgentRunUpdateEvent",
@@ -65,6 +75,7 @@ __all__ = [
     "ExecutorCompletedEvent",
     "ExecutorFailedEvent",
     "ExecutorInvokedEvent",
+    "FileCheckpointStorage",
     "FunctionApprovalRequestContent",
     "HandoffAgentUserRequest",
     "HandoffBuilder",
@@ -78,6 +89,7 @@ __all__ = [
     "Message",
     "MissingExtra",
     "ModelError",
+    "NotDone",
     "Participant",
     "ProviderError",
     "RelaylineError",
@@ -92,6 +104,7 @@ __all__ = [
     "SessionHeld",
     "SessionNotFound",
     "SessionView",
+    "SqliteCheckpointStorage",
     "Stopped",
     "StoreError",
     "Text",
@@ -101,6 +114,7 @@ __all__ = [
     "ToolError",
     "ToolResult",
     "ToolSpec",
+    "UpgradeRefused",
     "UsageError",
     "Workflow",
     "WorkflowEvent",
@@ -112,3 +126,19 @@ __all__ = [
     "WorldError",
     "tool",
 ]
+
+_LATE = {
+    "FileCheckpointStorage": "relayline.journal.file",
+    "SqliteCheckpointStorage": "relayline.journal.sqlite",
+}
+"""Loaded when they are asked for: who keeps everything in memory pays for no disk."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LATE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATE} - {"TYPE_CHECKING", "importlib"})

@@ -1,6 +1,6 @@
 """What a caller sees of a run: numbered facts, and unnumbered signals around them."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -25,6 +25,9 @@ from relayline.events import (
     StateChanged,
     Stopped,
     Summarised,
+    TeamChanged,
+    ToolInterrupted,
+    ToolReconciled,
     ToolReturned,
     ToolStarted,
     TurnEnded,
@@ -48,6 +51,8 @@ EventType: TypeAlias = Literal[
     "message",
     "message_delta",
     "tool_call",
+    "tool_interrupted",
+    "tool_reconciled",
     "tool_result",
     "handoff_sent",
     "handed_back",
@@ -59,6 +64,7 @@ EventType: TypeAlias = Literal[
     "summarised",
     "forked",
     "compacted",
+    "team_changed",
     "progress",
     "output",
     "warning",
@@ -259,13 +265,16 @@ class Narrator:
     def __init__(self, session: Session, emit: Emit) -> None:
         self._session = session
         self._emit = emit
-        self._agents = {number: turn.agent for number, turn in session.state.open.items()}
+        self._reader = Reader(session.id, session.state)
+
+    def catch_up(self) -> None:
+        """The session has read what others wrote."""
+        self._reader = Reader(self._session.id, self._session.state)
 
     async def tell(self, entries: Sequence[Entry]) -> None:
         """Show what was just appended."""
         for entry in entries:
-            kind, data, agent, request = self._read(entry.fact)
-            await self._emit(_event(kind, self._session.id, data, agent, request, entry.seq, entry.at))
+            await self._emit(self._reader.event(entry, self._session.state))
 
     async def signal(self, kind: EventType, data: object = None, agent: str = "") -> None:
         """Show something that is not in the journal."""
@@ -279,13 +288,27 @@ class Narrator:
         """Show what an agent's tool has to show."""
         await self._emit(WorkflowEvent("progress", self._session.id, data, agent))
 
-    async def remind(self) -> None:
-        """Show again what waits for a person."""
+    async def remind(self, waiting: Collection[str]) -> None:
+        """Show again what was ``waiting`` for a person, by its local id, as far as it still is."""
+        still = {request_id(self._session.id, local) for local in waiting}
         for event in pending(self._session.id, self._session.state):
-            await self._emit(event)
+            if event.request_id in still:
+                await self._emit(event)
 
-    def _read(self, fact: Fact) -> tuple[EventType, Any, str, str]:
-        session = self._session
+
+class Reader:
+    """Reads a session's facts as events, one after the other from where the session stood in ``state``."""
+
+    def __init__(self, session_id: str, state: State) -> None:
+        self._id = session_id
+        self._agents = {number: turn.agent for number, turn in state.open.items()}
+
+    def event(self, entry: Entry, state: State) -> WorkflowEvent:
+        """The next fact as an event. ``state``: after the whole of its batch."""
+        kind, data, agent, request = self._read(entry.fact, state)
+        return _event(kind, self._id, data, agent, request, entry.seq, entry.at)
+
+    def _read(self, fact: Fact, state: State) -> tuple[EventType, Any, str, str]:
         match fact:
             case UserSpoke(message):
                 return "message", message, "", ""
@@ -293,6 +316,10 @@ class Narrator:
                 return "message", message, message.author_name, ""
             case ToolStarted(turn, call):
                 return "tool_call", call, self._agents[turn], ""
+            case ToolInterrupted(turn):
+                return "tool_interrupted", fact, self._agents[turn], ""
+            case ToolReconciled(turn):
+                return "tool_reconciled", fact, self._agents[turn], ""
             case ToolReturned(turn, result):
                 return "tool_result", result, self._agents[turn], ""
             case TurnStarted(turn, agent):
@@ -310,13 +337,13 @@ class Narrator:
             case Warned(_, _, agent):
                 return "warning", fact, agent, ""
             case Asked(request, _, _, agent):
-                return "request_info", request_data(fact, session.state), agent, request_id(session.id, request)
+                return "request_info", request_data(fact, state), agent, request_id(self._id, request)
             case Answered(request):
-                return "request_answered", fact, "", request_id(session.id, request)
+                return "request_answered", fact, "", request_id(self._id, request)
             case Failed(_, agent):
                 return "executor_failed", fact, agent, ""
             case Finished():
-                return "output", list(session.state.transcript), "", ""
+                return "output", list(state.transcript), "", ""
             case Retried():
                 return "retried", fact, "", ""
             case Stopped():
@@ -331,6 +358,9 @@ class Narrator:
                 return "forked", fact, "", ""
             case Compacted():
                 return "compacted", fact, "", ""
+            case TeamChanged():
+                self._agents = {turn: fact.renamed.get(agent, agent) for turn, agent in self._agents.items()}
+                return "team_changed", fact, "", ""
             case _:
                 assert_never(fact)
 
