@@ -4,13 +4,12 @@ import asyncio
 import itertools
 import os
 import random
-import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -18,13 +17,12 @@ import pytest
 
 from relayline import SequenceConflict, StoreError
 from relayline.errors import DamagedJournal, SessionNotFound, UsageError
-from relayline.events import Compacted, Entry, Fact, Retried, UserSpoke
+from relayline.events import Compacted, Fact, Retried, UserSpoke
 from relayline.journal.postgres import PostgresCheckpointStorage
 from relayline.messages import Media, Message
 from relayline.testing import FakeClock, check_store
+from tests.journal.writers import kill, race, said, start, whole_batches
 from tests.postgres import Server, installed, named, running
-
-WRITER = Path(__file__).parent / "writer.py"
 
 
 @asynccontextmanager
@@ -187,38 +185,6 @@ def run(program: str) -> str:
     return done.stdout
 
 
-def start(dsn: str, session: str, name: str, size: int) -> "subprocess.Popen[str]":
-    """A writer that is ready and waits for a line before each batch."""
-    pipe = subprocess.PIPE
-    arguments = [sys.executable, str(WRITER), dsn, session, name, str(size)]
-    writer = subprocess.Popen(arguments, stdin=pipe, stdout=pipe, stderr=pipe, text=True, bufsize=1)
-    assert read(writer) == "ready", writer.communicate()[1]
-    return writer
-
-
-def tell(writer: "subprocess.Popen[str]", batches: int = 1) -> None:
-    assert writer.stdin is not None
-    writer.stdin.write("\n" * batches)
-    writer.stdin.flush()
-
-
-def read(writer: "subprocess.Popen[str]") -> str:
-    assert writer.stdout is not None
-    return writer.stdout.readline().rstrip("\n")
-
-
-def race(writers: "Sequence[subprocess.Popen[str]]", rounds: int) -> None:
-    """In each round all writers append a batch, at the same time and from the same position."""
-    for number in range(rounds):
-        for writer in writers:
-            tell(writer)
-        for writer in writers:
-            assert read(writer) == str(number), writer.communicate(timeout=60)[1]
-    for writer in writers:
-        _, errors = writer.communicate(timeout=60)
-        assert (writer.returncode, errors) == (0, "")
-
-
 async def test_two_processes_on_one_session_lose_nothing(dsn: str):
     """Each number is won by one process; what either was told is kept is there, whole, once and in its order."""
     rounds, size = 60, 3
@@ -233,25 +199,13 @@ async def test_two_processes_on_one_session_lose_nothing(dsn: str):
     assert whole_batches(entries, size)
 
 
-def kill(writer: "subprocess.Popen[str]", chance: random.Random) -> int:
-    """Let it write, kill it somewhere in a batch, and return the last one it had acknowledged."""
-    tell(writer, 1000)
-    acknowledged = -1
-    for _ in range(chance.randrange(1, 20)):
-        acknowledged = int(read(writer))
-    for _ in range(chance.randrange(100_000)):
-        pass  # no sleep: a batch takes some milliseconds
-    writer.send_signal(signal.SIGKILL)
-    rest, _ = writer.communicate(timeout=60)
-    return max([acknowledged, *map(int, rest.split())])
-
-
 @pytest.mark.parametrize("seed", range(2))
-async def test_a_process_that_is_killed_leaves_whole_batches(dsn: str, seed: int):
+async def test_a_process_that_is_killed_leaves_whole_batches(dsn: str, postgres: Server, seed: int):
     """After SIGKILL in the middle of a write every batch is there whole or not at all, and every acknowledged one is there."""
     size = 300
     writer = await asyncio.to_thread(start, dsn, "s", "doomed", size)
-    acknowledged = await asyncio.to_thread(kill, writer, random.Random(seed))
+    grown = partial(postgres.do, "SELECT pg_current_wal_insert_lsn()")
+    acknowledged = await asyncio.to_thread(kill, writer, grown, random.Random(seed))
     async with opened(dsn) as store:
         entries = await store.read("s")
         # What is on its way when the process dies still arrives: that may be now, or a moment from now.
@@ -259,16 +213,6 @@ async def test_a_process_that_is_killed_leaves_whole_batches(dsn: str, seed: int
         assert whole_batches(entries, size)
         with suppress(SequenceConflict):
             await store.append("s", facts(1), after=len(entries))
-
-
-def said(entries: Sequence[Entry]) -> list[str]:
-    return [entry.fact.effect for entry in entries if isinstance(entry.fact, Retried)]
-
-
-def whole_batches(entries: Sequence[Entry], size: int) -> bool:
-    """Whether the entries are batches of ``size``, each of one writer and in order."""
-    batches = [said(entries)[start : start + size] for start in range(0, len(entries), size)]
-    return all([line.rpartition(" ")[2] for line in batch] == [str(each) for each in range(size)] for batch in batches)
 
 
 @pytest.mark.parametrize("seed", range(2))
