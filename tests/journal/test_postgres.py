@@ -6,7 +6,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
@@ -14,8 +14,10 @@ from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from relayline import SequenceConflict, StoreError
+from relayline import InMemoryCheckpointStorage, SequenceConflict, StoreError
 from relayline.errors import DamagedJournal, SessionNotFound, UsageError
 from relayline.events import Compacted, Fact, Retried, UserSpoke
 from relayline.journal.postgres import PostgresCheckpointStorage
@@ -23,6 +25,10 @@ from relayline.messages import Media, Message
 from relayline.testing import FakeClock, check_store
 from tests.journal.writers import kill, race, said, start, whole_batches
 from tests.postgres import Server, installed, named, running
+from tests.properties.test_stores import Do
+from tests.properties.test_stores import _all as everything
+from tests.properties.test_stores import _came_of as came_of
+from tests.properties.test_stores import done as steps
 
 
 @asynccontextmanager
@@ -146,6 +152,28 @@ async def test_the_end_of_a_long_journal_is_read_by_its_index(dsn: str, postgres
     while (counted := postgres.do(query, dsn)[0])[0] < 4:
         pass  # no sleep: the server counts a moment later
     assert counted[1] == 0
+
+
+EXAMPLES = itertools.count()
+
+
+@settings(max_examples=20)
+@given(steps=st.lists(steps, min_size=1, max_size=12))
+def test_whatever_is_done_to_it_it_stands_as_memory_does(
+    postgres: Server, shared_database: str, steps: Sequence[tuple[str, Do]]
+):
+    """Appends, branches, cuts, deletions and holds in any order: the same outcome of each, and the same sessions after it."""
+
+    async def compare() -> None:
+        memory, schema = InMemoryCheckpointStorage(FakeClock()), f"e{next(EXAMPLES)}"
+        async with opened(shared_database, schema=schema) as one, opened(shared_database, schema=schema) as other:
+            for number, (name, do) in enumerate(steps):
+                assert await came_of(do, (one, other)[number % 2]) == await came_of(do, memory), name
+                assert await everything(one) == await everything(memory), name
+            assert await everything(other) == await everything(memory)
+        postgres.do(f"DROP SCHEMA {schema} CASCADE", shared_database)
+
+    asyncio.run(compare())
 
 
 # --- Several processes
