@@ -116,6 +116,7 @@ FACTS: dict[type[Fact], st.SearchStrategy[Fact]] = {
         st.lists(_handoffs, max_size=2).map(tuple),
         st.dictionaries(texts, json_values, max_size=3),
         st.lists(_summaries, max_size=2).map(tuple),
+        numbers,
         _rosters,
     ),
     TeamChanged: st.builds(TeamChanged, texts, _rosters, _names, _names),

@@ -1,5 +1,8 @@
 """Handoff orchestration: agents decide who takes the conversation next, one journal keeps all of it."""
 
+import importlib
+from typing import TYPE_CHECKING
+
 from relayline.agent import Agent, ChatClient, ChatRequest, HumanAgent, Participant, ReplyInfo, ToolSpec
 from relayline.builders import HandoffBuilder
 from relayline.context import ToolContext
@@ -54,6 +57,10 @@ from relayline.runtime.stream import (
 from relayline.tools import Tool, tool
 from relayline.workflow import SessionView, Workflow
 
+if TYPE_CHECKING:
+    from relayline.journal.file import FileCheckpointStorage
+    from relayline.journal.sqlite import SqliteCheckpointStorage
+
 __all__ = [
     "NOT_DONE",
     "Agent",
@@ -68,6 +75,7 @@ __all__ = [
     "ExecutorCompletedEvent",
     "ExecutorFailedEvent",
     "ExecutorInvokedEvent",
+    "FileCheckpointStorage",
     "FunctionApprovalRequestContent",
     "HandoffAgentUserRequest",
     "HandoffBuilder",
@@ -96,6 +104,7 @@ __all__ = [
     "SessionHeld",
     "SessionNotFound",
     "SessionView",
+    "SqliteCheckpointStorage",
     "Stopped",
     "StoreError",
     "Text",
@@ -117,3 +126,19 @@ __all__ = [
     "WorldError",
     "tool",
 ]
+
+_LATE = {
+    "FileCheckpointStorage": "relayline.journal.file",
+    "SqliteCheckpointStorage": "relayline.journal.sqlite",
+}
+"""Loaded when they are asked for: who keeps everything in memory pays for no disk."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LATE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATE} - {"TYPE_CHECKING", "importlib"})

@@ -322,9 +322,10 @@ class Compacted:
     """The first ``upto`` facts were forgotten; this stands for what has to be known of them.
 
     Only ever the first entry of a journal, numbered ``upto``; what comes next is a user's message. ``turns``,
-    ``asked``: how many there were. ``speaker``, ``callers``, ``sticky``, ``arrivals``: whose the conversation was, who
-    waited to get it back, whether the speaker keeps it, and the handoff by which each agent last got it. ``shared``:
-    what the team kept in common. ``summaries``: what agents were told of the conversation.
+    ``asked``, ``items``: how many there were, the last being messages and notes of the conversation. ``speaker``,
+    ``callers``, ``sticky``, ``arrivals``: whose the conversation was, who waited to get it back, whether the speaker
+    keeps it, and the handoff by which each agent last got it. ``shared``: what the team kept in common. ``summaries``:
+    what agents were told of the conversation.
     """
 
     upto: int
@@ -338,6 +339,7 @@ class Compacted:
     arrivals: tuple[HandoffSent, ...] = ()
     shared: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
     summaries: tuple[Summarised, ...] = ()
+    items: int = 0
     roster: Roster | None = None
     type: Literal["compacted"] = "compacted"
 

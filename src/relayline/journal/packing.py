@@ -68,8 +68,9 @@ class Packer:
             StoreError: if it holds something that would not be read back.
         """
         blobs: dict[str, bytes] = {}
-        lean = _with_media(fact, lambda media: self._aside(media, blobs))
-        body = encode(lean)
+        if _media(fact):
+            fact = _with_media(fact, lambda media: self._aside(media, blobs))
+        body = encode(fact)
         if self.cipher is not None:
             body = self._encrypted(body.encode()).decode("ascii")
         return Packed(WITH_BLOBS if blobs else VERSION, body, blobs)
@@ -146,14 +147,15 @@ def beside(fact: Fact) -> list[str]:
     return [media.data.removeprefix(BESIDE) for media in _media(fact) if media.data.startswith(BESIDE)]
 
 
+_SPOKEN = (UserSpoke, Replied)
+
+
 def _media(fact: Fact) -> tuple[Media, ...]:
-    return fact.message.media if isinstance(fact, UserSpoke | Replied) else ()
+    return fact.message.media if isinstance(fact, _SPOKEN) else ()
 
 
 def _with_media(fact: Fact, change: Callable[[Media], Media]) -> Fact:
-    if not _media(fact):
-        return fact
-    assert isinstance(fact, UserSpoke | Replied)
+    assert isinstance(fact, _SPOKEN)
     message: Message = fact.message
     parts: list[Part] = [change(part) if isinstance(part, Media) else part for part in message.parts]
     return replace(fact, message=replace(message, parts=tuple(parts)))

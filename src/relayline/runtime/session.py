@@ -26,12 +26,13 @@ class Session:
         self.state = State()
         self._machine = machine
         self.store = store
+        self._first: int | None = None
         self._last: Entry | None = None
         self._asked: dict[str, datetime] = {}
         self._views: dict[tuple[str, Show], tuple[int, int, list[Message]]] = {}
 
     def _forget(self) -> None:
-        self.state, self._last = State(), None
+        self.state, self._first, self._last = State(), None, None
         self._asked.clear()
         self._views.clear()
 
@@ -50,6 +51,8 @@ class Session:
         Raises:
             DamagedJournal: if what is written does not make a conversation.
         """
+        if self._first is not None and not await self.store.read(self.id, upto=self._first):
+            self._forget()  # the beginning was: what is forgotten is shown to nobody any more
         state, last = self.state, self._last
         # The last entry once more, to see that it still is: somebody may have deleted the session, and begun another.
         entries = await self.store.read(self.id, after=max(state.seq - 1, 0))
@@ -91,6 +94,7 @@ class Session:
 
     def _date(self, entries: Sequence[Entry]) -> None:
         if entries:
+            self._first = entries[0].seq if self._first is None else self._first
             self._last = entries[-1]
         for entry in entries:
             if isinstance(entry.fact, Asked):

@@ -265,18 +265,16 @@ class Narrator:
     def __init__(self, session: Session, emit: Emit) -> None:
         self._session = session
         self._emit = emit
-        self._agents: dict[int, str] = {}
-        self.catch_up()
+        self._reader = Reader(session.id, session.state)
 
     def catch_up(self) -> None:
         """The session has read what others wrote."""
-        self._agents = {number: turn.agent for number, turn in self._session.state.open.items()}
+        self._reader = Reader(self._session.id, self._session.state)
 
     async def tell(self, entries: Sequence[Entry]) -> None:
         """Show what was just appended."""
         for entry in entries:
-            kind, data, agent, request = self._read(entry.fact)
-            await self._emit(_event(kind, self._session.id, data, agent, request, entry.seq, entry.at))
+            await self._emit(self._reader.event(entry, self._session.state))
 
     async def signal(self, kind: EventType, data: object = None, agent: str = "") -> None:
         """Show something that is not in the journal."""
@@ -297,8 +295,20 @@ class Narrator:
             if event.request_id in still:
                 await self._emit(event)
 
-    def _read(self, fact: Fact) -> tuple[EventType, Any, str, str]:
-        session = self._session
+
+class Reader:
+    """Reads a session's facts as events, one after the other from where the session stood in ``state``."""
+
+    def __init__(self, session_id: str, state: State) -> None:
+        self._id = session_id
+        self._agents = {number: turn.agent for number, turn in state.open.items()}
+
+    def event(self, entry: Entry, state: State) -> WorkflowEvent:
+        """The next fact as an event. ``state``: after the whole of its batch."""
+        kind, data, agent, request = self._read(entry.fact, state)
+        return _event(kind, self._id, data, agent, request, entry.seq, entry.at)
+
+    def _read(self, fact: Fact, state: State) -> tuple[EventType, Any, str, str]:
         match fact:
             case UserSpoke(message):
                 return "message", message, "", ""
@@ -327,13 +337,13 @@ class Narrator:
             case Warned(_, _, agent):
                 return "warning", fact, agent, ""
             case Asked(request, _, _, agent):
-                return "request_info", request_data(fact, session.state), agent, request_id(session.id, request)
+                return "request_info", request_data(fact, state), agent, request_id(self._id, request)
             case Answered(request):
-                return "request_answered", fact, "", request_id(session.id, request)
+                return "request_answered", fact, "", request_id(self._id, request)
             case Failed(_, agent):
                 return "executor_failed", fact, agent, ""
             case Finished():
-                return "output", list(session.state.transcript), "", ""
+                return "output", list(state.transcript), "", ""
             case Retried():
                 return "retried", fact, "", ""
             case Stopped():
