@@ -34,6 +34,7 @@ from relayline.machine.compaction import compacted
 from relayline.messages import user
 from relayline.testing import Crash, Reply, ScriptedClient, assert_replays, call, crash_at, handoff_to
 from relayline.upgrades import as_json, as_table
+from relayline.views import summary
 
 RAN: list[str] = []
 
@@ -260,6 +261,18 @@ async def test_a_user_who_is_called_like_an_agent_keeps_their_name():
     )
     result = await renamed.build().run("Hi again.", session_id="s")
     assert [message.author_name for message in result.conversation] == ["orders", "triage", "", "triage"]
+
+
+async def test_what_was_summed_up_for_an_agent_is_not_summed_up_again():
+    """It was made for it, whatever it was called."""
+    store, scribe = InMemoryCheckpointStorage(), ScriptedClient("They want order 7.")
+    first = builder(store, ScriptedClient(handoff_to("orders"), "Which one?"), "triage", "orders")
+    await first.with_view("orders", summary(scribe)).build().run("Where is order 7?", session_id="s")
+    client = ScriptedClient("Seven, then.")
+    renamed = builder(store, client, "triage", "parcels").with_view("parcels", summary(scribe))
+    await renamed.with_upgrades(renamed={"orders": "parcels"}).build().run("Seven.", session_id="s")
+    assert "They want order 7." in client.requests[0].messages[0].text
+    scribe.assert_done()
 
 
 async def test_a_removed_agent_may_become_another_that_is_there():
