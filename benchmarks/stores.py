@@ -26,7 +26,6 @@ from core import ASK, cpu, looking_up, team
 
 from relayline.journal.codec import encode
 from relayline.journal.file import FileCheckpointStorage
-from relayline.journal.file import FileCheckpointStorage
 from relayline.journal.sqlite import SqliteCheckpointStorage
 from relayline.journal.store import Store
 from relayline.messages import Message
@@ -43,8 +42,6 @@ def opened(kind: str, place: Path) -> Store:
             return SqliteCheckpointStorage(place / "sessions.db")
         case "sqlite-full":
             return SqliteCheckpointStorage(place / "sessions.db", durability="full")
-        case "file":
-            return FileCheckpointStorage(place / "sessions")
         case "file":
             return FileCheckpointStorage(place / "sessions")
         case "file-full":

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from relayline.journal.file import FileCheckpointStorage
-from relayline.journal.file import FileCheckpointStorage
 from relayline.journal.sqlite import SqliteCheckpointStorage
 from relayline.journal.store import Store
 
@@ -14,8 +13,6 @@ def opened(where: str) -> Store:
     match kind:
         case "sqlite":
             return SqliteCheckpointStorage(Path(place))
-        case "file":
-            return FileCheckpointStorage(Path(place))
         case "file":
             return FileCheckpointStorage(Path(place))
         case _:
