@@ -22,6 +22,7 @@ from relayline.errors import (
     SessionNotFound,
     StoreError,
     ToolError,
+    UpgradeRefused,
     UsageError,
     WorldError,
 )
@@ -29,6 +30,7 @@ from relayline.events import HandoffSent, Stopped
 from relayline.journal.checkpoints import Checkpoint
 from relayline.journal.store import InMemoryCheckpointStorage
 from relayline.messages import Media, Message, Text, ToolCall, ToolResult
+from relayline.reconcile import NOT_DONE, NotDone
 from relayline.runtime.requests import (
     AgentResponse,
     FunctionApprovalRequestContent,
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from relayline.journal.sqlite import SqliteCheckpointStorage
 
 __all__ = [
+    "NOT_DONE",
     "Agent",
     "AgentResponse",
     "AgentRunUpdateEvent",
@@ -86,6 +89,7 @@ __all__ = [
     "Message",
     "MissingExtra",
     "ModelError",
+    "NotDone",
     "Participant",
     "ProviderError",
     "RelaylineError",
@@ -110,6 +114,7 @@ __all__ = [
     "ToolError",
     "ToolResult",
     "ToolSpec",
+    "UpgradeRefused",
     "UsageError",
     "Workflow",
     "WorkflowEvent",
