@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def start(where: str, session: str, name: str, size: int) -> subprocess.Popen[str]:
-    """A writer that is ready and waits for a line before each batch. ``where``: as `tests.kills.stores` opens it."""
+    """A writer that is ready and waits for a line before each batch. ``where``: what `open_store` takes."""
     pipe = subprocess.PIPE
     arguments = [sys.executable, "-m", "tests.journal.appender", where, session, name, str(size)]
     writer = subprocess.Popen(arguments, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True, bufsize=1)
