@@ -55,6 +55,9 @@ class Roster:
     edges: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
     start: str = ""
 
+    def __hash__(self) -> int:
+        return hash((tuple(self.agents.items()), self.start))
+
 
 @dataclass(frozen=True, slots=True)
 class SessionStarted:

@@ -424,12 +424,15 @@ class Workflow:
         overdue = session.overdue(self.machine.expires)
         expired = [Expired(request) for request in overdue]
         opened = Opened(session.id)
-        state = self.machine.decide(state, opened).state
+        changed, state = self.machine.decide(state, opened)
+        begin: list[Input] = [opened] if changed else []
         if given.said:
-            return [opened, *expired, given.said]
-        inputs: list[Input] = [opened, Resumed(), *expired]
+            return [*begin, *expired, given.said]
+        inputs: list[Input] = [*begin, Resumed(), *expired]
         if given.responses:
-            inputs += await self._answers(session.id, self._ready(session, state), given.responses, overdue)
+            # A team that has changed may have withdrawn what was asked.
+            ready = self.machine.decide(state, Resumed()).state if changed else state
+            inputs += await self._answers(session.id, ready, given.responses, overdue)
         return inputs
 
     async def _enter(self, session: Session, given: Given, inputs: Sequence[Input], narrator: Narrator) -> int:
@@ -456,10 +459,6 @@ class Workflow:
                 await narrator.remind(waiting)
             return before
         raise _busy(session.id)
-
-    def _ready(self, session: Session, opened: State) -> State:
-        """The state that answers are given to: a team that has changed may have withdrawn what was asked."""
-        return opened if opened is session.state else self.machine.decide(opened, Resumed()).state
 
     def _value(self, new: Sequence[Message]) -> Any:
         """What the last reply is the JSON of, if its agent's replies are that of anything."""

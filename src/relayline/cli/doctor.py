@@ -18,7 +18,7 @@ EXTRAS = {
     "local-llm": ("xllamacpp",),
     "mcp": ("mcp",),
     "models": ("pydantic-ai-slim", "genai-prices"),
-    "postgres": ("psycopg",),
+    "postgres": ("psycopg", "psycopg-binary"),
 }
 
 

@@ -112,7 +112,8 @@ class Sessions:
         try:
             await session.refresh()
             yield hold
-            await _let_go(hold)
+            if hold.interrupted:
+                await _let_go(hold)
         except asyncio.CancelledError:
             if hold.over():
                 raise RunClosed(
@@ -139,9 +140,8 @@ class Sessions:
 
 async def _let_go(hold: Hold) -> None:
     """A run that was interrupted when all was done has its result: the cancellation ends here."""
-    if hold.interrupted:
-        try:
-            await asyncio.sleep(0)
-        except asyncio.CancelledError:
-            if not hold.over():
-                raise
+    try:
+        await asyncio.sleep(0)
+    except asyncio.CancelledError:
+        if not hold.over():
+            raise
