@@ -7,6 +7,7 @@ from relayline.errors import (
     BuildError,
     ConditionError,
     DamagedJournal,
+    ExecutorError,
     MissingExtra,
     ModelError,
     ProviderError,
@@ -23,12 +24,18 @@ from relayline.errors import (
     WorldError,
 )
 from relayline.events import HandoffSent, Stopped
+from relayline.executors import Executor, ExecutorContext, executor
+from relayline.graphs import Case, Default, WorkflowBuilder
+from relayline.groupchat import GroupChatBuilder, GroupChatState
 from relayline.journal.checkpoints import Checkpoint
 from relayline.journal.store import InMemoryCheckpointStorage
 from relayline.messages import Media, Message, Text, ToolCall, ToolResult
+from relayline.pipelines import ConcurrentBuilder, SequentialBuilder
 from relayline.runtime.requests import (
     AgentResponse,
+    AgentReviewRequest,
     FunctionApprovalRequestContent,
+    FunctionInfoRequest,
     HandoffAgentUserRequest,
     HumanTurnRequest,
     InterruptedCallRequest,
@@ -55,17 +62,27 @@ from relayline.workflow import SessionView, Workflow
 __all__ = [
     "Agent",
     "AgentResponse",
+    "AgentReviewRequest",
     "AgentRunUpdateEvent",
     "BuildError",
+    "Case",
     "ChatClient",
     "ChatRequest",
     "Checkpoint",
+    "ConcurrentBuilder",
     "ConditionError",
     "DamagedJournal",
+    "Default",
+    "Executor",
     "ExecutorCompletedEvent",
+    "ExecutorContext",
+    "ExecutorError",
     "ExecutorFailedEvent",
     "ExecutorInvokedEvent",
     "FunctionApprovalRequestContent",
+    "FunctionInfoRequest",
+    "GroupChatBuilder",
+    "GroupChatState",
     "HandoffAgentUserRequest",
     "HandoffBuilder",
     "HandoffSent",
@@ -88,6 +105,7 @@ __all__ = [
     "RunClosed",
     "RunResult",
     "SequenceConflict",
+    "SequentialBuilder",
     "SessionBusy",
     "SessionHeld",
     "SessionNotFound",
@@ -103,6 +121,7 @@ __all__ = [
     "ToolSpec",
     "UsageError",
     "Workflow",
+    "WorkflowBuilder",
     "WorkflowEvent",
     "WorkflowFailedEvent",
     "WorkflowOutputEvent",
@@ -110,5 +129,6 @@ __all__ = [
     "WorkflowStartedEvent",
     "WorkflowStatusEvent",
     "WorldError",
+    "executor",
     "tool",
 ]

@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 from relayline.agent import Agent, ChatClient, ChatRequest, Named, as_client
 from relayline.errors import (
     ConditionError,
+    ExecutorError,
     ModelError,
     RelaylineError,
     RequestNotOpen,
@@ -28,6 +29,7 @@ from relayline.journal.codec import checked
 from relayline.journal.store import Store, conflict
 from relayline.machine.decide import Machine
 from relayline.machine.inputs import Answer, Approval, Expired, Input, Resumed, Terminate, Turned, UserSaid
+from relayline.machine.lanes import outputs
 from relayline.machine.patterns import Pattern
 from relayline.machine.state import State, fold
 from relayline.messages import JSON, Message
@@ -146,8 +148,8 @@ class Workflow:
     @property
     def mute(self) -> Sequence[str]:
         """The agents that still need a model."""
-        people = self.machine.people
-        return [name for name, seat in self.performer.seats.items() if seat.client is None and name not in people]
+        others = {*self.machine.people, *self.machine.functions}
+        return [name for name, seat in self.performer.seats.items() if seat.client is None and name not in others]
 
     def run(
         self,
@@ -300,7 +302,8 @@ class Workflow:
             MissingExtra: the packages of real models are not installed.
         """
         client = as_client(client)
-        given_one = self.performer.seats.keys() - self.machine.people if override else self.mute
+        others = {*self.machine.people, *self.machine.functions}
+        given_one = self.performer.seats.keys() - others if override else self.mute
         spoken_for = {name: replace(self.performer.seats[name], voices=(client,)) for name in given_one}
         seats = {**self.performer.seats, **spoken_for}
         return replace(self, performer=replace(self.performer, seats=seats))
@@ -337,7 +340,7 @@ class Workflow:
             context = Context(session, narrator.progress, narrator.delta if stream else None, settings=settings)
             seconds = self.machine.budget.seconds
             cause = await drive(session, inputs, self._perform(), context, narrator.tell, seconds)
-            _check(session.state, cause)
+            _check(session.state, cause, self.machine.functions)
         except WorldError as error:
             await narrator.signal("failed", error)
             await narrator.signal("status", WorkflowRunState.FAILED)
@@ -347,12 +350,15 @@ class Workflow:
         new = state.transcript.since(before)
         stopped = state.rest if isinstance(state.rest, Stopped) else None
         waiting = pending(session.id, state)
-        return RunResult(session.id, run_state(state), new, state.transcript, waiting, stopped, self._value(new))
+        value, last = self._value(new), outputs(state)
+        return RunResult(session.id, run_state(state), new, state.transcript, waiting, stopped, value, last)
 
     def _value(self, new: Sequence[Message]) -> Any:
         """What the last reply is the JSON of, if its agent's replies are that of anything."""
         last = next((message for message in reversed(new) if message.role == "assistant"), None)
         seat = last and self.performer.seats.get(last.author_name)
+        if last and seat and seat.function:
+            return seat.function.value(last.text)
         if not last or not seat or not seat.output or last.tool_calls:
             return None
         return seat.output.read(last.text)[0]
@@ -465,7 +471,7 @@ def _session_of(responses: Mapping[str, Any], session_id: str | None) -> str:
     return sessions.pop()
 
 
-def _check(state: State, cause: BaseException | None) -> None:
+def _check(state: State, cause: BaseException | None, functions: Collection[str]) -> None:
     """Raise what the run failed with, if it did."""
     failure = state.failure
     if failure is None:
@@ -474,6 +480,12 @@ def _check(state: State, cause: BaseException | None) -> None:
         raise cause
     if not failure.agent:
         raise ConditionError(failure.message) from cause
+    if failure.agent in functions:
+        raise ExecutorError(
+            f"{failure.agent!r} failed: {failure.error}: {failure.message}. "
+            "Nothing is lost; run the session again to retry.",
+            failure.agent,
+        ) from cause
     raise ModelError(
         f"the model of {failure.agent!r} failed: {failure.error}: {failure.message}. "
         "Nothing is lost; run the session again to retry.",

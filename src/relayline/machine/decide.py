@@ -3,7 +3,7 @@
 from typing import NamedTuple, assert_never
 
 from relayline.events import Fact, Stopped
-from relayline.machine import calls, people, turns
+from relayline.machine import calls, functions, people, turns
 from relayline.machine.draft import Draft
 from relayline.machine.effects import effects
 from relayline.machine.inputs import (
@@ -18,6 +18,7 @@ from relayline.machine.inputs import (
     Summary,
     ToolDone,
     UserSaid,
+    Wondered,
 )
 from relayline.machine.limits import Budget
 from relayline.machine.rules import Rules
@@ -56,8 +57,9 @@ class Machine(Rules):
             case ToolDone():
                 calls.tool_done(draft, given)
             case Judged():
-                if state.due and any(each.id == given.effect for each in effects(state)):
-                    turns.route(draft, stop=given.stop, ways=given.ways)
+                turns.judged(draft, given)
+            case Wondered():
+                functions.wondered(draft, given)
             case Summary():
                 calls.summarised(draft, given)
             case EffectFailed():

@@ -28,9 +28,13 @@ class RunTool:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Ask the conditions: is the conversation over, and if not, which guarded ways on from here are open?"""
+    """Ask the conditions: is the conversation over, and if not, which guarded ways on from here are open?
+
+    ``turn``: after which turn apart from the conversation; 0: as it stands.
+    """
 
     id: str
+    turn: int = 0
 
 
 Effect: TypeAlias = CallModel | RunTool | Judge
@@ -41,7 +45,7 @@ def effects(state: State) -> list[Effect]:
     if state.rest:
         return []
     wanted: list[Effect] = []
-    people = {asked.turn for asked in state.requests.values() if asked.ask == "reply"}
+    waiting = {asked.turn for asked in state.requests.values() if asked.ask in ("reply", "review")}
     for turn in state.open.values():
         if turn.calls:
             wanted.extend(
@@ -49,13 +53,18 @@ def effects(state: State) -> list[Effect]:
                 for each in turn.calls
                 if each.stage == "started" and each.result is None
             )
-        elif turn.number not in people:
+        elif turn.number not in waiting:
             wanted.append(CallModel(model_call(turn), turn.number, turn.agent))
-    if state.due:
+    if state.due and not (state.due.turn and state.due.turn.number in waiting):
         wanted.append(Judge(f"judge-{state.seq}"))
+    if state.ended:
+        for number, each in state.ended.items():
+            if each.held is None and not each.joined and number not in waiting:
+                wanted.append(Judge(f"judge-{each.turn.key}", number))
     return wanted
 
 
 def model_call(turn: Turn) -> str:
     """The id of the turn's next model call."""
-    return f"t{turn.number}-s{turn.step + 1}"
+    # Not by the property: this is asked several times for every reply.
+    return f"{turn.part.lane.key if turn.part.lane else f't{turn.number}'}-s{turn.step + 1}"

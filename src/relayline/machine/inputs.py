@@ -66,7 +66,15 @@ class Turned:
     back: bool = False
 
 
-Response: TypeAlias = Words | Terminate | Approval | OutcomeTold | Turned
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a function wanted to know, ``by`` whom."""
+
+    value: JSON
+    by: str = ""
+
+
+Response: TypeAlias = Words | Terminate | Approval | OutcomeTold | Turned | Told
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +117,18 @@ class ToolDone:
     values: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
     removed: tuple[str, ...] = ()
     transfer: Transfer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wondered:
+    """A function wants to know something before it can go on. ``data``: what it shows; ``schema``: the JSON Schema of
+    the answer. ``unfit``: why the answer it was given last is none.
+    """
+
+    effect: str
+    data: JSON
+    schema: JSON = None
+    unfit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,5 +191,15 @@ class OutOfBudget:
 
 
 Input: TypeAlias = (
-    UserSaid | Answer | ModelReplied | Summary | ToolDone | Judged | EffectFailed | Resumed | Expired | OutOfBudget
+    UserSaid
+    | Answer
+    | ModelReplied
+    | Summary
+    | ToolDone
+    | Wondered
+    | Judged
+    | EffectFailed
+    | Resumed
+    | Expired
+    | OutOfBudget
 )

@@ -1,7 +1,6 @@
 """What people say: messages, and answers to what they were asked."""
 
 from dataclasses import replace
-from typing import assert_never
 
 from relayline.errors import RequestNotOpen, UsageError
 from relayline.events import (
@@ -10,10 +9,11 @@ from relayline.events import (
     Failed,
     Finished,
     HandedBack,
+    Prompted,
     Replied,
     Retried,
+    Routed,
     SessionStarted,
-    Settled,
     StateChanged,
     Stopped,
     ToolStarted,
@@ -21,15 +21,13 @@ from relayline.events import (
     UserSpoke,
 )
 from relayline.machine.draft import Draft
+from relayline.machine.functions import returned
 from relayline.machine.handoffs import settle
-from relayline.machine.inputs import Answer, Approval, Expired, OutcomeTold, Terminate, Turned, UserSaid, Words
-from relayline.machine.state import OpenCall
+from relayline.machine.inputs import Answer, Approval, Expired, OutcomeTold, Terminate, Told, Turned, UserSaid, Words
 from relayline.machine.topology import ToolPolicy
-from relayline.machine.turns import end, hand_over, next_speaker
-from relayline.messages import Message, Outcome, Text
+from relayline.machine.turns import clear, end, hand_over, next_speaker
+from relayline.messages import Message, Text
 
-WITHDRAWN = "Not run: it was waiting for a person's decision, and the user went on with another message."
-INTERRUPTED = "Interrupted. It is not known whether this took effect; find out before doing it again."
 EXPIRED = "Not run: nobody decided about it in time."
 
 
@@ -37,6 +35,9 @@ def user_said(draft: Draft, given: UserSaid) -> None:
     """The user said something, whatever was going on."""
     if not draft.state.seq:
         draft.add(SessionStarted(draft.rules.name, draft.rules.fingerprint))
+    if draft.state.requests and (review := _review(draft)) and not given.to and not given.values:
+        _reviewed(draft, review, Words((given.message,)))
+        return
     clear(draft, "replied")
     if given.values:
         draft.add(StateChanged(given.values))
@@ -50,7 +51,7 @@ def expired(draft: Draft, given: Expired) -> None:
     if asked is None:
         return
     draft.add(Answered(asked.request, "expired"))
-    if asked.call:
+    if asked.call and asked.ask != "info":
         draft.result(asked.turn, asked.call, EXPIRED, "refused")
         settle(draft, asked.turn)
     elif asked.ask == "reply" and (giver := _giver(draft, asked.agent)):
@@ -58,17 +59,6 @@ def expired(draft: Draft, given: Expired) -> None:
     else:
         clear(draft, "expired")
         draft.add(Finished("expired"))
-
-
-def clear(draft: Draft, answered: Settled) -> None:
-    """Leave nothing open: agents' questions count as ``answered``, everything else as withdrawn or interrupted."""
-    for request in list(draft.state.requests.values()):
-        draft.add(Answered(request.request, answered if request.ask == "user_input" else "withdrawn"))
-    for turn in list(draft.state.open.values()):
-        for each in turn.calls:
-            if each.result is None:
-                draft.result(turn.number, each.call, *_left_open(each))
-        draft.add(TurnEnded(turn.number, turn.agent))
 
 
 def answer(draft: Draft, given: Answer) -> None:
@@ -96,8 +86,19 @@ def answer(draft: Draft, given: Answer) -> None:
             _outcome(draft, asked, given.response)
         case "reply", Turned():
             _turned(draft, asked, given.response)
+        case "review", Approval() | Words():
+            _reviewed(draft, asked, given.response)
+        case "info", Told(value, by):
+            draft.add(Answered(asked.request, "replied", by=by, value=value))
         case _:
-            kinds = {"user_input": "words", "approval": "an approval", "outcome": "an outcome", "reply": "a reply"}
+            kinds = {
+                "user_input": "words",
+                "approval": "an approval",
+                "outcome": "an outcome",
+                "reply": "a reply",
+                "review": "an approval or words",
+                "info": "a value",
+            }
             raise UsageError(
                 f"request {asked.request!r} wants {kinds[asked.ask]}, got {type(given.response).__name__}; "
                 "use the create_response() of the request"
@@ -120,6 +121,38 @@ def _approval(draft: Draft, asked: Asked, response: Approval) -> None:
     settle(draft, asked.turn)
 
 
+def _review(draft: Draft) -> Asked | None:
+    """The review that waits, if nothing else does."""
+    waiting = list(draft.state.requests.values())
+    return waiting[0] if len(waiting) == 1 and waiting[0].ask == "review" and not draft.state.open else None
+
+
+def _reviewed(draft: Draft, asked: Asked, given: Approval | Words) -> None:
+    """A person looked at what an agent said: it goes on, or the agent speaks again."""
+    state = draft.state
+    apart = state.ended[asked.turn].turn if asked.turn in state.ended else None
+    if isinstance(given, Approval):
+        if not given.approved:
+            raise UsageError(
+                f"request {asked.request!r} is a review: approve it, or say in words what {asked.agent!r} should change"
+            )
+        draft.add(Answered(asked.request, "approved", given.reason, given.by))
+        next_speaker(draft, apart or (state.past and state.past.turn))
+        return
+    feedback = "\n".join(message.text for message in given.messages)
+    if apart is None:
+        draft.add(Answered(asked.request, "replied"))
+        for message in given.messages:
+            draft.add(UserSpoke(message, asked.agent))
+        next_speaker(draft)
+        return
+    # Its colleagues beside it are not told: they have not heard what it is about either.
+    draft.add(Answered(asked.request, "replied", feedback))
+    draft.add(Routed(apart.number))
+    draft.start(asked.agent, (apart.number,), apart=True, key=f"{apart.key}r")
+    draft.add(Prompted(draft.state.turns, asked.agent, feedback))
+
+
 def _outcome(draft: Draft, asked: Asked, told: OutcomeTold) -> None:
     assert asked.call is not None
     if told.result is None:
@@ -127,6 +160,9 @@ def _outcome(draft: Draft, asked: Asked, told: OutcomeTold) -> None:
         draft.add(ToolStarted(asked.turn, asked.call))
         return
     draft.add(Answered(asked.request, "told", told.result, told.by))
+    if asked.agent in draft.rules.functions:
+        returned(draft, draft.state.open[asked.turn], told.result)
+        return
     draft.result(asked.turn, asked.call, told.result, "done")
     settle(draft, asked.turn)
 
@@ -173,23 +209,14 @@ def _give_back(draft: Draft, asked: Asked, giver: str, reason: str = "") -> None
 
 def resumed(draft: Draft) -> None:
     """Want again what failed, and ask about what may or may not have happened."""
+    failed = draft.state.rest.effect if isinstance(draft.state.rest, Failed) else ""
     if isinstance(draft.state.rest, Failed | Stopped):
-        draft.add(Retried(draft.state.rest.effect if isinstance(draft.state.rest, Failed) else ""))
+        draft.add(Retried(failed))
     for turn in list(draft.state.open.values()):
+        function = draft.rules.functions.get(turn.agent)
         policies = draft.rules.policies.get(turn.agent, {})
         for each in turn.calls:
-            safe = policies.get(each.call.name, ToolPolicy()).repeatable
+            # A function that raised is known to have failed: to run the session again is to want it again.
+            safe = (function or policies.get(each.call.name, ToolPolicy())).repeatable or each.call.id == failed
             if each.stage == "started" and each.result is None and not safe:
                 draft.ask(turn, "outcome", each.call)
-
-
-def _left_open(each: OpenCall) -> tuple[str, Outcome]:
-    match each.stage:
-        case "asked":
-            return WITHDRAWN, "withdrawn"
-        case "started" | "unclear":
-            return INTERRUPTED, "unknown"
-        case "parked":
-            return "Not taken: the conversation went on before it could happen.", "not_taken"
-        case _:
-            assert_never(each.stage)

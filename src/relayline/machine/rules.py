@@ -15,7 +15,8 @@ class Rules:
 
     ``policies``: per agent, its own tools by name. ``condition``: whether there is a termination condition to ask.
     ``people``: the agents who are persons. ``nudge``: whether an agent that says it hands over, and does not, is told.
-    ``rescue``: who takes over from an agent whose model cannot be had.
+    ``rescue``: who takes over from an agent whose model cannot be had. ``functions``: the participants that are
+    functions. ``reviewed``: whose words a person looks at before it goes on.
     ``expires``: how many seconds people have to answer; a kind of request that is not there waits for ever.
     """
 
@@ -29,4 +30,6 @@ class Rules:
     people: frozenset[str] = frozenset()
     nudge: bool = False
     rescue: str = ""
+    functions: Mapping[str, ToolPolicy] = field(default_factory=dict[str, ToolPolicy])
+    reviewed: frozenset[str] = frozenset()
     expires: Mapping[Ask, float] = field(default_factory=dict[Ask, float])

@@ -17,9 +17,11 @@ from relayline.events import (
     Forked,
     HandedBack,
     HandoffSent,
+    Joined,
     Prompted,
     Replied,
     Retried,
+    Routed,
     SessionStarted,
     StateChanged,
     Stopped,
@@ -33,7 +35,7 @@ from relayline.events import (
     Warned,
 )
 from relayline.machine.log import Log
-from relayline.messages import JSON, Message, ToolCall, ToolResult
+from relayline.messages import JSON, Message, Text, ToolCall, ToolResult
 
 Spoken: TypeAlias = Message | HandoffSent | HandedBack | Prompted
 """What a view is made from: the messages, and what went on between them."""
@@ -51,12 +53,41 @@ class OpenCall(NamedTuple):
     result: ToolResult | None = None
 
 
+class Lane(NamedTuple):
+    """Where the words of a turn stand while others have theirs beside it.
+
+    ``key``: what the ids of the turn begin with; it does not depend on who was faster. ``level``: how many turns in a
+    row led here since the ways parted. ``said``: what was said in it.
+    """
+
+    key: str
+    level: int = 1
+    said: tuple[Spoken, ...] = ()
+
+
+class Part(NamedTuple):
+    """What a turn has to do with others, and with the function that has it.
+
+    ``after``: the turns it goes on from, ``given``: the last words of each. ``answers``: what the function was told so
+    far. ``lane``: where the words of the turn stand; None: in the conversation.
+    """
+
+    after: tuple[int, ...] = ()
+    given: tuple[Message, ...] = ()
+    answers: tuple[JSON, ...] = ()
+    lane: Lane | None = None
+
+
+ALONE = Part()
+
+
 class Turn(NamedTuple):
     """One agent's hold on the conversation.
 
     ``step`` counts its model calls; ``calls`` is empty between them. ``misses``: how many replies in a row came to
     nothing but errors. ``wishes``: the handoffs tools asked for, each with the place of its call in the reply.
     ``nudged``: whether the team told the agent something while it had the turn, but for what its output has to be.
+    ``part``: what is rarely needed, kept apart because every fact copies a turn.
     """
 
     number: int
@@ -66,6 +97,40 @@ class Turn(NamedTuple):
     misses: int = 0
     wishes: tuple[tuple[int, Transfer], ...] = ()
     nudged: bool = False
+    part: Part = ALONE
+
+    @property
+    def lane(self) -> Lane | None:
+        """Where its words stand; None: in the conversation."""
+        return self.part.lane
+
+    @property
+    def key(self) -> str:
+        """What the ids of its calls begin with."""
+        return self.part.lane.key if self.part.lane else f"t{self.number}"
+
+    def saying(self, item: Spoken) -> "Turn":
+        """With one more item in its lane."""
+        lane = self.part.lane
+        return (
+            self
+            if lane is None
+            else self._replace(part=self.part._replace(lane=lane._replace(said=(*lane.said, item))))
+        )
+
+
+class Ended(NamedTuple):
+    """A turn that is over, and may be gone on from.
+
+    ``last``: its last words. ``held``: who waits for what it came to, None as long as nobody has said where it goes.
+    ``joined``: its words are part of the conversation. ``failed``: it came to nothing.
+    """
+
+    turn: Turn
+    last: Message | None = None
+    held: tuple[str, ...] | None = None
+    joined: bool = False
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +187,8 @@ class State(NamedTuple):
 
     ``seq``: how many facts were folded. ``turns``, ``asked``: how many there were. ``requests``: unanswered, oldest
     first. ``rest``: why nothing goes on, if nothing does. ``shared``: what the team keeps in common. ``summaries``: the
-    last one made for each agent that is given one.
+    last one made for each agent that is given one. ``past``: the turn in the conversation that ended last. ``ended``:
+    the turns apart from it that did, until nothing goes on from them any more.
     """
 
     seq: int = 0
@@ -139,6 +205,8 @@ class State(NamedTuple):
     since: Since = Since()
     shared: Mapping[str, JSON] = {}
     summaries: Mapping[str, Summarised] = {}
+    past: Ended | None = None
+    ended: Mapping[int, Ended] = {}
 
     @property
     def workflow(self) -> str:
@@ -175,8 +243,11 @@ def evolve(state: State, fact: Fact) -> State:
         case TurnStarted():
             return _turn_started(state, seq, fact)
         case TurnEnded():
-            opened = {number: turn for number, turn in state.open.items() if number != fact.turn}
-            return state._replace(seq=seq, open=opened, due=Due(state.open[fact.turn]))
+            return _turn_ended(state, seq, fact)
+        case Routed():
+            return _routed(state, seq, fact)
+        case Joined():
+            return _joined(state, seq, fact)
         case HandoffSent():
             return _handed_over(state, seq, fact)
         case HandedBack():
@@ -201,6 +272,8 @@ def evolve(state: State, fact: Fact) -> State:
                 due=Due(to=fact.to),
                 rest=None,
                 since=Since(),
+                past=None,
+                ended={},
             )
         case Asked():
             return _asked(state, seq, fact)
@@ -236,6 +309,8 @@ def _compacted(fact: Compacted) -> State:
 
 
 def _turn_started(state: State, seq: int, fact: TurnStarted) -> State:
+    if fact.after or fact.apart:
+        return _went_on(state, seq, fact)
     floor = state.floor
     if state.due is not None and state.due.turn is None and fact.agent != floor.speaker:
         # Whoever the user turned to instead owes nobody an answer, and was handed nothing.
@@ -247,14 +322,76 @@ def _turn_started(state: State, seq: int, fact: TurnStarted) -> State:
     return state._replace(seq=seq, turns=fact.turn, open=opened, due=None, floor=floor, since=since)
 
 
+def _went_on(state: State, seq: int, fact: TurnStarted) -> State:
+    """A turn begins that goes on from certain others, or has its words apart."""
+    ended, given, level = dict(state.ended), list[Message](), 0
+    for number in fact.after:
+        source = ended.get(number) or state.past
+        if source is None or source.turn.number != number:
+            continue
+        given.append(source.last or Message("assistant", (), source.turn.agent))
+        lane = source.turn.lane
+        level = max(level, lane.level if lane and not source.joined else 0)
+        if source.held and fact.agent in source.held:
+            held = tuple(each for each in source.held if each != fact.agent)
+            ended[number] = source._replace(held=held)
+            if source.joined and not held:
+                del ended[number]
+    lane = Lane(fact.key or f"t{fact.turn}", level + 1) if fact.apart else None
+    turn = Turn(fact.turn, fact.agent, part=Part(fact.after, tuple(given), lane=lane))
+    floor = state.floor if fact.apart else state.floor._replace(speaker=fact.agent)
+    since = state.since._replace(turns=state.since.turns + 1)
+    opened = {**state.open, fact.turn: turn}
+    return state._replace(seq=seq, turns=fact.turn, open=opened, due=None, floor=floor, since=since, ended=ended)
+
+
+def _turn_ended(state: State, seq: int, fact: TurnEnded) -> State:
+    turn = state.open[fact.turn]
+    opened = {number: turn for number, turn in state.open.items() if number != fact.turn}
+    lane = turn.part.lane
+    if lane is None:
+        # Whoever was cut off before it said anything has no last words.
+        spoke = state.transcript[-1] if len(state.transcript) else None
+        last = spoke if spoke and spoke.role == "assistant" and spoke.author_name == turn.agent else None
+        return state._replace(seq=seq, open=opened, due=Due(turn), past=Ended(turn, last, joined=True))
+    if fact.failed:
+        # Whoever goes on from it, or reads the conversation, is told why there is nothing.
+        words = Message("assistant", (Text(f"No answer: {fact.failed}"),), turn.agent, {"failed": fact.failed})
+        turn, lane = turn.saying(words), lane._replace(said=(words,))
+    last = next((each for each in reversed(lane.said) if isinstance(each, Message) and each.role == "assistant"), None)
+    ended = Ended(turn, last, failed=bool(fact.failed))
+    return state._replace(seq=seq, open=opened, ended={**state.ended, fact.turn: ended})
+
+
+def _routed(state: State, seq: int, fact: Routed) -> State:
+    found = state.ended.get(fact.turn) or state.past
+    if found is None or found.turn.number != fact.turn:
+        return state._replace(seq=seq)
+    return state._replace(seq=seq, ended={**state.ended, fact.turn: found._replace(held=fact.held)})
+
+
+def _joined(state: State, seq: int, fact: Joined) -> State:
+    spoken, transcript = state.spoken, state.transcript
+    for number in fact.turns:
+        lane = state.ended[number].turn.lane
+        for item in lane.said if lane else ():
+            spoken = spoken.append(item)
+            if isinstance(item, Message):
+                transcript = transcript.append(item)
+    # What had joined before is no longer gone on from, unless somebody still waits for it.
+    held = {number: each for number, each in state.ended.items() if each.held}
+    ended = held | {number: state.ended[number]._replace(joined=True) for number in fact.turns}
+    return state._replace(seq=seq, spoken=spoken, transcript=transcript, ended=ended)
+
+
 def _replied(state: State, seq: int, fact: Replied) -> State:
     turn = state.open[fact.turn]
     calls = tuple(OpenCall(call) for call in fact.message.tool_calls)
-    opened = {**state.open, fact.turn: turn._replace(step=turn.step + 1, calls=calls, wishes=())}
+    turn = turn._replace(step=turn.step + 1, calls=calls, wishes=())
     if fact.input_tokens or fact.output_tokens:
         since = _took(state.since, fact.model, fact.input_tokens, fact.cached_tokens, fact.output_tokens)
         state = state._replace(since=since)
-    return _spoke(state, seq, fact.message, opened)
+    return _spoke(state, seq, fact.message, turn)
 
 
 def _took(since: Since, model: str, given: int, cached: int, taken: int) -> Since:
@@ -278,8 +415,8 @@ def _returned(state: State, seq: int, fact: ToolReturned) -> State:
     # The results join the transcript together and in call order, so it does not depend on who was faster, and nothing
     # can ever stand between a call and its result.
     missed = all(each.outcome == "error" for each in results)
-    opened = {**state.open, fact.turn: turn._replace(calls=(), misses=turn.misses + 1 if missed else 0)}
-    return _spoke(state, seq, Message("tool", results, turn.agent), opened)
+    turn = turn._replace(calls=(), misses=turn.misses + 1 if missed else 0)
+    return _spoke(state, seq, Message("tool", results, turn.agent), turn)
 
 
 def _handed_over(state: State, seq: int, fact: HandoffSent) -> State:
@@ -298,14 +435,19 @@ def _handed_over(state: State, seq: int, fact: HandoffSent) -> State:
 
 def _prompted(state: State, seq: int, fact: Prompted) -> State:
     turn = state.open[fact.turn]
+    told = turn._replace(nudged=turn.nudged or not fact.code, misses=turn.misses + bool(fact.code), wishes=())
+    if turn.lane is not None:
+        return state._replace(seq=seq, open={**state.open, fact.turn: told.saying(fact)})
     spoken = state.spoken.append(fact)
     if turn.step:
-        told = turn._replace(nudged=turn.nudged or not fact.code, misses=turn.misses + bool(fact.code), wishes=())
         return state._replace(seq=seq, spoken=spoken, open={**state.open, fact.turn: told})
     return state._replace(seq=seq, spoken=spoken, since=state.since._replace(alone=state.since.alone + 1))
 
 
-def _spoke(state: State, seq: int, message: Message, opened: Mapping[int, Turn]) -> State:
+def _spoke(state: State, seq: int, message: Message, turn: Turn) -> State:
+    if turn.part.lane is not None:
+        return state._replace(seq=seq, open={**state.open, turn.number: turn.saying(message)})
+    opened = {**state.open, turn.number: turn}
     spoken, transcript = state.spoken.append(message), state.transcript.append(message)
     return state._replace(seq=seq, spoken=spoken, transcript=transcript, open=opened)
 
@@ -314,7 +456,8 @@ def _asked(state: State, seq: int, fact: Asked) -> State:
     stage = "unclear" if fact.ask == "outcome" else "asked"
     opened = state.open if fact.call is None else _staged(state, fact.turn, OpenCall(fact.call, stage))
     requests = {**state.requests, fact.request: fact}
-    return state._replace(seq=seq, requests=requests, asked=state.asked + 1, due=None, open=opened)
+    due = state.due if fact.ask == "review" else None
+    return state._replace(seq=seq, requests=requests, asked=state.asked + 1, due=due, open=opened)
 
 
 def _answered(state: State, seq: int, fact: Answered) -> State:
@@ -327,10 +470,18 @@ def _answered(state: State, seq: int, fact: Answered) -> State:
     if fact.settled == "approved" and asked.call is not None:
         # What is approved is no longer asked; a tool is started by the next fact, a handoff waits to be taken.
         opened = _staged(state, asked.turn, OpenCall(asked.call))
+    elif asked.ask == "info" and fact.settled == "replied" and asked.call is not None:
+        # The function runs again from its beginning, and is told this where it asks for it.
+        opened = _staged(state, asked.turn, OpenCall(asked.call, "started"))
+        turn = opened[asked.turn]
+        part = turn.part._replace(answers=(*turn.part.answers, fact.value))
+        opened = {**opened, asked.turn: turn._replace(part=part)}
     return state._replace(seq=seq, requests=requests, open=opened)
 
 
 def _staged(state: State, number: int, changed: OpenCall) -> Mapping[int, Turn]:
     turn = state.open[number]
     calls = tuple(changed if each.call.id == changed.call.id else each for each in turn.calls)
+    if not calls:  # the call a function has its turn with; no model asked for it
+        calls = (changed,)
     return {**state.open, number: turn._replace(calls=calls)}

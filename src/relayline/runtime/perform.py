@@ -13,7 +13,10 @@ from relayline.errors import BuildError, ConditionError, UsageError
 from relayline.events import Transfer
 from relayline.machine.effects import CallModel, Effect, Judge, RunTool
 from relayline.machine.inputs import EffectFailed, Input, Judged, ToolDone
+from relayline.machine.lanes import sight
+from relayline.machine.state import State, Turn
 from relayline.messages import JSON, Message, valid
+from relayline.runtime.function import run_function
 from relayline.runtime.progress import Progress, unless_cancelled
 from relayline.runtime.reply import reply, summarise
 from relayline.runtime.seat import Seat, Way, told
@@ -39,15 +42,19 @@ class Context:
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
+Choose: TypeAlias = Callable[[State, Turn | None], Awaitable[frozenset[str]]]
+"""The agents that may be next after a turn, or at the beginning; raises `ConditionError` if it cannot say."""
+
 Perform: TypeAlias = Callable[[Effect, Context], Coroutine[Any, Any, Input]]
 
 
 @dataclass(frozen=True, slots=True)
 class Performer:
-    """The plain `Perform` of a team."""
+    """The plain `Perform` of a team. ``choose``: who may be next, where neither a model nor the pattern says so."""
 
     seats: Mapping[str, Seat]
     condition: Condition | None = None
+    choose: Choose | None = None
 
     async def __call__(self, effect: Effect, context: Context) -> Input:
         match effect:
@@ -73,7 +80,7 @@ class Performer:
             attempt = context.attempts[effect.id] = context.attempts.get(effect.id, 0) + 1
             emit = context.emit and partial(context.emit, effect.agent, attempt)
             try:
-                return await reply(seat, client, effect.id, context.session, context.settings, emit)
+                return await reply(seat, client, effect, context.session, context.settings, emit)
             except (Exception, asyncio.CancelledError) as error:
                 unless_cancelled(error)
                 failure = error
@@ -92,6 +99,8 @@ class Performer:
         session = context.session
         try:
             seat = self._seat(effect.agent)
+            if seat.function is not None:
+                return await run_function(seat, effect, session, context.progress)
             if effect.call.name not in seat.tools:
                 raise BuildError(f"{effect.agent!r} has no tool {effect.call.name!r} any more; the team has changed")
             shared = SharedState(lambda: session.state.shared)
@@ -102,7 +111,7 @@ class Performer:
                 effect.agent,
                 effect.id,
                 f"{session.id}/{effect.id}",
-                session.state.transcript,
+                sight(session.state, effect.turn).transcript,
                 shared,
                 copy.deepcopy(arrival.handoff.payload) if arrival else None,
                 [],
@@ -132,9 +141,9 @@ class Performer:
             return ToolDone(effect.id, valid(f"{type(error).__name__}: {told(error)}"), "error")
 
     async def _judge(self, effect: Judge, context: Context) -> Input:
-        state = context.session.state
+        state = sight(context.session.state, effect.turn)
         try:
-            if self.condition is not None:
+            if self.condition is not None and not effect.turn:
                 verdict = self.condition(state.transcript)
                 if await verdict if inspect.isawaitable(verdict) else verdict:
                     return Judged(effect.id, stop=True)
@@ -142,7 +151,10 @@ class Performer:
             unless_cancelled(error)
             return _failed(effect.id, error, "the termination condition failed: ")
         try:
-            ended = state.due and state.due.turn and self.seats.get(state.due.turn.agent)
+            turn = state.ended[effect.turn].turn if effect.turn else state.due and state.due.turn
+            if self.choose is not None:
+                return Judged(effect.id, stop=False, ways=await self.choose(state, turn))
+            ended = turn and self.seats.get(turn.agent)
             for way in ended.onward if ended else ():
                 if await way.open(state.transcript, state.shared):
                     return Judged(effect.id, stop=False, ways=frozenset({way.edge.target}))

@@ -8,6 +8,7 @@ from relayline.journal.checkpoints import after
 from relayline.journal.store import Store
 from relayline.machine.decide import Machine
 from relayline.machine.inputs import Input
+from relayline.machine.lanes import sight
 from relayline.machine.state import State
 from relayline.machine.view import Show, view
 from relayline.messages import Message
@@ -86,8 +87,16 @@ class Session:
                 # A branch of what was said long ago asks anew.
                 self._asked = dict.fromkeys(self._asked, entry.at)
 
-    def view(self, agent: str, given: View = text) -> list[Message]:
-        """What ``agent`` sees of the conversation now. Only what is new since the last time is rendered."""
+    def view(self, agent: str, given: View = text, turn: int = 0) -> list[Message]:
+        """What ``agent`` sees of the conversation now. Only what is new since the last time is rendered.
+
+        ``turn``: the one it has, as others beside it see something else.
+        """
+        own = self.state.open.get(turn)
+        if own is not None and own.lane is not None:
+            seen_from = sight(self.state, turn)
+            begin = given.first(seen_from, agent) if given.first else 0
+            return list(view(seen_from.spoken.since(begin), agent, given.show))
         start = given.first(self.state, agent) if given.first else 0
         begun, seen, shown = self._views.get((agent, given.show), (start, start, list[Message]()))
         if begun != start:

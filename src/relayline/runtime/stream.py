@@ -18,9 +18,11 @@ from relayline.events import (
     Forked,
     HandedBack,
     HandoffSent,
+    Joined,
     Prompted,
     Replied,
     Retried,
+    Routed,
     SessionStarted,
     StateChanged,
     Stopped,
@@ -51,6 +53,8 @@ EventType: TypeAlias = Literal[
     "tool_result",
     "handoff_sent",
     "handed_back",
+    "routed",
+    "joined",
     "request_info",
     "request_answered",
     "retried",
@@ -96,7 +100,8 @@ class WorkflowEvent:
     handoff_sent           `HandoffSent`: ``source``, ``target``, ``reason``, ``payload``
     handed_back            `HandedBack`: ``source``, ``target``, ``reason``
     request_info           `HandoffAgentUserRequest`, `FunctionApprovalRequestContent`,
-                           `InterruptedCallRequest` or `HumanTurnRequest`; answer it under ``request_id``
+                           `InterruptedCallRequest`, `HumanTurnRequest`, `AgentReviewRequest` or
+                           `FunctionInfoRequest`; answer it under ``request_id``
     warning                `Warned`: ``code``, ``message``
     prompted               `Prompted`: ``text``, what the team told an agent, and nobody else
     request_answered       `Answered`: ``settled``, ``note``, ``by``
@@ -233,7 +238,8 @@ class RunResult:
     ``messages``: what was said in this run, tool traffic included. ``conversation``: the whole of it. ``requests``: the
     ``request_info`` events that wait for a person now. ``stopped``: the budget that ran out, if one did; run the
     session again to go on. ``value``: the last reply as a value of its agent's ``output_type``; None if the agent has
-    none, or the reply does not fit.
+    none, or the reply does not fit. ``outputs``: the last words of those nobody went on from: of everybody who spoke at
+    once, in declared order, or of whoever spoke last.
     """
 
     session_id: str
@@ -243,6 +249,7 @@ class RunResult:
     requests: Sequence[RequestInfoEvent]
     stopped: Stopped | None = None
     value: Any = field(default=None, repr=False)
+    outputs: Sequence[Message] = field(default=(), repr=False)
 
     @property
     def text(self) -> str:
@@ -305,6 +312,10 @@ class Narrator:
                 return "handoff_sent", fact, source, ""
             case HandedBack(_, source):
                 return "handed_back", fact, source, ""
+            case Routed():
+                return "routed", fact, "", ""
+            case Joined():
+                return "joined", fact, "", ""
             case Prompted(_, agent):
                 return "prompted", fact, agent, ""
             case Warned(_, _, agent):

@@ -10,6 +10,7 @@ from relayline.events import Compacted, Entry, SessionStarted, ToolReturned, Tur
 from relayline.journal.codec import VERSION, decode, encode
 from relayline.journal.store import Store
 from relayline.machine.effects import CallModel, effects
+from relayline.machine.lanes import sight
 from relayline.machine.state import State, evolve, fold
 from relayline.machine.view import view
 from relayline.messages import Message
@@ -88,13 +89,16 @@ def _check_state(state: State, agents: Sequence[str]) -> None:
     assert run_state(state)
     for asked in state.requests.values():
         assert request_data(asked, state)
-    callers = {effect.agent for effect in wanted if isinstance(effect, CallModel)}
     for agent in agents:
         shown = list(view(state.spoken, agent))
         if shown and _is_worked_off(state, shown[-1]):
             shown.pop()
         check_messages(shown)
-        assert agent not in callers or shown[-1].role != "assistant", f"{agent} is asked to answer itself"
+    for effect in wanted:
+        if isinstance(effect, CallModel):
+            shown = list(view(sight(state, effect.turn).spoken, effect.agent))
+            check_messages(shown)
+            assert shown[-1].role != "assistant", f"{effect.agent} is asked to answer itself"
 
 
 def _is_worked_off(state: State, message: Message) -> bool:

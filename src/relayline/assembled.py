@@ -1,0 +1,160 @@
+"""What the builders of all patterns have in common: a store, middleware, budgets, and the way to a workflow."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Self
+
+from relayline.agent import Agent, HumanAgent
+from relayline.errors import BuildError
+from relayline.events import Ask
+from relayline.executors import FunctionAgent
+from relayline.journal.store import InMemoryCheckpointStorage, Store
+from relayline.machine.decide import Machine
+from relayline.machine.limits import Budget
+from relayline.machine.patterns import Pattern
+from relayline.machine.topology import Edge, ToolPolicy
+from relayline.middleware import Middleware
+from relayline.runtime.perform import Choose, Condition, Performer
+from relayline.runtime.seat import Seat
+from relayline.tools import Tool
+from relayline.workflow import Workflow
+
+Duration = float | timedelta
+
+
+class TeamBuilder:
+    """What can be said of a team whatever its pattern is. Use one of its kinds, such as `SequentialBuilder`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._middleware: tuple[Middleware, ...] = ()
+        self._budget: tuple[int | None, int | None, float | None] = (None, None, None)
+        self._expiry: dict[Ask, Duration | None] = {}
+        self._condition: Condition | None = None
+        self._store: Store | None = None
+
+    def with_budget(self, *, turns: int | None = None, tokens: int | None = None, seconds: float | None = None) -> Self:
+        """What one message of the user may cost: ``turns`` of agents, ``tokens`` of their models in and out, and
+        ``seconds`` a run.
+
+        When one runs out the run ends with ``result.stopped``; nothing is lost, and running the session again goes on
+        with as much again. Tokens are known once a reply is there, so the last one may exceed them. A tool that is
+        running when the seconds are over is cut off as by a crash.
+        """
+        self._budget = (turns, tokens, seconds)
+        return self
+
+    def with_request_expiry(
+        self,
+        *,
+        approvals: Duration | None = None,
+        questions: Duration | None = None,
+        people: Duration | None = None,
+    ) -> Self:
+        """How long people have to answer, in seconds or as a `timedelta`; None, the default: for ever.
+
+        It is looked at when the session is next run. An approval that comes too late counts as refused. A question of
+        an agent to the user ends the conversation, until the user says something. The turn of a `HumanAgent` goes back
+        to whoever handed over.
+        """
+        self._expiry = {"approval": approvals, "user_input": questions, "reply": people}
+        return self
+
+    def with_middleware(self, *middleware: Middleware) -> Self:
+        """What is done around every effect, the outermost first: `relayline.middleware`, or functions of yours."""
+        self._middleware = middleware
+        return self
+
+    def with_checkpointing(self, storage: Store) -> Self:
+        """Where the conversations are kept. Default: in memory."""
+        self._store = storage
+        return self
+
+    def _common(self, problems: list[str]) -> None:
+        """The problems of what all builders take."""
+        if self._condition is not None and not callable(self._condition):
+            problems.append(
+                f"RL103 with_termination_condition takes a function of the transcript; got {self._condition!r}"
+            )
+        if self._store is not None and not hasattr(self._store, "append"):
+            problems.append(
+                f"RL103 with_checkpointing takes a store, such as InMemoryCheckpointStorage(); got {self._store!r}"
+            )
+        problems += [f"RL103 middleware is a function; got {each!r}" for each in self._middleware if not callable(each)]
+
+    def _spending(self, problems: list[str]) -> Budget:
+        turns, tokens, seconds = self._budget
+        for what, amount in (("turns", turns), ("tokens", tokens)):
+            if amount is not None and (type(amount) is not int or amount < 1):
+                problems.append(f"RL108 the budget of {what} is {amount!r}; it is a whole number, 1 or more, or None")
+        if seconds is not None and not _positive(seconds):
+            problems.append(f"RL108 the budget of seconds is {seconds!r}; it is a number above 0, or None")
+        return Budget(turns, tokens, seconds)
+
+    def _expires(self, problems: list[str]) -> dict[Ask, float]:
+        found: dict[Ask, float] = {}
+        for ask, given in self._expiry.items():
+            seconds = given.total_seconds() if isinstance(given, timedelta) else given
+            if seconds is not None and not _positive(seconds):
+                problems.append(
+                    f"RL108 a request expires after {given!r}; it is seconds or a timedelta above 0, or None"
+                )
+            elif seconds is not None:
+                found[ask] = seconds
+        return found
+
+    def _assemble(
+        self,
+        agents: Sequence[Agent],
+        pattern: Pattern,
+        seats: Mapping[str, Seat],
+        problems: list[str],
+        shape: Sequence[object],
+        edges: Sequence[Edge] = (),
+        choose: Choose | None = None,
+        **rules: Any,
+    ) -> Workflow:
+        """The workflow, of what the kind of builder made. ``shape``, ``edges``: what its fingerprint is of.
+
+        Raises:
+            BuildError: if there are problems, those found here included.
+        """
+        self._common(problems)
+        budget, expires = self._spending(problems), self._expires(problems)
+        if problems:
+            raise BuildError(*problems)
+        machine = Machine(
+            name=self._name,
+            pattern=pattern,
+            policies={name: {key: _policy(tool) for key, tool in seat.tools.items()} for name, seat in seats.items()},
+            fingerprint=_fingerprint(shape, edges),
+            condition=self._condition is not None,
+            budget=budget,
+            people=frozenset(agent.name for agent in agents if isinstance(agent, HumanAgent)),
+            functions={
+                agent.name: ToolPolicy(repeatable=agent.function.repeatable)
+                for agent in agents
+                if isinstance(agent, FunctionAgent) and agent.function
+            },
+            expires=expires,
+            **rules,
+        )
+        store = self._store or InMemoryCheckpointStorage()
+        performer = Performer(seats, self._condition, choose)
+        return Workflow(self._name, tuple(agents), pattern, machine, performer, store, (), self._middleware)
+
+
+def _fingerprint(shape: Sequence[object], edges: Sequence[Edge]) -> str:
+    """A few letters that change when the participants or the edges do."""
+    whole = [*shape, [(edge.source, edge.target) for edge in edges]]
+    return hashlib.sha256(json.dumps(whole).encode()).hexdigest()[:12]
+
+
+def _positive(number: object) -> bool:
+    return isinstance(number, int | float) and not isinstance(number, bool) and 0 < number < float("inf")
+
+
+def _policy(tool: Tool) -> ToolPolicy:
+    return ToolPolicy(tool.approval_mode == "always_require", tool.repeatable)
