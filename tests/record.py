@@ -438,6 +438,31 @@ async def partial(store: Store) -> None:
     client.assert_done()
 
 
+async def nested(store: Store) -> None:
+    """A desk is a team in a team in a team: a question to the user, an approval, a review and a handoff on the way."""
+    client = ScriptedClient(
+        {
+            "triage": [handoff_to("desk", reason="about money")],
+            "refunds": ["Which order?", handoff_to("fraud")],
+            "checker": ["It looks fine."],
+            "payer": [call("refund", order=7), "Paid."],
+        }
+    )
+    check = [client.as_agent("checker"), client.as_agent("payer", tools=[refund])]
+    fraud = SequentialBuilder(name="fraud", participants=check).with_request_info(["checker"]).build()
+    refunds = client.as_agent("refunds", description="Money.")
+    desk = HandoffBuilder(name="desk", participants=[refunds, fraud.as_agent(description="Looks closely.")])
+    desk = desk.add_handoff(refunds, "fraud").with_terminal_agents(["fraud"]).build()
+    members = [client.as_agent("triage"), desk.as_agent(description="Money.")]
+    team = HandoffBuilder(name="front", participants=members).add_handoff("triage", "desk")
+    workflow = team.with_terminal_agents(["desk"]).with_checkpointing(store).build()
+    await workflow.run("I want my money.", session_id=SESSION)
+    run = await workflow.run("Order 7.", session_id=SESSION)
+    while run.requests:
+        run = await workflow.run(responses={run.requests[0].request_id: True})
+    client.assert_done()
+
+
 SCENARIOS: tuple[Callable[[Store], Awaitable[None]], ...] = (
     handoff,
     approval,
@@ -461,6 +486,7 @@ SCENARIOS: tuple[Callable[[Store], Awaitable[None]], ...] = (
     sequential,
     concurrent,
     partial,
+    nested,
 )
 
 

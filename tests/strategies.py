@@ -34,6 +34,7 @@ from relayline.events import (
     TurnStarted,
     UserSpoke,
     Warned,
+    Within,
 )
 from relayline.messages import Media, Message, Outcome, Role, Text, ToolCall, ToolResult
 
@@ -114,5 +115,7 @@ FACTS: dict[type[Fact], st.SearchStrategy[Fact]] = {
         st.lists(_summaries, max_size=2).map(tuple),
     ),
 }
+
+FACTS[Within] = st.builds(Within, numbers, st.one_of(*FACTS.values()))
 
 facts = st.one_of(*FACTS.values())

@@ -364,8 +364,16 @@ def test_rl140_functions() -> None:
         [
             "RL140 executor 'two' takes one value and an ExecutorContext at most; it has one, other",
             "RL141 executor 'odd': nothing can be made of Logger: Unable to generate pydantic-core schema for <class 'logging.Logger'>",
-            "RL142 'sized' is a function, which chooses nobody: say always=True, with when=... if it depends",
+            "RL142 'sized' is a function or a team, which chooses nobody: say always=True, with when=... if it depends",
         ]
+    )
+
+
+def test_rl144_names_in_teams_of_a_team() -> None:
+    """In one conversation a name tells who spoke, however deep."""
+    inner = HandoffBuilder(name="inner", participants=[A, B]).build()
+    assert problems(HandoffBuilder(participants=[A, inner.as_agent(), C]).build) == snapshot(
+        ["RL144 'a' is the name of several in the teams within this team; names must differ"]
     )
 
 

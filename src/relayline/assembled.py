@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Self
 
@@ -19,7 +20,7 @@ from relayline.middleware import Middleware
 from relayline.runtime.perform import Choose, Condition, Performer
 from relayline.runtime.seat import Seat
 from relayline.tools import Tool
-from relayline.workflow import Workflow
+from relayline.workflow import TeamAgent, Workflow
 
 Duration = float | timedelta
 
@@ -122,6 +123,8 @@ class TeamBuilder:
             BuildError: if there are problems, those found here included.
         """
         self._common(problems)
+        teams = [each for each in agents if isinstance(each, TeamAgent)]
+        problems += _same_names(agents)
         budget, expires = self._spending(problems), self._expires(problems)
         if problems:
             raise BuildError(*problems)
@@ -139,11 +142,27 @@ class TeamBuilder:
                 if isinstance(agent, FunctionAgent) and agent.function
             },
             expires=expires,
+            teams={each.name: each.workflow.machine for each in teams},
             **rules,
         )
         store = self._store or InMemoryCheckpointStorage()
-        performer = Performer(seats, self._condition, choose)
+        performer = Performer(seats, self._condition, choose, {each.name: each.team for each in teams})
         return Workflow(self._name, tuple(agents), pattern, machine, performer, store, (), self._middleware)
+
+
+def _names(agents: Sequence[Agent]) -> Iterator[str]:
+    for each in agents:
+        yield each.name
+        if isinstance(each, TeamAgent):
+            yield from _names(each.workflow.agents)
+
+
+def _same_names(agents: Sequence[Agent]) -> Iterator[str]:
+    """Who is called alike in a team and in one within it: in one conversation, names tell who spoke."""
+    if any(isinstance(each, TeamAgent) for each in agents):
+        for name, times in Counter(_names(agents)).items():
+            if times > 1 and sum(each.name == name for each in agents) < times:
+                yield f"RL144 {name!r} is the name of several in the teams within this team; names must differ"
 
 
 def _fingerprint(shape: Sequence[object], edges: Sequence[Edge]) -> str:

@@ -27,7 +27,7 @@ from relayline.runtime.perform import Condition
 from relayline.runtime.seat import Predicate
 from relayline.tools import ApprovalMode
 from relayline.views import Shape, View
-from relayline.workflow import Workflow
+from relayline.workflow import TeamAgent, Workflow
 
 logger = logging.getLogger("relayline")
 
@@ -188,7 +188,7 @@ class HandoffBuilder(TeamBuilder):
         agents = participants(self._participants, problems)
         names = [agent.name for agent in agents]
         people = frozenset(agent.name for agent in agents if isinstance(agent, HumanAgent))
-        functions = frozenset(agent.name for agent in agents if isinstance(agent, FunctionAgent))
+        functions = frozenset(agent.name for agent in agents if isinstance(agent, FunctionAgent | TeamAgent))
         declared = edges(self._handoffs, names, problems, functions)
         start = names[0] if names else ""
         if self._start is not None:

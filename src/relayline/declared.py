@@ -138,7 +138,8 @@ def edges(
         targets = [named(target, names, "add_handoff", problems) for target in each.targets]
         if source in functions and not each.always:
             problems.append(
-                f"RL142 {source!r} is a function, which chooses nobody: say always=True, with when=... if it depends"
+                f"RL142 {source!r} is a function or a team, which chooses nobody: say always=True, with when=... if it "
+                "depends"
             )
         problems += _problems_of(each, source, targets)
         given = None if each.view is None else policy(each.view, "add_handoff", problems)

@@ -332,6 +332,15 @@ class Compacted:
     type: Literal["compacted"] = "compacted"
 
 
+@dataclass(frozen=True, slots=True)
+class Within:
+    """Something happened in the team that has this turn. Its turns and requests count for themselves."""
+
+    turn: int
+    fact: "Fact"
+    type: Literal["within"] = "within"
+
+
 Fact: TypeAlias = (
     SessionStarted
     | UserSpoke
@@ -356,7 +365,15 @@ Fact: TypeAlias = (
     | Finished
     | Forked
     | Compacted
+    | Within
 )
+
+
+def innermost(fact: Fact) -> Fact:
+    """What happened, in whatever team of teams."""
+    while isinstance(fact, Within):
+        fact = fact.fact
+    return fact
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,15 +146,16 @@ class Executor:
         Raises:
             Wanting: if it waits for an answer. What it raises itself propagates.
         """
+        args = [value] if self._input == "/" else []
         kwargs: dict[str, Any] = {}
-        if self._input:
+        if self._input and not args:
             kwargs[self._input] = value
         if self._context:
             kwargs[self._context] = context
         if inspect.iscoroutinefunction(definition_of(self.function)):
-            result = await self.function(**kwargs)
+            result = await self.function(*args, **kwargs)
         else:
-            result = await asyncio.to_thread(self.function, **kwargs)
+            result = await asyncio.to_thread(self.function, *args, **kwargs)
             if inspect.isawaitable(result):
                 result = await result
         return valid(self._text(result))
@@ -232,7 +233,8 @@ def executor(
         called = name or name_of(function)
         prose, _ = docstring_of(function)
         hints = hints_of(f"executor {called!r}", function, result=True)
-        names = list(inspect.signature(function).parameters)
+        parameters = inspect.signature(function).parameters
+        names = list(parameters)
         contexts = [each for each in names if hints.get(each) is ExecutorContext]
         inputs = [each for each in names if each not in contexts]
         if len(inputs) > 1 or len(contexts) > 1:
@@ -243,7 +245,8 @@ def executor(
         gives = hints.get("return", Any)
         read, write = (_adapter(called, each) for each in (takes, gives))
         told = prose if description is None else description
-        sides = inputs[0] if inputs else "", contexts[0] if contexts else ""
+        unnamed = inputs and parameters[inputs[0]].kind is inspect.Parameter.POSITIONAL_ONLY
+        sides = "/" if unnamed else inputs[0] if inputs else "", contexts[0] if contexts else ""
         return Executor(called, told, function, takes, gives, repeatable, *sides, read, write)
 
     return build if fn is None else build(fn)

@@ -114,7 +114,7 @@ def _chooser(select: Selection, members: tuple[str, ...]) -> Choose:
     async def choose(state: State, turn: Turn | None) -> frozenset[str]:
         last = turn.agent if turn else ""
         try:
-            said = select(GroupChatState(members, state.transcript, state.since.turns, last))
+            said = select(GroupChatState(members, state.transcript, state.since.begun, last))
             name = await said if inspect.isawaitable(said) else said
         except Exception as error:
             raise ConditionError(f"the function that selects the next speaker failed: {error}") from error

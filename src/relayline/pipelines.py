@@ -12,7 +12,7 @@ from relayline.executors import FunctionAgent
 from relayline.machine.graph import Graph
 from relayline.machine.topology import Edge
 from relayline.views import View, previous
-from relayline.workflow import Workflow
+from relayline.workflow import TeamAgent, Workflow
 
 OnFailure: TypeAlias = Literal["fail", "partial"]
 """``fail``: the run fails, and can be retried. ``partial``: the others go on, and what failed is named."""
@@ -41,7 +41,7 @@ class _Reviewed(TeamBuilder):
         return self
 
     def _heard(self, agents: Sequence[Agent], problems: list[str]) -> frozenset[str]:
-        able = [each.name for each in agents if not isinstance(each, FunctionAgent | HumanAgent)]
+        able = [each.name for each in agents if not isinstance(each, FunctionAgent | HumanAgent | TeamAgent)]
         if self._reviewed is None:
             return frozenset(able)
         return frozenset(all_named(self._reviewed, able, "with_request_info", problems))

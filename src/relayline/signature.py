@@ -175,7 +175,7 @@ def hints_of(called: str, function: Callable[..., Any], *, result: bool = False)
     def probe() -> None: ...
 
     # The type of the result is of no interest, and often one that is imported for type checkers only.
-    annotations = definition.__annotations__.items()
+    annotations = getattr(definition, "__annotations__", dict[str, Any]()).items()
     probe.__annotations__ = {name: hint for name, hint in annotations if result or name != "return"}
     try:
         try:

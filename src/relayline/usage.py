@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TypeAlias, TypeVar
 
 from relayline.errors import MissingExtra, UsageError
-from relayline.events import Entry, HandedBack, HandoffSent, Replied, Summarised, TurnStarted
+from relayline.events import Entry, HandedBack, HandoffSent, Replied, Summarised, TurnStarted, Within
 
 _Key = TypeVar("_Key")
 
@@ -88,21 +88,27 @@ def usage_of(entries: Iterable[Entry], price: Price | None = None) -> SessionUsa
     price = price or known_price
     calls: list[ModelCall] = []
     given: dict[str, str] = {}
-    agents: dict[int, str] = {}
+    agents: dict[str, str] = {}  # by turn: "t3.", "t3.t1." for one of the team that has turn 3
     speaker = ""
     for entry in entries:
-        match entry.fact:
+        fact, key, path = entry.fact, "", ""
+        while isinstance(fact, Within):
+            key, fact = f"{key}t{fact.turn}.", fact.fact
+            path = f"{agents[key]}/"
+        match fact:
             case HandoffSent(_, source, target) | HandedBack(_, source, target):
-                given[target] = source
-                speaker = target
+                given[path + target] = path + source
+                speaker = path + target
             case TurnStarted(turn, agent):
-                agents[turn] = agent
+                agent = agents[f"{key}t{turn}."] = path + agent
                 if agent != speaker:  # the user turned to it
                     given[agent] = USER
                 speaker = agent
-            case Replied() | Summarised() as fact:
-                summary = isinstance(fact, Summarised)
-                agent, cached = (fact.agent, 0) if summary else (agents[fact.turn], fact.cached_tokens)
+            case Replied() | Summarised():
+                if isinstance(fact, Summarised):
+                    agent, cached = path + fact.agent, 0
+                else:
+                    agent, cached = agents[f"{key}t{fact.turn}."], fact.cached_tokens
                 usage = _usage(price, fact.model, fact.input_tokens, cached, fact.output_tokens)
                 calls.append(ModelCall(entry.seq, agent, given.get(agent, USER), fact.model, usage))
             case _:

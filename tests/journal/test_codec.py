@@ -42,6 +42,7 @@ from relayline.events import (
     TurnStarted,
     UserSpoke,
     Warned,
+    Within,
 )
 from relayline.journal.codec import VERSION, decode, encode
 from relayline.messages import Media, Message, Text, ToolCall, ToolResult, user
@@ -119,6 +120,7 @@ def test_the_durable_format():
             {"order": 7},
             (Summarised("orders", 0, "They want to know."),),
         ),
+        Within(2, Within(1, TurnStarted(3, "fraud"))),
     ]
     assert [type(fact) for fact in written] == list(get_args(Fact))
     assert [encode(fact) for fact in written] == snapshot(
@@ -146,6 +148,7 @@ def test_the_durable_format():
             '{"type":"finished","reason":"terminal"}',
             '{"type":"forked","session":"session-1","upto":12}',
             '{"type":"compacted","upto":12,"workflow":"support","fingerprint":"2ce102e0f37a","turns":3,"asked":2,"speaker":"orders","callers":["triage"],"sticky":false,"arrivals":[{"type":"handoff_sent","turn":1,"source":"triage","target":"orders"}],"shared":{"order":7},"summaries":[{"type":"summarised","agent":"orders","upto":0,"text":"They want to know."}]}',
+            '{"type":"within","turn":2,"fact":{"type":"within","turn":1,"fact":{"type":"turn_started","turn":3,"agent":"fraud"}}}',
         ]
     )
 

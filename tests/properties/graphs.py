@@ -4,18 +4,20 @@ What everybody does follows from the seed and from the way that led there, never
 """
 
 import random
+from dataclasses import replace
 
 from hypothesis import strategies as st
 
 from relayline.events import Asked
 from relayline.machine.decide import Machine
-from relayline.machine.effects import CallModel, Effect, Judge, RunTool
+from relayline.machine.effects import CallModel, Effect, Inside, Judge, RunTool
 from relayline.machine.graph import Graph
 from relayline.machine.groupchat import GroupChat
 from relayline.machine.inputs import (
     Answer,
     Approval,
     EffectFailed,
+    FromTeam,
     Input,
     Judged,
     OutcomeTold,
@@ -26,6 +28,7 @@ from relayline.machine.inputs import (
     Words,
 )
 from relayline.machine.limits import Limits
+from relayline.machine.state import State
 from relayline.machine.topology import Edge, ToolPolicy
 from relayline.messages import user
 from tests.properties.worlds import TOOLS, World
@@ -179,3 +182,59 @@ class Drawn(World):
     def told(self, asked: Asked) -> int:
         turn = self.state.open.get(asked.turn)
         return len(turn.part.answers) if turn else 0
+
+
+@st.composite
+def nests(draw: st.DrawFn) -> Machine:
+    """A team in which some members are teams, drawn or discussing, and in them some are as well."""
+    machine = draw(teams())
+    for depth in range(draw(st.integers(1, 2))):
+        inner = machine
+        machine = draw(teams())
+        chosen = [name for name in machine.pattern.agents if draw(st.booleans())][:2] or [machine.pattern.agents[0]]
+        machine = replace(
+            machine,
+            teams={name: replace(inner, name=f"{name}{depth}") for name in chosen},
+            policies={name: {} if name in chosen else tools for name, tools in machine.policies.items()},
+            functions={name: each for name, each in machine.functions.items() if name not in chosen},
+            people=machine.people - set(chosen),
+            reviewed=machine.reviewed - set(chosen),
+        )
+    return machine
+
+
+class Deep(Drawn):
+    """A play of teams in teams: what is inside is done as it would be there, by a way that begins with the turn's."""
+
+    def inside(self, machine: Machine, state: State, key: str) -> "Deep":
+        world = Deep(machine, 0, failing=self.failing)
+        # What happens inside follows from the way there, too.
+        world.seed, world.state, world.calls, world.ran = f"{self.seed} {key}", state, self.calls, self.ran
+        return world
+
+    def perform(self, effect: Effect) -> Input:
+        if not isinstance(effect, Inside):
+            return super().perform(effect)
+        turn = self.state.open[effect.turn]
+        inner = self.inside(self.machine.teams[effect.agent], turn.part.inner, turn.key)
+        return FromTeam(effect.turn, inner.perform(effect.effect))
+
+    def answer(self) -> bool:
+        """Here, or wherever somebody inside cares to."""
+        if super().answer():
+            return True
+        return self.answer_inside(self.state, self.machine, self, "")
+
+    def answer_inside(self, state: State, machine: Machine, world: "Deep", prefix: str) -> bool:
+        for turn in state.open.values():
+            if turn.part.inner is None:
+                continue
+            inner = world.inside(machine.teams[turn.agent], turn.part.inner, turn.key)
+            for asked in sorted(turn.part.inner.requests.values(), key=lambda each: each.ask != "outcome"):
+                response = inner.person(asked)
+                if response is not None:
+                    self.commit(Answer(f"{prefix}t{turn.number}.{asked.request}", response))
+                    return True
+            if self.answer_inside(turn.part.inner, inner.machine, inner, f"{prefix}t{turn.number}."):
+                return True
+        return False

@@ -16,7 +16,7 @@ from relayline.machine.state import State, fold
 from relayline.machine.view import view
 from relayline.messages import Message, user
 from relayline.testing import check_request
-from tests.properties.graphs import Drawn, chats, teams
+from tests.properties.graphs import Deep, Drawn, chats, nests, teams
 from tests.properties.worlds import ENOUGH
 
 seeds, orders = st.integers(0, 2**32), st.integers(0, 9)
@@ -70,6 +70,19 @@ def test_a_crashed_chat_comes_to_the_same_end(machine: Machine, seed: int, crash
     for batch in rough.batches:
         state = fold(batch, state)
         assert len(state.open) <= 1
+
+
+@given(nests(), seeds, orders, moments, moments)
+def test_teams_in_teams_come_to_the_same_end(
+    machine: Machine, seed: int, order: int, crashes: set[int], losses: set[int]
+) -> None:
+    """Two and three deep, in any order, killed at any append: one conversation; and the journal alone makes the state."""
+    smooth = Deep(machine, seed, failing=False).play(3)
+    rough = Deep(machine, seed, order, crashes, losses, failing=False).play(3)
+    assert fold(decode(encode(fact)) for fact in rough.facts) == rough.state
+    if not cut(smooth, rough):
+        assert list(smooth.state.transcript) == list(rough.state.transcript)
+        assert outputs(smooth.state) == outputs(rough.state)
 
 
 @given(worlds)

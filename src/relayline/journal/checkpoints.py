@@ -7,6 +7,7 @@ from datetime import datetime
 from relayline.errors import DamagedJournal
 from relayline.events import Asked, Entry
 from relayline.machine.effects import effects
+from relayline.machine.nested import speaking, waiting
 from relayline.machine.state import State, evolve
 
 
@@ -42,8 +43,8 @@ def checkpoints(session_id: str, entries: Sequence[Entry]) -> Iterator[Checkpoin
         # Within a batch (entries of one time) a session may look at rest that is on its way.
         whole = number == len(entries) or entries[number].at != entry.at
         if whole and not effects(state):
-            waiting = {request_id(session_id, local): asked for local, asked in state.requests.items()}
-            yield Checkpoint(session_id, entry.seq, entry.at, state.floor.speaker, waiting)
+            open_now = {request_id(session_id, each.request): each.asked for each in waiting(state)}
+            yield Checkpoint(session_id, entry.seq, entry.at, speaking(state), open_now)
 
 
 def after(state: State, entry: Entry, session_id: str) -> State:

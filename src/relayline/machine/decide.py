@@ -9,8 +9,11 @@ from relayline.machine.effects import effects
 from relayline.machine.inputs import (
     Answer,
     EffectFailed,
+    Entered,
     Expired,
+    FromTeam,
     Input,
+    Interrupted,
     Judged,
     ModelReplied,
     OutOfBudget,
@@ -58,6 +61,13 @@ class Machine(Rules):
                 calls.tool_done(draft, given)
             case Judged():
                 turns.judged(draft, given)
+            case FromTeam():
+                if turn := state.open.get(given.turn):
+                    turns.inside(draft, turn, given.given)
+            case Entered():
+                turns.entered(draft, given)
+            case Interrupted():
+                turns.clear(draft, "withdrawn")
             case Wondered():
                 functions.wondered(draft, given)
             case Summary():

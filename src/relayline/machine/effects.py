@@ -37,7 +37,17 @@ class Judge:
     turn: int = 0
 
 
-Effect: TypeAlias = CallModel | RunTool | Judge
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """An effect of the team that has ``turn``, a participant called ``agent``."""
+
+    id: str
+    turn: int
+    agent: str
+    effect: "Effect"
+
+
+Effect: TypeAlias = CallModel | RunTool | Judge | Inside
 
 
 def effects(state: State) -> list[Effect]:
@@ -47,7 +57,10 @@ def effects(state: State) -> list[Effect]:
     wanted: list[Effect] = []
     waiting = {asked.turn for asked in state.requests.values() if asked.ask in ("reply", "review")}
     for turn in state.open.values():
-        if turn.calls:
+        if turn.part.inner is not None:
+            inner = effects(turn.part.inner)
+            wanted.extend(Inside(f"{turn.key}.{each.id}", turn.number, turn.agent, each) for each in inner)
+        elif turn.calls:
             wanted.extend(
                 RunTool(each.call.id, turn.number, turn.agent, each.call)
                 for each in turn.calls

@@ -4,10 +4,10 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from relayline.machine.lanes import before, in_order, in_sequence
+from relayline.machine.lanes import in_order
 from relayline.machine.limits import Objection
 from relayline.machine.patterns import Branch, Route, Speak, Spread, Stop
-from relayline.machine.state import Ended, State, Turn
+from relayline.machine.state import Ended, State, Turn, before, in_sequence
 from relayline.machine.topology import Edge
 
 LONGEST_KEY = 32
@@ -61,7 +61,7 @@ class Graph:
         failed = turn.number in state.ended and state.ended[turn.number].failed
         if failed and not self.partial:
             targets = []
-        if targets and self.steps is not None and state.since.turns >= self.steps:
+        if targets and self.steps is not None and state.since.begun >= self.steps:
             objection, targets = Objection("step_budget", f"the team had its {self.steps} turns"), []
         begun, held = self._reached(state, turn, targets)
         number = turn.number if turn.lane or held else 0

@@ -41,7 +41,7 @@ class GroupChat:
         return self._next(state, turn.agent, ways)
 
     def _next(self, state: State, last: str, ways: frozenset[str]) -> Route:
-        taken = state.since.hops if self.selector else state.since.turns
+        taken = state.since.hops if self.selector else state.since.begun
         if self.rounds is not None and taken >= self.rounds:
             return Stop("condition")
         if self.selector:

@@ -190,6 +190,28 @@ class OutOfBudget:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """The team has a turn in another: whoever is to begin does, on the conversation as it stands. ``note``: what it is
+    told, if the team was handed something.
+    """
+
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """The turn of the team ends as it is: nothing is left open."""
+
+
+@dataclass(frozen=True, slots=True)
+class FromTeam:
+    """What the world tells the team that has ``turn``."""
+
+    turn: int
+    given: "Input"
+
+
 Input: TypeAlias = (
     UserSaid
     | Answer
@@ -202,4 +224,14 @@ Input: TypeAlias = (
     | Resumed
     | Expired
     | OutOfBudget
+    | Entered
+    | Interrupted
+    | FromTeam
 )
+
+
+def told(given: Input) -> Input:
+    """What is told, to whatever team of teams."""
+    while isinstance(given, FromTeam):
+        given = given.given
+    return given

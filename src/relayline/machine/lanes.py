@@ -1,28 +1,15 @@
 """Turns beside one another: what each may know of the others, and the order in which they join the conversation."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from relayline.machine.log import Log
-from relayline.machine.state import Ended, State, Turn
+from relayline.machine.state import Ended, State, before, in_sequence
 from relayline.messages import Message
 
 
 def in_order(ended: Mapping[int, Ended]) -> tuple[int, ...]:
     """The turns that have yet to join the conversation, in an order that does not depend on who was faster."""
     return tuple(each.number for each in in_sequence(each.turn for each in ended.values() if not each.joined))
-
-
-def before(state: State, turns: Iterable[int]) -> dict[int, Turn]:
-    """These turns and all that led to them, as far as they have not joined the conversation."""
-    found: dict[int, Turn] = {}
-    waiting = list(turns)
-    while waiting:
-        number = waiting.pop()
-        each = state.ended.get(number)
-        if each and not each.joined and number not in found:
-            found[number] = each.turn
-            waiting += each.turn.part.after
-    return found
 
 
 def sight(state: State, number: int) -> State:
@@ -48,8 +35,3 @@ def outputs(state: State) -> tuple[Message, ...]:
     turns = [*(each.turn for each in ended), *state.open.values()]
     passed = {number for turn in turns for number in turn.part.after}
     return tuple(each.last for each in ended if each.last and each.turn.number not in passed)
-
-
-def in_sequence(turns: Iterable[Turn]) -> list[Turn]:
-    """The turns in the conversation's order: what leads to a turn is before it."""
-    return sorted(turns, key=lambda turn: (turn.lane.level if turn.lane else 0, len(turn.key), turn.key))

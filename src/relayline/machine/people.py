@@ -23,9 +23,21 @@ from relayline.events import (
 from relayline.machine.draft import Draft
 from relayline.machine.functions import returned
 from relayline.machine.handoffs import settle
-from relayline.machine.inputs import Answer, Approval, Expired, OutcomeTold, Terminate, Told, Turned, UserSaid, Words
+from relayline.machine.inputs import (
+    Answer,
+    Approval,
+    Expired,
+    OutcomeTold,
+    Resumed,
+    Terminate,
+    Told,
+    Turned,
+    UserSaid,
+    Words,
+)
+from relayline.machine.state import Turn
 from relayline.machine.topology import ToolPolicy
-from relayline.machine.turns import clear, end, hand_over, next_speaker
+from relayline.machine.turns import clear, end, hand_over, inside, next_speaker, start
 from relayline.messages import Message, Text
 
 EXPIRED = "Not run: nobody decided about it in time."
@@ -38,6 +50,9 @@ def user_said(draft: Draft, given: UserSaid) -> None:
     if draft.state.requests and (review := _review(draft)) and not given.to and not given.values:
         _reviewed(draft, review, Words((given.message,)))
         return
+    if (turn := _talking(draft)) and not given.to and not given.values:
+        inside(draft, turn, given)
+        return
     clear(draft, "replied")
     if given.values:
         draft.add(StateChanged(given.values))
@@ -45,8 +60,17 @@ def user_said(draft: Draft, given: UserSaid) -> None:
     next_speaker(draft)
 
 
+def _talking(draft: Draft) -> Turn | None:
+    """The turn of a team that the user is talking with: the conversation goes on in there."""
+    turns = [turn for turn in draft.state.open.values() if turn.part.inner is not None and turn.lane is None]
+    return turns[0] if turns else None
+
+
 def expired(draft: Draft, given: Expired) -> None:
     """Nobody answered in time: an approval counts as refused, a question ends the conversation for now."""
+    if turn := _asking(draft, given.request):
+        inside(draft, turn, Expired(given.request.partition(".")[2]))
+        return
     asked = draft.state.requests.get(given.request)
     if asked is None:
         return
@@ -63,6 +87,9 @@ def expired(draft: Draft, given: Expired) -> None:
 
 def answer(draft: Draft, given: Answer) -> None:
     """Somebody answered a request."""
+    if turn := _asking(draft, given.request):
+        inside(draft, turn, Answer(given.request.partition(".")[2], given.response))
+        return
     asked = draft.state.requests.get(given.request)
     if asked is None:
         waiting = ", ".join(repr(each) for each in draft.state.requests) or "none"
@@ -103,6 +130,12 @@ def answer(draft: Draft, given: Answer) -> None:
                 f"request {asked.request!r} wants {kinds[asked.ask]}, got {type(given.response).__name__}; "
                 "use the create_response() of the request"
             )
+
+
+def _asking(draft: Draft, request: str) -> Turn | None:
+    """The turn of the team in which this request was asked."""
+    number, inner, _ = request.partition(".")
+    return next((turn for turn in draft.state.open.values() if inner and f"t{turn.number}" == number), None)
 
 
 def _approval(draft: Draft, asked: Asked, response: Approval) -> None:
@@ -149,7 +182,7 @@ def _reviewed(draft: Draft, asked: Asked, given: Approval | Words) -> None:
     # Its colleagues beside it are not told: they have not heard what it is about either.
     draft.add(Answered(asked.request, "replied", feedback))
     draft.add(Routed(apart.number))
-    draft.start(asked.agent, (apart.number,), apart=True, key=f"{apart.key}r")
+    start(draft, asked.agent, (apart.number,), apart=True, key=f"{apart.key}r")
     draft.add(Prompted(draft.state.turns, asked.agent, feedback))
 
 
@@ -204,7 +237,7 @@ def _giver(draft: Draft, agent: str) -> str:
 def _give_back(draft: Draft, asked: Asked, giver: str, reason: str = "") -> None:
     draft.add(TurnEnded(asked.turn, asked.agent))
     draft.add(HandedBack(asked.turn, asked.agent, giver, reason))
-    draft.start(giver)
+    start(draft, giver)
 
 
 def resumed(draft: Draft) -> None:
@@ -213,6 +246,7 @@ def resumed(draft: Draft) -> None:
     if isinstance(draft.state.rest, Failed | Stopped):
         draft.add(Retried(failed))
     for turn in list(draft.state.open.values()):
+        inside(draft, turn, Resumed())
         function = draft.rules.functions.get(turn.agent)
         policies = draft.rules.policies.get(turn.agent, {})
         for each in turn.calls:

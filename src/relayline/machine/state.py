@@ -33,6 +33,8 @@ from relayline.events import (
     TurnStarted,
     UserSpoke,
     Warned,
+    Within,
+    innermost,
 )
 from relayline.machine.log import Log
 from relayline.messages import JSON, Message, Text, ToolCall, ToolResult
@@ -69,13 +71,15 @@ class Part(NamedTuple):
     """What a turn has to do with others, and with the function that has it.
 
     ``after``: the turns it goes on from, ``given``: the last words of each. ``answers``: what the function was told so
-    far. ``lane``: where the words of the turn stand; None: in the conversation.
+    far. ``lane``: where the words of the turn stand; None: in the conversation. ``inner``: the session of the team that
+    has the turn.
     """
 
     after: tuple[int, ...] = ()
     given: tuple[Message, ...] = ()
     answers: tuple[JSON, ...] = ()
     lane: Lane | None = None
+    inner: "State | None" = None
 
 
 ALONE = Part()
@@ -170,7 +174,8 @@ class Since(NamedTuple):
     Turns and tokens count from when a budget last ran out, if that was later. ``taken``: the tokens of each model since
     then: in, those of them from a cache, and out. ``walked``: the edges taken since
     anything new came in, be it words of the user, a tool's result or the turn of a person in the team. ``alone``: how
-    often the active agent went on by itself since it got the conversation.
+    often the active agent went on by itself since it got the conversation. ``begun``: the turns of this team's own
+    members, whatever budgets ran out; ``turns`` are those of teams within it as well.
     """
 
     turns: int = 0
@@ -179,6 +184,7 @@ class Since(NamedTuple):
     walked: frozenset[tuple[str, str]] = frozenset()
     alone: int = 0
     taken: Mapping[str, tuple[int, int, int]] = {}
+    begun: int = 0
 
 
 class State(NamedTuple):
@@ -188,7 +194,8 @@ class State(NamedTuple):
     ``seq``: how many facts were folded. ``turns``, ``asked``: how many there were. ``requests``: unanswered, oldest
     first. ``rest``: why nothing goes on, if nothing does. ``shared``: what the team keeps in common. ``summaries``: the
     last one made for each agent that is given one. ``past``: the turn in the conversation that ended last. ``ended``:
-    the turns apart from it that did, until nothing goes on from them any more.
+    the turns apart from it that did, until nothing goes on from them any more. ``teams``: how each team among the
+    participants was left.
     """
 
     seq: int = 0
@@ -207,6 +214,7 @@ class State(NamedTuple):
     summaries: Mapping[str, Summarised] = {}
     past: Ended | None = None
     ended: Mapping[int, Ended] = {}
+    teams: Mapping[str, "State"] = {}
 
     @property
     def workflow(self) -> str:
@@ -291,8 +299,50 @@ def evolve(state: State, fact: Fact) -> State:
             return state._replace(seq=seq, started=fact)
         case Compacted():
             return _compacted(fact)
+        case Within():
+            return _within(state, seq, fact)
         case _:
             assert_never(fact)
+
+
+def _within(state: State, seq: int, fact: Within) -> State:
+    turn = state.open[fact.turn]
+    inner = turn.part.inner or _entered(state, turn)
+    before = len(inner.spoken)
+    inner = evolve(inner._replace(shared=state.shared), fact.fact)
+    turn = turn._replace(part=turn.part._replace(inner=inner))
+    for item in inner.spoken.since(before) if turn.lane else ():
+        turn = turn.saying(item)
+    if turn.lane is None:
+        # One conversation: what is said in the team is said in it.
+        state = state._replace(spoken=inner.spoken, transcript=inner.transcript)
+    opened = {**state.open, fact.turn: turn}
+    return state._replace(seq=seq, open=opened, shared=inner.shared, since=_since(state.since, innermost(fact)))
+
+
+def _entered(state: State, turn: Turn) -> State:
+    """The session of a team that gets a turn: it knows what was said, and whose word it was when it was left."""
+    spoken, transcript = state.spoken, state.transcript
+    if turn.part.lane:
+        turns = in_sequence(before(state, turn.part.after).values())
+        said = [item for each in turns for item in (each.lane.said if each.lane else ())]
+        spoken = Log([*spoken, *said])
+        transcript = Log([*transcript, *(item for item in said if isinstance(item, Message))])
+    left = state.teams.get(turn.agent, State()) if turn.part.lane is None else State()
+    return State(turns=left.turns, asked=left.asked, spoken=spoken, transcript=transcript, floor=left.floor, due=Due())
+
+
+def _since(since: Since, fact: Fact) -> Since:
+    """What went on in a team counts for the team it is in, too."""
+    match fact:
+        case UserSpoke():
+            return Since()
+        case TurnStarted():
+            return since._replace(turns=since.turns + 1)
+        case Replied() if fact.input_tokens or fact.output_tokens:
+            return _took(since, fact.model, fact.input_tokens, fact.cached_tokens, fact.output_tokens)
+        case _:
+            return since
 
 
 def _compacted(fact: Compacted) -> State:
@@ -318,7 +368,7 @@ def _turn_started(state: State, seq: int, fact: TurnStarted) -> State:
     elif fact.agent != floor.speaker:
         floor = floor._replace(speaker=fact.agent)
     opened = {**state.open, fact.turn: Turn(fact.turn, fact.agent)}
-    since = state.since._replace(turns=state.since.turns + 1)
+    since = state.since._replace(turns=state.since.turns + 1, begun=state.since.begun + 1)
     return state._replace(seq=seq, turns=fact.turn, open=opened, due=None, floor=floor, since=since)
 
 
@@ -340,7 +390,7 @@ def _went_on(state: State, seq: int, fact: TurnStarted) -> State:
     lane = Lane(fact.key or f"t{fact.turn}", level + 1) if fact.apart else None
     turn = Turn(fact.turn, fact.agent, part=Part(fact.after, tuple(given), lane=lane))
     floor = state.floor if fact.apart else state.floor._replace(speaker=fact.agent)
-    since = state.since._replace(turns=state.since.turns + 1)
+    since = state.since._replace(turns=state.since.turns + 1, begun=state.since.begun + 1)
     opened = {**state.open, fact.turn: turn}
     return state._replace(seq=seq, turns=fact.turn, open=opened, due=None, floor=floor, since=since, ended=ended)
 
@@ -352,13 +402,20 @@ def _turn_ended(state: State, seq: int, fact: TurnEnded) -> State:
     if lane is None:
         # Whoever was cut off before it said anything has no last words.
         spoke = state.transcript[-1] if len(state.transcript) else None
-        last = spoke if spoke and spoke.role == "assistant" and spoke.author_name == turn.agent else None
+        inner = turn.part.inner
+        own = spoke is not None and (spoke.author_name == turn.agent or inner is not None)
+        last = spoke if spoke and own and spoke.role == "assistant" else None
+        if inner is not None:
+            state = state._replace(teams={**state.teams, turn.agent: inner})
+            turn = turn._replace(part=turn.part._replace(inner=None))
         return state._replace(seq=seq, open=opened, due=Due(turn), past=Ended(turn, last, joined=True))
     if fact.failed:
         # Whoever goes on from it, or reads the conversation, is told why there is nothing.
         words = Message("assistant", (Text(f"No answer: {fact.failed}"),), turn.agent, {"failed": fact.failed})
         turn, lane = turn.saying(words), lane._replace(said=(words,))
     last = next((each for each in reversed(lane.said) if isinstance(each, Message) and each.role == "assistant"), None)
+    if turn.part.inner is not None:
+        turn = turn._replace(part=turn.part._replace(inner=None))
     ended = Ended(turn, last, failed=bool(fact.failed))
     return state._replace(seq=seq, open=opened, ended={**state.ended, fact.turn: ended})
 
@@ -435,13 +492,15 @@ def _handed_over(state: State, seq: int, fact: HandoffSent) -> State:
 
 def _prompted(state: State, seq: int, fact: Prompted) -> State:
     turn = state.open[fact.turn]
-    told = turn._replace(nudged=turn.nudged or not fact.code, misses=turn.misses + bool(fact.code), wishes=())
+    told = turn
+    if turn.step:
+        told = turn._replace(nudged=turn.nudged or not fact.code, misses=turn.misses + bool(fact.code), wishes=())
     if turn.lane is not None:
         return state._replace(seq=seq, open={**state.open, fact.turn: told.saying(fact)})
     spoken = state.spoken.append(fact)
     if turn.step:
         return state._replace(seq=seq, spoken=spoken, open={**state.open, fact.turn: told})
-    return state._replace(seq=seq, spoken=spoken, since=state.since._replace(alone=state.since.alone + 1))
+    return state._replace(seq=seq, spoken=spoken, since=state.since._replace(alone=state.since.alone + (not fact.code)))
 
 
 def _spoke(state: State, seq: int, message: Message, turn: Turn) -> State:
@@ -485,3 +544,21 @@ def _staged(state: State, number: int, changed: OpenCall) -> Mapping[int, Turn]:
     if not calls:  # the call a function has its turn with; no model asked for it
         calls = (changed,)
     return {**state.open, number: turn._replace(calls=calls)}
+
+
+def before(state: State, turns: Iterable[int]) -> dict[int, Turn]:
+    """These turns and all that led to them, as far as they have not joined the conversation."""
+    found: dict[int, Turn] = {}
+    waiting = list(turns)
+    while waiting:
+        number = waiting.pop()
+        each = state.ended.get(number)
+        if each and not each.joined and number not in found:
+            found[number] = each.turn
+            waiting += each.turn.part.after
+    return found
+
+
+def in_sequence(turns: Iterable[Turn]) -> list[Turn]:
+    """The turns in the conversation's order: what leads to a turn is before it."""
+    return sorted(turns, key=lambda turn: (turn.lane.level if turn.lane else 0, len(turn.key), turn.key))

@@ -4,24 +4,29 @@ from typing import assert_never
 
 from relayline.events import (
     Answered,
+    Failed,
     Finished,
     HandedBack,
     HandoffSent,
     Joined,
     Prompted,
     Routed,
+    SessionStarted,
     Settled,
+    Stopped,
     TurnEnded,
     Warned,
+    Within,
 )
 from relayline.machine.draft import Draft
-from relayline.machine.effects import CallModel, Judge, effects
-from relayline.machine.inputs import Judged
+from relayline.machine.effects import CallModel, Effect, Inside, Judge, effects
+from relayline.machine.inputs import Entered, Input, Interrupted, Judged
 from relayline.machine.lanes import in_order
 from relayline.machine.limits import Objection
 from relayline.machine.patterns import AskUser, GiveBack, Pass, Route, Speak, Spread, Stop
 from relayline.machine.state import OpenCall, Turn
 from relayline.machine.topology import Edge
+from relayline.machine.view import text
 from relayline.messages import JSON, Outcome
 
 WITHDRAWN = "Not run: it was waiting for a person's decision, and the user went on with another message."
@@ -102,7 +107,7 @@ def _go_on(draft: Draft, edge: Edge) -> None:
 def hand_over(draft: Draft, edge: Edge, reason: str = "", payload: JSON = None) -> None:
     """Take ``edge``; the turn of its source is over."""
     draft.add(HandoffSent(draft.state.turns, edge.source, edge.target, reason, payload, edge.returns))
-    draft.start(edge.target)
+    start(draft, edge.target)
 
 
 def _spread(draft: Draft, route: Spread) -> None:
@@ -114,7 +119,7 @@ def _spread(draft: Draft, route: Spread) -> None:
     elif route.turn:
         draft.add(Routed(route.turn, route.held))
     for each in route.branches:
-        draft.start(each.agent, each.after, apart=route.apart, key=each.key)
+        start(draft, each.agent, each.after, apart=route.apart, key=each.key)
     if route.over:
         draft.add(Finished("stopped" if route.objection else "terminal"))
 
@@ -124,6 +129,7 @@ def clear(draft: Draft, answered: Settled) -> None:
     for request in list(draft.state.requests.values()):
         draft.add(Answered(request.request, answered if request.ask == "user_input" else "withdrawn"))
     for turn in list(draft.state.open.values()):
+        inside(draft, turn, Interrupted())
         for each in turn.calls:
             if each.result is None and turn.agent not in draft.rules.functions:
                 draft.result(turn.number, each.call, *_left_open(each))
@@ -144,26 +150,92 @@ def _left_open(each: OpenCall) -> tuple[str, Outcome]:
             assert_never(each.stage)
 
 
+def _calls_model(effect: Effect) -> bool:
+    while isinstance(effect, Inside):
+        effect = effect.effect
+    return isinstance(effect, CallModel)
+
+
 def stop_if_spent(draft: Draft) -> None:
     """Rest before the next model call if a budget has run out. What tools do meanwhile is let finish."""
-    if any(isinstance(effect, CallModel) for effect in effects(draft.state)):
+    if any(_calls_model(effect) for effect in effects(draft.state)):
         stopped = draft.rules.budget.spent(draft.state)
         if stopped:
             draft.add(stopped)
+
+
+def entered(draft: Draft, given: Entered) -> None:
+    """The team has a turn in another: begin, and tell whoever begins what the team was handed."""
+    next_speaker(draft)
+    for turn in list(draft.state.open.values()) if given.note else ():
+        if turn.agent not in (*draft.rules.functions, *draft.rules.teams, *draft.rules.people):
+            draft.add(Prompted(turn.number, turn.agent, given.note, "handed_over"))
+
+
+def _note(draft: Draft, agent: str) -> str:
+    """What a handoff to the team says, if there was one just now."""
+    arrival = draft.state.floor.arrivals.get(agent)
+    if arrival is None or arrival.at != len(draft.state.spoken) - 1:
+        return ""
+    shown = text(arrival.handoff, agent)
+    return shown.text if shown else ""
+
+
+def start(draft: Draft, agent: str, after: tuple[int, ...] = (), *, apart: bool = False, key: str = "") -> None:
+    """Give ``agent`` the next turn; a team begins at once."""
+    draft.start(agent, after, apart=apart, key=key)
+    team = draft.rules.teams.get(agent)
+    if team:
+        turn = draft.state.turns
+        draft.add(Within(turn, SessionStarted(team.name, team.fingerprint)))
+        inside(draft, draft.state.open[turn], Entered(_note(draft, agent)))
+
+
+def inside(draft: Draft, turn: Turn, given: Input) -> None:
+    """Let the team that has ``turn`` decide, and see what that means here."""
+    if turn.part.inner is None:
+        return
+    for fact in draft.rules.teams[turn.agent].decide(turn.part.inner, given)[0]:
+        draft.add(Within(turn.number, fact))
+    turn = draft.state.open[turn.number]
+    match turn.part.inner and turn.part.inner.rest:
+        case _ if isinstance(given, Interrupted):
+            pass
+        case Finished("terminated"):
+            clear(draft, "terminated")
+            draft.add(Finished("terminated"))
+        case Finished():
+            end(draft, turn)
+        case Failed(effect, agent, error, message) if not draft.state.failure:
+            path = f"{turn.agent}/{agent}" if agent else ""
+            _failed(draft, turn, Failed(f"{turn.key}.{effect}", path, error, message))
+        case Stopped(budget, message) if not draft.state.rest:
+            draft.add(Stopped(budget, message))
+        case _:
+            pass
+
+
+def _failed(draft: Draft, turn: Turn, failure: Failed) -> None:
+    if not turn.lane or not draft.rules.pattern.partial:
+        draft.add(failure)
+        return
+    why = f"{failure.agent or turn.agent} failed: {failure.error}: {failure.message}"
+    draft.add(Warned("participant_failed", why, turn.agent))
+    end(draft, turn, failed=why)
 
 
 def follow(draft: Draft, route: Route) -> None:
     """Do what the pattern said."""
     match route:
         case Speak(agent, prompt):
-            draft.start(agent)
+            start(draft, agent)
             if prompt:
                 draft.add(Prompted(draft.state.turns, agent, prompt))
         case Pass(edge):
             _go_on(draft, edge)
         case GiveBack(agent):
             draft.add(HandedBack(draft.state.turns, draft.state.floor.speaker, agent))
-            draft.start(agent)
+            start(draft, agent)
         case AskUser(agent):
             draft.ask(Turn(draft.state.turns, agent), "user_input")
         case Stop(reason):

@@ -11,8 +11,9 @@ from typing import Any, TypeAlias, assert_never
 from relayline.context import Host, SharedState, ToolContext
 from relayline.errors import BuildError, ConditionError, UsageError
 from relayline.events import Transfer
-from relayline.machine.effects import CallModel, Effect, Judge, RunTool
-from relayline.machine.inputs import EffectFailed, Input, Judged, ToolDone
+from relayline.machine.decide import Machine
+from relayline.machine.effects import CallModel, Effect, Inside, Judge, RunTool
+from relayline.machine.inputs import EffectFailed, FromTeam, Input, Judged, ToolDone
 from relayline.machine.lanes import sight
 from relayline.machine.state import State, Turn
 from relayline.messages import JSON, Message, valid
@@ -49,12 +50,23 @@ Perform: TypeAlias = Callable[[Effect, Context], Coroutine[Any, Any, Input]]
 
 
 @dataclass(frozen=True, slots=True)
+class Team:
+    """A team that is a participant: its rules, and how its effects are performed, its own middleware around them."""
+
+    machine: Machine
+    perform: Perform
+
+
+@dataclass(frozen=True, slots=True)
 class Performer:
-    """The plain `Perform` of a team. ``choose``: who may be next, where neither a model nor the pattern says so."""
+    """The plain `Perform` of a team. ``choose``: who may be next, where neither a model nor the pattern says so.
+    ``teams``: the participants that are teams.
+    """
 
     seats: Mapping[str, Seat]
     condition: Condition | None = None
     choose: Choose | None = None
+    teams: Mapping[str, Team] = field(default_factory=dict[str, "Team"])
 
     async def __call__(self, effect: Effect, context: Context) -> Input:
         match effect:
@@ -64,8 +76,27 @@ class Performer:
                 return await self._run_tool(effect, context)
             case Judge():
                 return await self._judge(effect, context)
+            case Inside():
+                return await self._inside(effect, context)
             case _:
                 assert_never(effect)
+
+    async def _inside(self, effect: Inside, context: Context) -> Input:
+        team = self.teams.get(effect.agent)
+        if team is None:
+            error = BuildError(f"{effect.agent!r} is no team in this team any more")
+            return FromTeam(effect.turn, _failed(effect.effect.id, error))
+
+        async def progress(agent: str, data: JSON) -> None:
+            await context.progress(f"{effect.agent}/{agent}", data)
+
+        async def emit(agent: str, attempt: int, words: str) -> None:
+            if context.emit:
+                await context.emit(f"{effect.agent}/{agent}", attempt, words)
+
+        room = context.session.room(effect.turn, team.machine)
+        inner = Context(room, progress, emit if context.emit else None, settings=context.settings)
+        return FromTeam(effect.turn, await team.perform(effect.effect, inner))
 
     async def _call_model(self, effect: CallModel, context: Context) -> Input:
         try:

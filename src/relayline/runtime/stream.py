@@ -33,8 +33,10 @@ from relayline.events import (
     TurnStarted,
     UserSpoke,
     Warned,
+    Within,
 )
 from relayline.journal.checkpoints import request_id
+from relayline.machine.nested import waiting
 from relayline.machine.state import State
 from relayline.messages import JSON, Message
 from relayline.runtime.requests import request_data
@@ -257,6 +259,8 @@ class RunResult:
         return "\n".join(message.text for message in self.messages if message.role == "assistant" and message.text)
 
 
+_Shown: TypeAlias = tuple[EventType, Any, str, str]
+
 Emit: TypeAlias = Callable[[WorkflowEvent], Awaitable[None]]
 
 
@@ -266,13 +270,21 @@ class Narrator:
     def __init__(self, session: Session, emit: Emit) -> None:
         self._session = session
         self._emit = emit
-        self._agents = {number: turn.agent for number, turn in session.state.open.items()}
+        self._agents: dict[str, str] = {}
+        self._know(session.state, "", "")
+
+    def _know(self, state: State, prefix: str, path: str) -> None:
+        for number, turn in state.open.items():
+            self._agents[f"{prefix}t{number}"] = path + turn.agent
+            if turn.part.inner is not None:
+                self._know(turn.part.inner, f"{prefix}t{number}.", f"{path}{turn.agent}/")
 
     async def tell(self, entries: Sequence[Entry]) -> None:
         """Show what was just appended."""
         for entry in entries:
-            kind, data, agent, request = self._read(entry.fact)
-            await self._emit(_event(kind, self._session.id, data, agent, request, entry.seq, entry.at))
+            if shown := self._shown(entry.fact, self._session.state):
+                kind, data, agent, request = shown
+                await self._emit(_event(kind, self._session.id, data, agent, request, entry.seq, entry.at))
 
     async def signal(self, kind: EventType, data: object = None, agent: str = "") -> None:
         """Show something that is not in the journal."""
@@ -291,41 +303,53 @@ class Narrator:
         for event in pending(self._session.id, self._session.state):
             await self._emit(event)
 
-    def _read(self, fact: Fact) -> tuple[EventType, Any, str, str]:
+    def _shown(self, fact: Fact, state: State | None, prefix: str = "", path: str = "") -> _Shown | None:
+        """What a caller is told; nothing, where a team in the team begins or is done: its turn says so."""
+        if not isinstance(fact, Within):
+            return (
+                None if path and isinstance(fact, SessionStarted | Finished) else self._read(fact, state, prefix, path)
+            )
+        key = f"{prefix}t{fact.turn}"
+        turn = state.open.get(fact.turn) if state else None
+        inner = turn.part.inner if turn else None
+        return self._shown(fact.fact, inner, f"{key}.", f"{self._agents[key]}/")
+
+    def _read(self, fact: Fact, state: State | None, prefix: str, path: str) -> _Shown:
         session = self._session
         match fact:
             case UserSpoke(message):
                 return "message", message, "", ""
             case Replied(_, message):
-                return "message", message, message.author_name, ""
+                return "message", message, path + message.author_name, ""
             case ToolStarted(turn, call):
-                return "tool_call", call, self._agents[turn], ""
+                return "tool_call", call, self._agents[f"{prefix}t{turn}"], ""
             case ToolReturned(turn, result):
-                return "tool_result", result, self._agents[turn], ""
+                return "tool_result", result, self._agents[f"{prefix}t{turn}"], ""
             case TurnStarted(turn, agent):
-                self._agents[turn] = agent
-                return "executor_invoked", fact, agent, ""
+                self._agents[f"{prefix}t{turn}"] = path + agent
+                return "executor_invoked", fact, path + agent, ""
             case TurnEnded(turn, agent):
-                self._agents.pop(turn)
-                return "executor_completed", fact, agent, ""
+                self._agents.pop(f"{prefix}t{turn}")
+                return "executor_completed", fact, path + agent, ""
             case HandoffSent(_, source):
-                return "handoff_sent", fact, source, ""
+                return "handoff_sent", fact, path + source, ""
             case HandedBack(_, source):
-                return "handed_back", fact, source, ""
+                return "handed_back", fact, path + source, ""
             case Routed():
                 return "routed", fact, "", ""
             case Joined():
                 return "joined", fact, "", ""
             case Prompted(_, agent):
-                return "prompted", fact, agent, ""
+                return "prompted", fact, path + agent, ""
             case Warned(_, _, agent):
-                return "warning", fact, agent, ""
+                return "warning", fact, path + agent, ""
             case Asked(request, _, _, agent):
-                return "request_info", request_data(fact, session.state), agent, request_id(session.id, request)
+                data = request_data(fact, state or session.state)
+                return "request_info", data, path + agent, request_id(session.id, prefix + request)
             case Answered(request):
-                return "request_answered", fact, "", request_id(session.id, request)
+                return "request_answered", fact, "", request_id(session.id, prefix + request)
             case Failed(_, agent):
-                return "executor_failed", fact, agent, ""
+                return "executor_failed", fact, path + agent, ""
             case Finished():
                 return "output", list(session.state.transcript), "", ""
             case Retried():
@@ -335,13 +359,15 @@ class Narrator:
             case StateChanged():
                 return "state_changed", fact, "", ""
             case Summarised(agent):
-                return "summarised", fact, agent, ""
+                return "summarised", fact, path + agent, ""
             case SessionStarted():
                 return "session_started", fact, "", ""
             case Forked():
                 return "forked", fact, "", ""
             case Compacted():
                 return "compacted", fact, "", ""
+            case Within():
+                raise AssertionError("it was looked into")
             case _:
                 assert_never(fact)
 
@@ -364,8 +390,10 @@ def _event(
 def pending(session_id: str, state: State) -> list[RequestInfoEvent]:
     """What waits for a person, as events, oldest first."""
     return [
-        RequestInfoEvent(session_id, request_data(asked, state), asked.agent, request_id(session_id, local))
-        for local, asked in state.requests.items()
+        RequestInfoEvent(
+            session_id, request_data(each.asked, each.state), each.path, request_id(session_id, each.request)
+        )
+        for each in waiting(state)
     ]
 
 
@@ -375,6 +403,6 @@ def run_state(state: State) -> WorkflowRunState:
         return WorkflowRunState.FAILED
     if isinstance(state.rest, Stopped):
         return WorkflowRunState.STOPPED
-    if state.requests:
+    if any(waiting(state)):
         return WorkflowRunState.IDLE_WITH_PENDING_REQUESTS
     return WorkflowRunState.IN_PROGRESS if state.open or state.due else WorkflowRunState.IDLE

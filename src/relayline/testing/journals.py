@@ -11,6 +11,7 @@ from relayline.journal.codec import VERSION, decode, encode
 from relayline.journal.store import Store
 from relayline.machine.effects import CallModel, effects
 from relayline.machine.lanes import sight
+from relayline.machine.nested import waiting
 from relayline.machine.state import State, evolve, fold
 from relayline.machine.view import view
 from relayline.messages import Message
@@ -87,8 +88,8 @@ def _check_state(state: State, agents: Sequence[str]) -> None:
     ids = [effect.id for effect in wanted]
     assert len(ids) == len(set(ids)), f"two effects have one id: {ids}"
     assert run_state(state)
-    for asked in state.requests.values():
-        assert request_data(asked, state)
+    for each in waiting(state):
+        assert request_data(each.asked, each.state)
     for agent in agents:
         shown = list(view(state.spoken, agent))
         if shown and _is_worked_off(state, shown[-1]):
