@@ -20,6 +20,7 @@ from relayline.events import (
     Prompted,
     Replied,
     Retried,
+    Roster,
     Routed,
     SessionStarted,
     Settled,
@@ -27,6 +28,9 @@ from relayline.events import (
     StateChanged,
     Stopped,
     Summarised,
+    TeamChanged,
+    ToolInterrupted,
+    ToolReconciled,
     ToolReturned,
     ToolStarted,
     Transfer,
@@ -65,12 +69,17 @@ _handoffs = st.builds(
 )
 _summaries = st.builds(Summarised, texts, numbers, texts, texts, numbers, numbers)
 
+_names = st.dictionaries(texts, texts, max_size=3)
+_rosters = st.none() | st.builds(Roster, _names, st.dictionaries(texts, _names, max_size=2), texts)
+
 FACTS: dict[type[Fact], st.SearchStrategy[Fact]] = {
-    SessionStarted: st.builds(SessionStarted, texts, texts),
+    SessionStarted: st.builds(SessionStarted, texts, texts, _rosters),
     UserSpoke: st.builds(UserSpoke, messages),
     TurnStarted: st.builds(TurnStarted, numbers, texts, st.lists(numbers, max_size=3).map(tuple), st.booleans(), texts),
     Replied: st.builds(Replied, numbers, messages, texts, numbers, numbers),
     ToolStarted: st.builds(ToolStarted, numbers, calls),
+    ToolInterrupted: st.builds(ToolInterrupted, numbers, texts),
+    ToolReconciled: st.builds(ToolReconciled, numbers, texts, st.booleans()),
     ToolReturned: st.builds(ToolReturned, numbers, results, st.none() | st.builds(Transfer, texts, texts, json_values)),
     StateChanged: st.builds(
         StateChanged, st.dictionaries(texts, json_values, max_size=3), st.lists(texts, max_size=3).map(tuple), texts
@@ -91,6 +100,7 @@ FACTS: dict[type[Fact], st.SearchStrategy[Fact]] = {
         texts,
         st.none() | calls,
         st.lists(texts, max_size=3).map(tuple),
+        texts,
         json_values,
         json_values,
     ),
@@ -113,7 +123,10 @@ FACTS: dict[type[Fact], st.SearchStrategy[Fact]] = {
         st.lists(_handoffs, max_size=2).map(tuple),
         st.dictionaries(texts, json_values, max_size=3),
         st.lists(_summaries, max_size=2).map(tuple),
+        numbers,
+        _rosters,
     ),
+    TeamChanged: st.builds(TeamChanged, texts, _rosters, _names, _names),
 }
 
 FACTS[Within] = st.builds(Within, numbers, st.one_of(*FACTS.values()))

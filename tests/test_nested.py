@@ -306,3 +306,38 @@ def test_names_differ_in_all_teams_of_a_team():
     inner = SequentialBuilder(name="inner", participants=[Agent("a")]).build()
     with pytest.raises(BuildError, match="RL144 'a' is the name of several"):
         SequentialBuilder(participants=[Agent("a"), inner.as_agent()]).build()
+
+
+async def test_who_is_called_otherwise_now_goes_on_under_the_new_name():
+    """With a review and a question open in lanes and in a team within; functions as well as agents."""
+
+    def members(client: ScriptedClient, writer: str, asker: str):
+        @executor(name=asker)
+        async def ask(text: str, context: ExecutorContext) -> str:
+            return f"{await context.request_info('how many?', int)} for {text}"
+
+        inner = SequentialBuilder(name="inner", participants=[client.as_agent("first"), ask]).build()
+        return ConcurrentBuilder(participants=[client.as_agent(writer), ask_too(asker), inner.as_agent()])
+
+    def ask_too(asker: str):
+        @executor(name=f"{asker}_too")
+        async def ask(text: str, context: ExecutorContext) -> str:
+            return str(await context.request_info("and you?", int))
+
+        return ask
+
+    store = InMemoryCheckpointStorage()
+    old = members(ScriptedClient({"writer": ["W"], "first": ["F"]}), "writer", "asker").with_request_info(["writer"])
+    result = await old.with_checkpointing(store).build().run("Go.", session_id="s")
+    assert len(result.requests) == 3
+    new = members(ScriptedClient(), "author", "asker").with_request_info(["author"])
+    renamed = {"writer": "author"}
+    team = new.with_upgrades(renamed=renamed).with_checkpointing(store).build()
+    answers = {each.request_id: True if each.executor_id == "writer" else 3 for each in result.requests}
+    result = await team.run(responses=answers)
+    assert [(each.author_name, each.text) for each in result.outputs] == [
+        ("author", "W"),
+        ("asker_too", "3"),
+        ("asker", "3 for F"),
+    ]
+    assert_replays(await store.read("s"))

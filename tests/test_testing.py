@@ -13,6 +13,7 @@ from relayline import Agent, Checkpoint, HandoffBuilder, InMemoryCheckpointStora
 from relayline.agent import ChatRequest, Chunk
 from relayline.errors import DamagedJournal, SequenceConflict, StoreError
 from relayline.events import Compacted, Entry, Fact, Retried, ToolReturned, UserSpoke
+from relayline.journal.checkpoints import batches
 from relayline.journal.store import SessionSummary, Store, now
 from relayline.messages import Media, Message, Part, Text, ToolCall, ToolResult, user
 from relayline.testing import (
@@ -362,6 +363,30 @@ class DatesAllNow(Broken):
         return await super().append(session_id, facts, after=after)
 
 
+class RestoresBatchByBatch(Broken):
+    """Not broken: what a store has that does nothing about it."""
+
+    restore = Store.restore
+
+
+class RestoresAtOneTime(Broken):
+    async def restore(self, session_id: str, entries: Sequence[Entry]) -> None:
+        await self.append(session_id, [each.fact for each in entries], after=0, at=entries[0].at)
+
+
+class RestoresOverTheOld(Broken):
+    async def restore(self, session_id: str, entries: Sequence[Entry]) -> None:
+        self._journals.pop(session_id, None)
+        await super().restore(session_id, entries)
+
+
+class RestoresAsFarAsItGoes(Broken):
+    async def restore(self, session_id: str, entries: Sequence[Entry]) -> None:
+        for batch in batches(entries):
+            after = batch[0].seq - 1 if session_id in self._journals else 0
+            await self.append(session_id, [each.fact for each in batch], after=after, at=batch[0].at)
+
+
 class ForksTooMuch(Broken):
     async def fork(self, session_id: str, branch: str, *, upto: int) -> None:
         await super().fork(session_id, branch, upto=min(upto + 1, self._journals[session_id].last))
@@ -507,6 +532,9 @@ BROKEN: dict[type[Store], str] = {
     BeginsASessionTooEarly: "begun a session",
     ClosesOnce: "closed already",
     DatesAllNow: "keeps its date",
+    RestoresAtOneTime: "came back as",
+    RestoresOverTheOld: "restoring a session that is there",
+    RestoresAsFarAsItGoes: "A part of a refused session",
     ForksTooMuch: "A branch has the first facts",
     SharesOneFuture: "A branch has the first facts",
     ForksAnything: "A branch needs a session",
@@ -523,6 +551,7 @@ BROKEN: dict[type[Store], str] = {
 async def test_a_sound_store_passes():
     """What the broken ones are made from is itself in order, so each fails for its own reason."""
     await check_store(Broken)
+    await check_store(RestoresBatchByBatch)
 
 
 @pytest.mark.parametrize("kind", BROKEN, ids=lambda kind: kind.__name__)

@@ -1,5 +1,8 @@
 """Handoff orchestration: agents decide who takes the conversation next, one journal keeps all of it."""
 
+import importlib
+from typing import TYPE_CHECKING
+
 from relayline.agent import Agent, ChatClient, ChatRequest, HumanAgent, Participant, ReplyInfo, ToolSpec
 from relayline.builders import HandoffBuilder
 from relayline.context import ToolContext
@@ -20,6 +23,7 @@ from relayline.errors import (
     SessionNotFound,
     StoreError,
     ToolError,
+    UpgradeRefused,
     UsageError,
     WorldError,
 )
@@ -31,6 +35,7 @@ from relayline.journal.checkpoints import Checkpoint
 from relayline.journal.store import InMemoryCheckpointStorage
 from relayline.messages import Media, Message, Text, ToolCall, ToolResult
 from relayline.pipelines import ConcurrentBuilder, SequentialBuilder
+from relayline.reconcile import NOT_DONE, NotDone
 from relayline.runtime.requests import (
     AgentResponse,
     AgentReviewRequest,
@@ -59,7 +64,12 @@ from relayline.runtime.stream import (
 from relayline.tools import Tool, tool
 from relayline.workflow import SessionView, Workflow
 
+if TYPE_CHECKING:
+    from relayline.journal.file import FileCheckpointStorage
+    from relayline.journal.sqlite import SqliteCheckpointStorage
+
 __all__ = [
+    "NOT_DONE",
     "Agent",
     "AgentResponse",
     "AgentReviewRequest",
@@ -79,6 +89,7 @@ __all__ = [
     "ExecutorError",
     "ExecutorFailedEvent",
     "ExecutorInvokedEvent",
+    "FileCheckpointStorage",
     "FunctionApprovalRequestContent",
     "FunctionInfoRequest",
     "GroupChatBuilder",
@@ -95,6 +106,7 @@ __all__ = [
     "Message",
     "MissingExtra",
     "ModelError",
+    "NotDone",
     "Participant",
     "ProviderError",
     "RelaylineError",
@@ -110,6 +122,7 @@ __all__ = [
     "SessionHeld",
     "SessionNotFound",
     "SessionView",
+    "SqliteCheckpointStorage",
     "Stopped",
     "StoreError",
     "Text",
@@ -119,6 +132,7 @@ __all__ = [
     "ToolError",
     "ToolResult",
     "ToolSpec",
+    "UpgradeRefused",
     "UsageError",
     "Workflow",
     "WorkflowBuilder",
@@ -132,3 +146,19 @@ __all__ = [
     "executor",
     "tool",
 ]
+
+_LATE = {
+    "FileCheckpointStorage": "relayline.journal.file",
+    "SqliteCheckpointStorage": "relayline.journal.sqlite",
+}
+"""Loaded when they are asked for: who keeps everything in memory pays for no disk."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LATE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATE} - {"TYPE_CHECKING", "importlib"})

@@ -213,7 +213,7 @@ class HandoffBuilder(TeamBuilder):
             pattern,
             sat,
             problems,
-            [start, names],
+            start,
             pattern.edges,
             limits=limits,
             nudge=self._repair,

@@ -138,8 +138,8 @@ class WorkflowBuilder(TeamBuilder):
         sat = {name: replace(seat, many=name in waiting) for name, seat in sat.items()}
         names = tuple(agent.name for agent in agents)
         pattern = Graph((self._start,), names, tuple(self._edges) if not problems else (), self._turns)
-        shape, choose = ["graph", self._start, names], _chooser(self._choices, sat)
-        return self._assemble(agents, pattern, sat, problems, shape, pattern.edges, choose)
+        choose = _chooser(self._choices, sat)
+        return self._assemble(agents, pattern, sat, problems, self._start, pattern.edges, choose)
 
     def _add(self, *edges: Edge) -> Self:
         for edge in edges:

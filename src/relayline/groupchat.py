@@ -105,9 +105,18 @@ class GroupChatBuilder(TeamBuilder):
         edges = [Declared(Edge(pattern.selector, each)) for each in members] if chair else []
         sat = seats(agents, edges, {}, problems) if not problems else {}
         choose = None if self._selection is None else _chooser(self._selection, tuple(members))
-        shape = ["group chat", members, pattern.selector]
+        ways = [each.edge for each in edges]
         limits = Limits(hops=None, cycles=True)
-        return self._assemble(agents, pattern, sat, problems, shape, (), choose, limits=limits)
+        return self._assemble(
+            agents,
+            pattern,
+            sat,
+            problems,
+            pattern.selector or members[0] if members else "",
+            ways,
+            choose,
+            limits=limits,
+        )
 
 
 def _chooser(select: Selection, members: tuple[str, ...]) -> Choose:

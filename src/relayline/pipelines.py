@@ -78,8 +78,8 @@ class SequentialBuilder(_Reviewed):
         sat = seats(agents, (), views, problems)
         edges = tuple(Edge(one, other, always=True) for one, other in pairwise(names))
         pattern = Graph(tuple(names[:1]), tuple(names), edges if not problems else ())
-        shape = ["sequential", names]
-        return self._assemble(agents, pattern, sat, problems, shape, pattern.edges, reviewed=reviewed)
+        start = names[0] if names else ""
+        return self._assemble(agents, pattern, sat, problems, start, pattern.edges, reviewed=reviewed)
 
 
 class ConcurrentBuilder(_Reviewed):
@@ -131,5 +131,5 @@ class ConcurrentBuilder(_Reviewed):
             edges = tuple(Edge(each, names[-1], always=True, joins=True) for each in several)
             sat[names[-1]] = replace(sat[names[-1]], many=True)
         pattern = Graph(tuple(several), tuple(names), edges, partial=self._on_failure == "partial")
-        shape = ["concurrent", names]
-        return self._assemble(agents, pattern, sat, problems, shape, pattern.edges, reviewed=reviewed)
+        start = names[0] if names else ""
+        return self._assemble(agents, pattern, sat, problems, start, pattern.edges, reviewed=reviewed)

@@ -34,6 +34,10 @@ class Arguments(Protocol):
         """The positional and the named arguments of the call, of what `read` gave."""
         ...
 
+    def named(self, values: Any, context: object) -> Mapping[str, Any]:
+        """The arguments of the call by name, of what `read` gave."""
+        ...
+
 
 def _finite(values: dict[str, Any]) -> dict[str, Any]:
     json.dumps(values, allow_nan=False)
@@ -51,6 +55,9 @@ class Passed:
 
     def bind(self, values: dict[str, Any], context: object) -> tuple[list[Any], dict[str, Any]]:
         return [values, context], {}
+
+    def named(self, values: dict[str, Any], context: object) -> Mapping[str, Any]:
+        return {"arguments": values}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +83,7 @@ class Signature:
         """
         parameters = _parameters(called, function)
         hints = hints_of(f"tool {called!r}", function)
-        shown = [parameter for parameter in parameters if filled not in _alternatives(hints[parameter.name])]
+        shown = [parameter for parameter in parameters if filled not in alternatives(hints[parameter.name])]
         fields: dict[str, Any] = {
             f"p_{parameter.name}": (
                 _described(hints[parameter.name], about.get(parameter.name)),
@@ -128,6 +135,11 @@ class Signature:
                 kwargs[parameter.name] = value
         return args, kwargs
 
+    def named(self, values: BaseModel, context: object) -> Mapping[str, Any]:
+        """The arguments of the call by name."""
+        args, kwargs = self.bind(values, context)
+        return dict(zip((parameter.name for parameter in self.parameters), args, strict=False)) | kwargs
+
 
 def _parameters(called: str, function: Callable[..., Any]) -> list[inspect.Parameter]:
     """The parameters still to be filled, in order; refuses what a model could not fill by name."""
@@ -175,8 +187,8 @@ def hints_of(called: str, function: Callable[..., Any], *, result: bool = False)
     def probe() -> None: ...
 
     # The type of the result is of no interest, and often one that is imported for type checkers only.
-    annotations = getattr(definition, "__annotations__", dict[str, Any]()).items()
-    probe.__annotations__ = {name: hint for name, hint in annotations if result or name != "return"}
+    written: dict[str, Any] = getattr(definition, "__annotations__", {})  # nothing, if it is written in C
+    probe.__annotations__ = {name: hint for name, hint in written.items() if result or name != "return"}
     try:
         try:
             return get_type_hints(probe, scope, include_extras=True)
@@ -260,13 +272,13 @@ def _unbound(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def _alternatives(hint: Any) -> Iterator[Any]:
+def alternatives(hint: Any) -> Iterator[Any]:
     """The types a hint is made of, looking through ``Annotated`` and unions but not into containers."""
     if get_origin(hint) is Annotated:
-        yield from _alternatives(hint.__origin__)
+        yield from alternatives(hint.__origin__)
     elif get_origin(hint) in (Union, UnionType):
         for each in get_args(hint):
-            yield from _alternatives(each)
+            yield from alternatives(each)
     else:
         yield hint
 

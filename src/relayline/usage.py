@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeAlias, TypeVar
 
-from relayline.errors import MissingExtra, UsageError
-from relayline.events import Entry, HandedBack, HandoffSent, Replied, Summarised, TurnStarted, Within
+from relayline.errors import DamagedJournal, MissingExtra, UsageError
+from relayline.events import Compacted, Entry, HandedBack, HandoffSent, Replied, Summarised, TurnStarted, Within
 
 _Key = TypeVar("_Key")
 
@@ -84,7 +84,11 @@ class SessionUsage:
 
 
 def usage_of(entries: Iterable[Entry], price: Price | None = None) -> SessionUsage:
-    """What a journal says was taken. ``price``: by default that of `known_price`."""
+    """What a journal says was taken. ``price``: by default that of `known_price`.
+
+    Raises:
+        DamagedJournal: if somebody replied in a turn that nobody had.
+    """
     price = price or known_price
     calls: list[ModelCall] = []
     given: dict[str, str] = {}
@@ -94,8 +98,10 @@ def usage_of(entries: Iterable[Entry], price: Price | None = None) -> SessionUsa
         fact, key, path = entry.fact, "", ""
         while isinstance(fact, Within):
             key, fact = f"{key}t{fact.turn}.", fact.fact
-            path = f"{agents[key]}/"
+            path = f"{_who(agents, key, entry)}/"
         match fact:
+            case Compacted(speaker=speaker, arrivals=arrivals):
+                given = {each.target: each.source for each in arrivals}
             case HandoffSent(_, source, target) | HandedBack(_, source, target):
                 given[path + target] = path + source
                 speaker = path + target
@@ -108,12 +114,18 @@ def usage_of(entries: Iterable[Entry], price: Price | None = None) -> SessionUsa
                 if isinstance(fact, Summarised):
                     agent, cached = path + fact.agent, 0
                 else:
-                    agent, cached = agents[f"{key}t{fact.turn}."], fact.cached_tokens
+                    agent, cached = _who(agents, f"{key}t{fact.turn}.", entry), fact.cached_tokens
                 usage = _usage(price, fact.model, fact.input_tokens, cached, fact.output_tokens)
                 calls.append(ModelCall(entry.seq, agent, given.get(agent, USER), fact.model, usage))
             case _:
                 pass
     return SessionUsage(tuple(calls))
+
+
+def _who(agents: Mapping[str, str], turn: str, entry: Entry) -> str:
+    if turn not in agents:
+        raise DamagedJournal(f"entry {entry.seq} is of turn {turn.rstrip('.')}, which nobody had")
+    return agents[turn]
 
 
 def _usage(price: Price, model: str, given: int, cached: int, taken: int) -> Usage:

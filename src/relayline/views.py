@@ -146,4 +146,4 @@ def _narrowed(base: View, first: Callable[[State, str], int]) -> View:
 
 def _after_summary(state: State, agent: str) -> int:
     made = state.summaries.get(agent)
-    return made.upto if made else 0
+    return max(made.upto - state.forgotten, 0) if made else 0

@@ -2,58 +2,58 @@
 
 import asyncio
 import copy
-import uuid
-from collections import OrderedDict
+import re
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
-from unicodedata import category
-from weakref import WeakValueDictionary
+from typing import Any, NamedTuple, Self
 
 from relayline.agent import Agent, ChatClient, ChatRequest, Named, as_client
 from relayline.errors import (
     ConditionError,
+    DamagedJournal,
     ExecutorError,
     ModelError,
-    RelaylineError,
     RequestNotOpen,
+    SequenceConflict,
+    SessionBusy,
     SessionNotFound,
     UsageError,
     WorldError,
 )
-from relayline.events import Stopped
-from relayline.journal.checkpoints import checkpoints, request_id
+from relayline.events import Entry, Stopped, UserSpoke
+from relayline.history.branches import fork
+from relayline.journal.checkpoints import request_id, standing, state_after
 from relayline.journal.codec import checked
+from relayline.journal.ids import checked_id, new_id
 from relayline.journal.store import Store, conflict
 from relayline.machine.decide import Machine
-from relayline.machine.inputs import Answer, Approval, Expired, Input, Resumed, Terminate, Turned, UserSaid
+from relayline.machine.inputs import Answer, Approval, Expired, Input, Opened, Resumed, Terminate, Turned, UserSaid
 from relayline.machine.lanes import outputs
 from relayline.machine.nested import Waiting, speaking, waiting
 from relayline.machine.patterns import Pattern
-from relayline.machine.state import State, fold
+from relayline.machine.state import State
 from relayline.messages import JSON, Message
 from relayline.middleware import Middleware
 from relayline.runtime.driver import drive
 from relayline.runtime.perform import Context, Perform, Performer, Team
+from relayline.runtime.pool import ConcurrentInput, Hold, Sessions
 from relayline.runtime.requests import as_response, user_message
 from relayline.runtime.run import Run
 from relayline.runtime.seat import Seat
-from relayline.runtime.session import Session
+from relayline.runtime.session import ATTEMPTS, Session
 from relayline.runtime.stream import (
     Emit,
     Narrator,
     RequestInfoEvent,
     RunResult,
+    WorkflowEvent,
     WorkflowRunState,
     pending,
     run_state,
 )
+from relayline.runtime.watch import watch
+from relayline.upgrades import SessionUpgrade, upgrade_of
 from relayline.usage import Price, SessionUsage, usage_of
-
-SESSIONS_KEPT = 64
-"""How many idle sessions a workflow keeps folded; any other is folded again from its journal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,47 +73,18 @@ class SessionView:
     shared: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
 
 
-_HELD: ContextVar[frozenset[tuple[int, str]]] = ContextVar("relayline_held", default=frozenset())
-"""The sessions that wait for what is being done: a tool sees the one it was called in."""
+class Given(NamedTuple):
+    """What a run was called with: a message, answers, or neither. ``seq``: where the session has to stand."""
 
+    said: UserSaid | None
+    responses: Mapping[str, Any]
+    seq: int | None
+    stream: bool
+    settings: Mapping[str, Any]
 
-class Sessions:
-    """The sessions of one store that this process has at hand: one run at a time for each, the others queue."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self._idle: OrderedDict[str, Session] = OrderedDict()
-        # By event loop too: a lock of one loop cannot be waited for in another. Across loops, as across processes, the
-        # store decides who was first.
-        self._locks: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
-
-    @asynccontextmanager
-    async def hold(self, session_id: str, machine: Machine) -> AsyncGenerator[Session]:
-        """The session, caught up with its journal and nobody else's in this process meanwhile."""
-        if (id(self), session_id) in _HELD.get():
-            raise UsageError(
-                f"session {session_id!r} is waiting for this very call, so it cannot be run in it; "
-                "what a tool or a condition needs of the conversation it is given"
-            )
-        lock = self._locks.setdefault((id(asyncio.get_running_loop()), session_id), asyncio.Lock())
-        async with lock:
-            held = _HELD.set(_HELD.get() | {(id(self), session_id)})
-            session = self._idle.pop(session_id, None) or Session(session_id, machine, self.store)
-            try:
-                await session.refresh()
-                yield session
-            except RelaylineError:
-                self._keep(session)
-                raise
-            finally:
-                _HELD.reset(held)
-            # Not if it was cancelled or broke: what was cut off half-way is folded anew the next time.
-            self._keep(session)
-
-    def _keep(self, session: Session) -> None:
-        self._idle[session.id] = session
-        if len(self._idle) > SESSIONS_KEPT:
-            self._idle.popitem(last=False)
+    @property
+    def anything(self) -> bool:
+        return self.said is not None or bool(self.responses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +93,7 @@ class Workflow:
 
     It holds no conversation: run as many sessions on it at once as you like, from as many tasks of one event loop.
     ``warnings``: what in its declaration looks like a mistake, each with a stable code. ``middleware``: what is done
-    around every effect, the outermost first.
+    around every effect, the outermost first. ``concurrent``: what becomes of a message to a session that is at work.
     """
 
     name: str
@@ -133,6 +104,7 @@ class Workflow:
     store: Store = field(repr=False)
     warnings: tuple[str, ...] = field(default=(), repr=False)
     middleware: tuple[Middleware, ...] = field(default=(), repr=False)
+    concurrent: ConcurrentInput = field(default="queue", repr=False)
     # Shared by copies on the same store, so that they queue as well.
     _sessions: Sessions | None = field(default=None, repr=False, compare=False)
 
@@ -195,10 +167,11 @@ class Workflow:
         - ``run(responses={request_id: answer})`` answers requests and finds their session by itself.
         - ``run(session_id=...)`` resumes: it shows again what is pending, retries what failed, and goes on with what a
           crash cut off.
-        - ``run(checkpoint_id=...)`` goes on from where a session once rested (``storage.list_checkpoints()``), alone or
-          with a message or responses. If that is where the session still stands, it is resumed. Else this begins a
-          branch: a new session, under ``session_id`` or a generated one, that starts with a copy of all up to there.
-          What came after it in the original stays as it is. Responses are given by the ids that the checkpoint has.
+        - ``run(checkpoint_id=...)`` goes on from where a session once stood, alone or with a message or responses: from
+          where it rested (``storage.list_checkpoints()``), or from any other ``SESSION@SEQ``. If that is where the
+          session still stands, it is resumed. Else this begins a branch: a new session, under ``session_id`` or a
+          generated one, that has all up to there in common with it, as with `fork`. What came after it in the original
+          stays as it is. Responses are given by the ids that the checkpoint has.
 
         ``to``: the agent that takes this message, whoever had the conversation before; from there it goes on as usual.
         ``state``: JSON values to put into what the team keeps in common, before this message; tools and predicates
@@ -209,7 +182,7 @@ class Workflow:
 
         Raises:
             UsageError: at once, if the call makes no sense; nothing was changed.
-            SessionNotFound, RequestNotOpen, ModelError, ConditionError, StoreError: from the `Run`.
+            SessionNotFound, RequestNotOpen, UpgradeRefused, ModelError, ConditionError, StoreError: from the `Run`.
         """
         if self.mute:
             raise UsageError(
@@ -232,7 +205,7 @@ class Workflow:
             raise UsageError(
                 "give a message or responses, not both: a message withdraws what the responses would answer"
             )
-        origin = None if checkpoint_id is None else _session_at(checkpoint_id)
+        origin = None if checkpoint_id is None else _position(checkpoint_id)[0]
         if responses and (origin is None or {_session_asked(request) for request in responses} != {origin}):
             # What names another session than the checkpoint's was asked in a branch that an earlier run began.
             session_id, checkpoint_id = _session_of(responses, session_id), None
@@ -242,32 +215,118 @@ class Workflow:
             values = checked(state or {})
         except (ValueError, TypeError, AttributeError) as error:
             raise UsageError(f"state is a mapping of names to JSON values: {error}") from None
-        given = session_id if session_id is not None else _new_id() if origin is None else origin
-        odd = not isinstance(given, str)  # pyright: ignore[reportUnnecessaryIsInstance] -- not everybody checks types
-        if odd or not given or any(category(each) in ("Cc", "Cs") for each in given):
-            raise UsageError(f"a session id is a string without control characters, and not empty; got {given!r}")
+        given = checked_id(session_id if session_id is not None else new_id() if origin is None else origin)
 
         async def work(emit: Emit) -> RunResult:
             assert self._sessions is not None
             seq = None
             if checkpoint_id is not None:
                 run.session_id, seq = await self._stand_at(checkpoint_id, session_id, responses or {})
-            async with self._sessions.hold(run.session_id, self.machine) as session:
-                if seq is not None and session.state.seq != seq:
-                    raise conflict(session.id, seq, session.state.seq)
+            policy = self.concurrent if said else "queue"
+            async with self._sessions.hold(run.session_id, self.machine, policy) as hold:
                 given_to = said and UserSaid(said, target or "", values)
-                return await self._work(session, given_to, responses or {}, stream, dict(settings or {}), emit)
+                return await self._work(hold, Given(given_to, responses or {}, seq, stream, dict(settings or {})), emit)
 
         run = Run(given, work)
         return run
 
-    async def session(self, session_id: str) -> SessionView:
+    def edit(
+        self,
+        session_id: str,
+        seq: int,
+        message: str | Message,
+        *,
+        branch: str | None = None,
+        stream: bool = False,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Run:
+        """Say ``message`` in place of the user's message that is fact number ``seq``, and go on from there in a branch.
+
+        Whoever was to take that message takes this one, and what the team's state was told with it stands. The original
+        stays as it is. ``branch``: the name of the new session; by default one is made (``run.session_id``).
+
+        Raises:
+            UsageError: at once, if the message cannot be said or the name is none; nothing was changed.
+            UsageError, SessionNotFound: from the `Run`, if there is no such message, or a session ``branch`` already.
+            ModelError, ConditionError, StoreError: from the `Run`.
+        """
+        said = user_message(message)
+
+        async def work(emit: Emit) -> RunResult:
+            replaced = await self._message(session_id, seq)
+            again = self.run(
+                said,
+                session_id=run.session_id,
+                checkpoint_id=f"{session_id}@{seq - 1}",
+                to=replaced.to if replaced.to in self.performer.seats else None,
+                stream=stream,
+                settings=settings,
+            )
+            async for event in again:
+                await emit(event)
+            return await again
+
+        run = Run(checked_id(new_id() if branch is None else branch), work)
+        return run
+
+    async def _message(self, session_id: str, seq: int) -> UserSpoke:
+        entries = await self._entries(session_id)
+        messages = {each.seq: each.fact for each in entries if isinstance(each.fact, UserSpoke)}
+        if seq not in messages:
+            newest = ", ".join(map(str, [*messages][-5:])) or "none"
+            raise UsageError(
+                f"fact {seq} of session {session_id!r} is no message of the user's; the newest are: {newest}"
+            )
+        return messages[seq]
+
+    async def fork(self, session_id: str, *, at: int | None = None, branch: str | None = None) -> str:
+        """Begin a branch without running it: a new session that has all up to fact number ``at`` in common with this.
+
+        ``at``: by default the last fact. At the end of what was written together, and before and after each message of
+        the user's, a branch begins exactly there; anywhere else the session never stood, and it begins at the last of
+        these positions before. ``branch``: its name; by default one is made.
+
+        Returns the name of the branch. Nothing is copied for it, and neither session is touched by the other.
+
+        Raises:
+            SessionNotFound: if the store has no such session.
+            UsageError: it is another team's, has no such position, or there is a session ``branch`` already.
+        """
+        self.machine.decide((await self._look(session_id)).state, Opened(session_id))
+        return await fork(self.store, session_id, at=at, branch=branch)
+
+    def watch(
+        self, session_id: str, after: int = 0, *, until_rest: bool = False
+    ) -> AsyncGenerator[WorkflowEvent, None]:
+        """The events of a session as they are appended, by whoever runs it, in this process or any other.
+
+        From the first above number ``after`` on, so that whoever lost the connection goes on after the last ``seq``
+        they saw. They are the events that the caller of the run is given, less those without a number. A session that
+        does not exist yet is waited for.
+
+        ``until_rest``: end as soon as all is shown and the session rests. By default it never ends by itself: leave the
+        loop.
+
+        Raises:
+            SessionNotFound: the session was deleted meanwhile.
+            DamagedJournal, StoreError: it cannot be read.
+        """
+        return watch(self.store, session_id, after, until_rest=until_rest)
+
+    async def session(self, session_id: str, at: int | None = None) -> SessionView:
         """Look at a session without touching it: as it stands in the journal, whoever is at work on it.
+
+        ``at``: as it stood after fact number ``at``, by default the last.
 
         Raises:
             SessionNotFound: if the store has none of that id.
+            UsageError: if it has no such position.
         """
-        state = (await self._look(session_id)).state
+        entries = await self._entries(session_id)
+        if at is not None:
+            standing(session_id, entries, at)  # there is one, at least before it
+            entries = _upto(entries, at)
+        state = state_after(session_id, entries)
         return SessionView(
             session_id,
             run_state(state),
@@ -286,12 +345,15 @@ class Workflow:
         Raises:
             SessionNotFound: if the store has none of that id.
             UsageError: if there is no such agent.
+            UpgradeRefused: if the team does not take sessions that were begun with another.
             ConditionError: if the predicate of one of its handoffs fails.
         """
         name = agent if isinstance(agent, str) else getattr(agent, "name", repr(agent))
         if name not in self.performer.seats:
             raise UsageError(f"no agent {name!r}; there are: {', '.join(self.performer.seats)}")
         session = await self._look(session_id)
+        if session.state.workflow == self.name:
+            session.state = self.machine.decide(session.state, Opened(session_id)).state
         return await self.performer.seats[name].request(session)
 
     async def usage(self, session_id: str, price: Price | None = None) -> SessionUsage:
@@ -303,10 +365,28 @@ class Workflow:
         Raises:
             SessionNotFound: if the store has none of that id.
         """
+        return usage_of(await self._entries(session_id), price)
+
+    async def _entries(self, session_id: str) -> Sequence[Entry]:
         entries = await self.store.read(session_id)
         if not entries:
             raise _not_found(session_id)
-        return usage_of(entries, price)
+        return entries
+
+    async def affected_sessions(self) -> list[SessionUpgrade]:
+        """What would become of each session of this team, were it run now: a dry run of an upgrade.
+
+        Reads every journal of the team, oldest session first by its last fact, and writes nothing. The policy is that
+        of `HandoffBuilder.with_upgrades`.
+        """
+        found: list[SessionUpgrade] = []
+        for each in await self.store.sessions():
+            try:
+                report = upgrade_of(each.session_id, await self.store.read(each.session_id), self.machine)
+            except DamagedJournal as error:
+                report = SessionUpgrade(each.session_id, "damaged", (str(error),))
+            found += [report] if report else []
+        return found
 
     async def _look(self, session_id: str) -> Session:
         session = Session(session_id, self.machine, self.store)
@@ -343,34 +423,19 @@ class Workflow:
         """The same team on another store."""
         return replace(self, store=store, _sessions=None)
 
-    async def _work(
-        self,
-        session: Session,
-        said: UserSaid | None,
-        responses: Mapping[str, Any],
-        stream: bool,
-        settings: Mapping[str, Any],
-        emit: Emit,
-    ) -> RunResult:
-        state = session.state
-        if not state.seq and said is None:
-            raise _not_found(session.id)
-        self._check_team(session.id, state)
-        overdue = session.overdue(self.machine.expires)
-        expired = [Expired(request) for request in overdue]
-        inputs: list[Input] = [*expired, said] if said else [Resumed(), *expired]
-        if responses:
-            inputs += await self._answers(session.id, state, responses, overdue)
-        before = len(session.state.transcript)
+    async def _work(self, hold: Hold, given: Given, emit: Emit) -> RunResult:
+        session = hold.session
+        inputs = await self._inputs(session, given)
         narrator = Narrator(session, emit)
         await narrator.signal("started")
         await narrator.signal("status", WorkflowRunState.IN_PROGRESS)
-        if said is None and not responses:
-            await narrator.remind()
         try:
-            context = Context(session, narrator.progress, narrator.delta if stream else None, settings=settings)
+            before = await self._enter(session, given, inputs, narrator)
+            hold.begun()
+            delta = narrator.delta if given.stream else None
+            context = Context(session, narrator.progress, delta, settings=given.settings)
             seconds = self.machine.budget.seconds
-            cause = await drive(session, inputs, self.performed, context, narrator.tell, seconds)
+            cause = await drive(session, (), self.performed, context, narrator.tell, seconds)
             failure = session.state.failure
             seat = self._seat(failure.agent) if failure else None
             _check(session.state, cause, function=bool(seat and seat.function))
@@ -386,6 +451,52 @@ class Workflow:
         value, last = self._value(new), outputs(state)
         return RunResult(session.id, run_state(state), new, state.transcript, waiting, stopped, value, last)
 
+    async def _inputs(self, session: Session, given: Given) -> list[Input]:
+        """What the run has to say to the session as it stands; refused, if it makes no sense there."""
+        state = session.state
+        if not state.seq and given.said is None:
+            raise _not_found(session.id)
+        if given.seq is not None and state.seq != given.seq:
+            raise conflict(session.id, given.seq, state.seq)
+        overdue = session.overdue(self.machine.expires)
+        expired = [Expired(request) for request in overdue]
+        opened = Opened(session.id)
+        changed, state = self.machine.decide(state, opened)
+        begin: list[Input] = [opened] if changed else []
+        if given.said:
+            return [*begin, *expired, given.said]
+        inputs: list[Input] = [*begin, Resumed(), *expired]
+        if given.responses:
+            # A team that has changed may have withdrawn what was asked.
+            ready = self.machine.decide(state, Resumed()).state if changed else state
+            inputs += await self._answers(session.id, ready, given.responses, overdue)
+        return inputs
+
+    async def _enter(self, session: Session, given: Given, inputs: Sequence[Input], narrator: Narrator) -> int:
+        """Put on record what the run was given, and show what waits; how many messages there were before.
+
+        Where another process wrote first, it is decided again on what that wrote: nobody has to say it twice.
+        """
+        for attempt in range(ATTEMPTS):
+            asked, before = {each.request for each in waiting(session.state)}, len(session.state.transcript)
+            try:
+                entries = await session.commit(inputs)
+            except SequenceConflict as error:
+                if not given.anything or given.seq is not None:
+                    raise  # whoever only resumes need not, with somebody else at work
+                if self.concurrent == "reject":
+                    raise _busy(session.id) from error
+                await asyncio.sleep(attempt / 1000)
+                await session.refresh()
+                inputs = await self._inputs(session, given)
+                narrator.catch_up()
+                continue
+            await narrator.tell(entries)
+            if not given.anything:
+                await narrator.remind(asked)
+            return before
+        raise _busy(session.id)
+
     def _value(self, new: Sequence[Message]) -> Any:
         """What the last reply is the JSON of, if its agent's replies are that of anything."""
         last = next((message for message in reversed(new) if message.role == "assistant"), None)
@@ -398,36 +509,17 @@ class Workflow:
 
     async def _stand_at(self, checkpoint_id: str, branch: str | None, responses: Mapping[str, Any]) -> tuple[str, int]:
         """The session that stands at the checkpoint, its own or a branch that begins there, and its position."""
-        origin = _session_at(checkpoint_id)
+        origin, at = _position(checkpoint_id)
         entries = await self.store.read(origin)
         if not entries:
             raise SessionNotFound(f"no session {origin!r} in this store, so no checkpoint {checkpoint_id!r}")
-        seqs = {each.checkpoint_id: each.seq for each in checkpoints(origin, entries)}
-        if checkpoint_id not in seqs:
-            newest = ", ".join(map(repr, [*seqs][-3:])) or "none"
-            raise UsageError(f"session {origin!r} did not rest at {checkpoint_id!r}; its newest checkpoints: {newest}")
-        seq = seqs[checkpoint_id]
-        if branch in (None, origin) and seq == len(entries):
-            return origin, seq
-        name = _new_id() if branch is None else branch
-        if await self.store.read(name, upto=1):
-            raise UsageError(
-                f"a branch is a new session, and there is a session {name!r} already; choose another session_id, "
-                "or leave it out"
-            )
+        if branch in (None, origin) and at == entries[-1].seq:
+            return origin, at
+        seq = standing(origin, entries, at)
         # All that can be wrong with the call is found before anything is written.
-        state = fold(entry.fact for entry in entries[:seq])
-        self._check_team(origin, state)
+        state = self.machine.decide(state_after(origin, _upto(entries, seq)), Opened(origin)).state
         await self._answers(origin, state, responses, ())
-        await self.store.fork(origin, name, upto=seq)
-        return name, seq + 1
-
-    def _check_team(self, session_id: str, state: State) -> None:
-        if state.workflow not in ("", self.name):
-            raise UsageError(
-                f"session {session_id!r} belongs to the team {state.workflow!r}, not to {self.name!r}; "
-                "use another session id, or build the team under that name"
-            )
+        return await fork(self.store, origin, at=seq, branch=branch), seq + 1
 
     async def _answers(
         self, session_id: str, state: State, responses: Mapping[str, Any], overdue: Collection[str]
@@ -490,22 +582,30 @@ class TeamAgent(Agent):
         return Team(self.workflow.machine, self.workflow.performed)
 
 
+def _busy(session_id: str) -> SessionBusy:
+    return SessionBusy(
+        f"session {session_id!r} is being written to by others all the time; nothing was changed, so say it again"
+    )
+
+
 def _not_found(session_id: str) -> SessionNotFound:
     # Not which ones there are: an id may be all that somebody needs to answer for somebody else.
     return SessionNotFound(f"no session {session_id!r} in this store; give a message as well to start it")
 
 
-def _new_id() -> str:
-    return f"session-{uuid.uuid4().hex[:12]}"
+def _upto(entries: Sequence[Entry], seq: int) -> Sequence[Entry]:
+    return entries[: seq - entries[0].seq + 1]
 
 
-def _session_at(checkpoint_id: object) -> str:
+def _position(checkpoint_id: object) -> tuple[str, int]:
+    """The session of a checkpoint, and after how many of its facts it is."""
     session_id, _, seq = checkpoint_id.rpartition("@") if isinstance(checkpoint_id, str) else ("", "", "")
-    if not session_id or not seq:
+    if not session_id or not re.fullmatch("[1-9][0-9]{0,15}", seq, re.ASCII):
         raise UsageError(
-            f"{checkpoint_id!r} is no checkpoint; storage.list_checkpoints() gives them, each with its checkpoint_id"
+            f"{checkpoint_id!r} is no checkpoint, which is SESSION@SEQ; storage.list_checkpoints() gives those where "
+            "sessions rested, each with its checkpoint_id"
         )
-    return session_id
+    return session_id, int(seq)
 
 
 def _session_asked(request: str) -> str:

@@ -30,11 +30,15 @@ from relayline.events import (
     Prompted,
     Replied,
     Retried,
+    Roster,
     Routed,
     SessionStarted,
     StateChanged,
     Stopped,
     Summarised,
+    TeamChanged,
+    ToolInterrupted,
+    ToolReconciled,
     ToolReturned,
     ToolStarted,
     Transfer,
@@ -46,6 +50,7 @@ from relayline.events import (
 )
 from relayline.journal.codec import VERSION, decode, encode
 from relayline.messages import Media, Message, Text, ToolCall, ToolResult, user
+from tests.journal.corpus import HOSTILE, LAX
 from tests.strategies import FACTS, facts
 
 CALL = ToolCall("t1-s1-c0", "look_up", '{"order":7}')
@@ -90,6 +95,8 @@ def test_the_durable_format():
         TurnStarted(1, "triage"),
         Replied(1, reply, "a-model", 120, 17),
         ToolStarted(1, CALL),
+        ToolInterrupted(1, "t1-s1-c0"),
+        ToolReconciled(1, "t1-s1-c0", False),
         ToolReturned(1, ToolResult("t1-s1-c0", "look_up", "no", "error"), Transfer("orders", "late", {"order": 7})),
         StateChanged({"order": 7}, ("draft",), "t1-s1-c0"),
         HandoffSent(1, "triage", "orders", "wants to know"),
@@ -118,7 +125,14 @@ def test_the_durable_format():
             False,
             (HandoffSent(1, "triage", "orders"),),
             {"order": 7},
-            (Summarised("orders", 0, "They want to know."),),
+            (Summarised("orders", 4, "They want to know."),),
+            9,
+        ),
+        TeamChanged(
+            "6dd6d98aaa98",
+            Roster({"triage": "", "parcels": "find* pay! post?", "jo": "@"}, {"triage": {"": ""}}, "jo"),
+            {"orders": "parcels"},
+            {"look_up": "find"},
         ),
         Within(2, Within(1, TurnStarted(3, "fraud"))),
     ]
@@ -130,6 +144,8 @@ def test_the_durable_format():
             '{"type":"turn_started","turn":1,"agent":"triage"}',
             '{"type":"replied","turn":1,"message":{"role":"assistant","parts":[{"kind":"text","text":"Let me see."},{"kind":"tool_call","id":"t1-s1-c0","name":"look_up","arguments":"{\\"order\\":7}"}],"author_name":"triage"},"model":"a-model","input_tokens":120,"output_tokens":17}',
             '{"type":"tool_started","turn":1,"call":{"kind":"tool_call","id":"t1-s1-c0","name":"look_up","arguments":"{\\"order\\":7}"}}',
+            '{"type":"tool_interrupted","turn":1,"call_id":"t1-s1-c0"}',
+            '{"type":"tool_reconciled","turn":1,"call_id":"t1-s1-c0","done":false}',
             '{"type":"tool_returned","turn":1,"result":{"kind":"tool_result","call_id":"t1-s1-c0","name":"look_up","content":"no","outcome":"error"},"transfer":{"target":"orders","reason":"late","payload":{"order":7}}}',
             '{"type":"state_changed","values":{"order":7},"removed":["draft"],"call_id":"t1-s1-c0"}',
             '{"type":"handoff_sent","turn":1,"source":"triage","target":"orders","reason":"wants to know"}',
@@ -147,7 +163,8 @@ def test_the_durable_format():
             '{"type":"stopped","budget":"tokens","message":"the models took 137 tokens of 100"}',
             '{"type":"finished","reason":"terminal"}',
             '{"type":"forked","session":"session-1","upto":12}',
-            '{"type":"compacted","upto":12,"workflow":"support","fingerprint":"2ce102e0f37a","turns":3,"asked":2,"speaker":"orders","callers":["triage"],"sticky":false,"arrivals":[{"type":"handoff_sent","turn":1,"source":"triage","target":"orders"}],"shared":{"order":7},"summaries":[{"type":"summarised","agent":"orders","upto":0,"text":"They want to know."}]}',
+            '{"type":"compacted","upto":12,"workflow":"support","fingerprint":"2ce102e0f37a","turns":3,"asked":2,"speaker":"orders","callers":["triage"],"sticky":false,"arrivals":[{"type":"handoff_sent","turn":1,"source":"triage","target":"orders"}],"shared":{"order":7},"summaries":[{"type":"summarised","agent":"orders","upto":4,"text":"They want to know."}],"items":9}',
+            '{"type":"team_changed","fingerprint":"6dd6d98aaa98","roster":{"agents":{"triage":"","parcels":"find* pay! post?","jo":"@"},"edges":{"triage":{"":""}},"start":"jo"},"renamed":{"orders":"parcels"},"renamed_tools":{"look_up":"find"}}',
             '{"type":"within","turn":2,"fact":{"type":"within","turn":1,"fact":{"type":"turn_started","turn":3,"agent":"fraud"}}}',
         ]
     )
@@ -220,56 +237,6 @@ def test_a_field_of_a_later_release_is_passed_over():
 # --- What cannot be read
 
 
-def said(metadata: str) -> str:
-    return f'{{"type":"user_spoke","message":{{"role":"user","parts":[],"metadata":{{"value":{metadata}}}}}}}'
-
-
-HOSTILE: dict[str, str | bytes] = {
-    "nothing": "",
-    "no JSON": "hello",
-    "no object": '"retried"',
-    "null": "null",
-    "a list": '[{"type":"retried","effect":"a"}]',
-    "an empty object": "{}",
-    "no type": '{"effect":"a"}',
-    "an unknown type": '{"type":"exploded","effect":"a"}',
-    "a function for a type": '{"type":"os.system","command":"touch hacked"}',
-    "a list for a type": '{"type":["retried"],"effect":"a"}',
-    "an object for a type": '{"type":{"__class__":"Retried"},"effect":"a"}',
-    "a class instead of a type": '{"__class__":"relayline.events.Retried","effect":"a"}',
-    "a reduction instead of a type": '{"__reduce__":["os.system",["touch hacked"]]}',
-    "a pickle": b"\x80\x04\x95\x1e\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94\x8c\x06system\x94\x93\x94.",
-    "YAML": "!!python/object/apply:os.system ['touch hacked']",
-    "a missing field": '{"type":"retried"}',
-    "a number for text": '{"type":"retried","effect":1}',
-    "text for a number": '{"type":"turn_started","turn":"one","agent":"a"}',
-    "a fraction for a number": '{"type":"turn_started","turn":1.5,"agent":"a"}',
-    "a huge number": '{"type":"turn_started","turn":' + "9" * 5_000 + ',"agent":"a"}',
-    "a huge number within": said("9" * 100_000),
-    "an unknown ending": '{"type":"finished","reason":"bored"}',
-    "an unknown role": '{"type":"user_spoke","message":{"role":"system","parts":[]}}',
-    "an unknown part": '{"type":"user_spoke","message":{"role":"user","parts":[{"kind":"os.system","text":"x"}]}}',
-    "a part of no kind": '{"type":"user_spoke","message":{"role":"user","parts":[{}]}}',
-    "a part that contradicts itself": '{"type":"tool_started","turn":1,"call":{"kind":"text","id":"a","name":"b"}}',
-    "text for parts": '{"type":"user_spoke","message":{"role":"user","parts":"hi"}}',
-    "a list for metadata": '{"type":"user_spoke","message":{"role":"user","metadata":[1]}}',
-    "deep lists": said("[" * 100_000 + "]" * 100_000),
-    "deep lists without an end": said("[" * 1_000_000),
-    "deep objects": said('{"a":' * 100_000 + "1" + "}" * 100_000),
-    "half a character, escaped": said(r'"\ud800"'),
-    "half a character": '{"type":"retried","effect":"\ud800"}',
-    "bytes that are no UTF-8": b'{"type":"retried","effect":"\xff\xfe"}',
-    "another encoding": '{"type":"retried","effect":"a"}'.encode("utf-16"),
-    "a byte order mark": '\ufeff{"type":"retried","effect":"a"}',
-    "a raw control character": '{"type":"retried","effect":"a\nb"}',
-    "two facts": '{"type":"retried","effect":"a"}{"type":"retried","effect":"b"}',
-    "a comment": '{"type":"retried","effect":"a"} // yes',
-    "half a line": '{"type":"retried","eff',
-    "a long type": '{"type":"' + "x" * 1_000_000 + '"}',
-    "a long line": "x" * 10_000_000,
-}
-
-
 @pytest.mark.parametrize("name", HOSTILE)
 def test_what_is_no_fact_is_damage_told_in_a_sentence(name: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch):
     """Whatever stands where a fact should is a DamagedJournal; nothing is run, and it takes no time to say so."""
@@ -289,16 +256,6 @@ def test_the_sentence_is_short(name: str):
     with pytest.raises(DamagedJournal) as raised:
         decode(HOSTILE[name])
     assert len(str(raised.value)) < 1_000
-
-
-LAX: dict[str, str] = {
-    "a digit for a number": '{"type":"turn_started","turn":"3","agent":"a"}',
-    "a truth for a number": '{"type":"turn_started","turn":true,"agent":"a"}',
-    "a float for a number": '{"type":"turn_started","turn":3.0,"agent":"a"}',
-    "NaN": said("NaN"),
-    "infinity": said("-Infinity"),
-    "infinity, spelled out": said("1e999"),
-}
 
 
 @pytest.mark.parametrize("name", LAX)

@@ -2,6 +2,7 @@
 
 import json
 
+from relayline.machine.inputs import Response
 from relayline.runtime.requests import AgentReviewRequest, FunctionInfoRequest
 
 
@@ -12,10 +13,11 @@ def asks(request: AgentReviewRequest | FunctionInfoRequest) -> str:
     return f"{request.function} asks: {json.dumps(request.data, ensure_ascii=False)}"
 
 
-def answer(request: AgentReviewRequest | FunctionInfoRequest, text: str) -> object:
+def answer(request: AgentReviewRequest | FunctionInfoRequest, text: str) -> Response:
     """The answer that was typed: ok or feedback; a value as JSON, or as the words it is."""
     if isinstance(request, AgentReviewRequest):
-        return True if text.strip().lower() in ("ok", "yes", "y") else text
+        agreed = text.strip().lower() in ("ok", "yes", "y")
+        return request.approve() if agreed else request.create_response(text)
     try:
         return request.create_response(json.loads(text))
     except ValueError:

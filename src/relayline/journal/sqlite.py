@@ -71,11 +71,16 @@ class SqliteCheckpointStorage(Store):
     async def append(
         self, session_id: str, facts: Sequence[Fact], *, after: int, at: datetime | None = None
     ) -> list[Entry]:
-        packed = [self._packer.pack(fact) for fact in facts]
         entries = numbered(facts, after, at or self._clock())
-        first, stamp = entries[0].seq, _micros(entries[0].at)
-        await self._do(partial(_append, session_id=session_id, packed=packed, after=after, first=first, at=stamp))
+        await self._keep(session_id, entries, after)
         return entries
+
+    async def restore(self, session_id: str, entries: Sequence[Entry]) -> None:
+        await self._keep(session_id, entries, 0)
+
+    async def _keep(self, session_id: str, entries: Sequence[Entry], after: int) -> None:
+        lines = [_Line(each.seq, _micros(each.at), *self._packer.pack(each.fact)) for each in entries]
+        await self._do(partial(_append, session_id=session_id, lines=lines, after=after))
 
     async def read(self, session_id: str, *, after: int = 0, upto: int | None = None) -> list[Entry]:
         upto = LAST if upto is None else upto
@@ -117,8 +122,8 @@ class SqliteCheckpointStorage(Store):
         ]
 
     async def fork(self, session_id: str, branch: str, *, upto: int) -> None:
-        packed, at = self._packer.pack(Forked(session_id, upto)), _micros(self._clock())
-        await self._do(partial(_fork, session_id=session_id, branch=branch, upto=upto, packed=packed, at=at))
+        line = _Line(upto + 1, _micros(self._clock()), *self._packer.pack(Forked(session_id, upto)))
+        await self._do(partial(_fork, session_id=session_id, branch=branch, upto=upto, line=line))
 
     async def cut(self, session_id: str, fact: Compacted) -> None:
         packed = self._packer.pack(fact)
@@ -150,6 +155,16 @@ class SqliteCheckpointStorage(Store):
 # --- On the writer's thread. Each that writes is one transaction, which the writer rolls back if it raises.
 
 
+class _Line(NamedTuple):
+    """A fact as it is kept, with its number and its time."""
+
+    seq: int
+    at: int
+    version: int
+    body: str
+    blobs: Mapping[str, bytes]
+
+
 class _Row(NamedTuple):
     key: int
     seq: int
@@ -163,13 +178,13 @@ def _session(db: sqlite3.Connection, session_id: str) -> _Row:
     return _Row(*found)
 
 
-def _append(db: sqlite3.Connection, session_id: str, packed: Sequence[Packed], after: int, first: int, at: int) -> None:
+def _append(db: sqlite3.Connection, session_id: str, lines: Sequence[_Line], after: int) -> None:
     db.execute("BEGIN IMMEDIATE")
     found = db.execute("SELECT key, seq FROM session WHERE id = ?", (session_id,)).fetchone()
     key, seq = found or (None, 0)
     if seq != after:
         raise conflict(session_id, after, seq)
-    _write(db, _begin(db, session_id, at) if key is None else key, first, packed, at)
+    _write(db, _begin(db, session_id, lines[0].at) if key is None else key, lines)
     db.execute("COMMIT")
 
 
@@ -182,10 +197,10 @@ def _begin(db: sqlite3.Connection, session_id: str, at: int, parent: int | None 
     return key
 
 
-def _write(db: sqlite3.Connection, key: int, first: int, packed: Sequence[Packed], at: int) -> None:
-    rows = [(key, number, at, each.version, each.body) for number, each in enumerate(packed, first)]
+def _write(db: sqlite3.Connection, key: int, lines: Sequence[_Line]) -> None:
+    rows = [(key, each.seq, each.at, each.version, each.body) for each in lines]
     db.executemany("INSERT INTO fact VALUES (?, ?, ?, ?, ?)", rows)
-    for each in packed:
+    for each in lines:
         if each.blobs:
             blobs = [(key, name, content) for name, content in each.blobs.items()]
             db.executemany("INSERT OR IGNORE INTO blob(session, name, content) VALUES (?, ?, ?)", blobs)
@@ -193,7 +208,7 @@ def _write(db: sqlite3.Connection, key: int, first: int, packed: Sequence[Packed
         "UPDATE session SET seq = ?, updated = ?,"
         # Counted, not timed: a clock may stand still or go back.
         " written = (SELECT max(written) + 1 FROM session) WHERE key = ?",
-        (rows[-1][1], at, key),
+        (lines[-1].seq, lines[-1].at, key),
     )
 
 
@@ -224,14 +239,14 @@ def _sessions(db: sqlite3.Connection) -> list[tuple[str, int, int, int, str | No
     ).fetchall()
 
 
-def _fork(db: sqlite3.Connection, session_id: str, branch: str, upto: int, packed: Packed, at: int) -> None:
+def _fork(db: sqlite3.Connection, session_id: str, branch: str, upto: int, line: _Line) -> None:
     db.execute("BEGIN IMMEDIATE")
     origin = _session(db, session_id)
     check_fork(session_id, upto, _first(db, session_id), origin.seq)
     taken = db.execute("SELECT seq FROM session WHERE id = ?", (branch,)).fetchone()
     if taken:
         raise conflict(branch, 0, taken[0])
-    _write(db, _begin(db, branch, at, origin.key, upto), upto + 1, [packed], at)
+    _write(db, _begin(db, branch, line.at, origin.key, upto), [line])
     db.execute("COMMIT")
 
 

@@ -9,7 +9,7 @@ from typing import Protocol, TypeAlias
 
 from relayline.errors import SequenceConflict, SessionHeld, SessionNotFound, UsageError
 from relayline.events import Compacted, Entry, Fact, Forked
-from relayline.journal.checkpoints import Checkpoint, checkpoints
+from relayline.journal.checkpoints import Checkpoint, batches, checkpoints
 from relayline.journal.packing import Packer
 
 Clock: TypeAlias = Callable[[], datetime]
@@ -53,8 +53,8 @@ class Store(Protocol):
         """Add ``facts``, at least one, as one atomic batch, if ``after`` is the number of the session's last fact, or 0
         and there is no such session. Durable on return.
 
-        ``at``: their date; by default now. For what is brought from elsewhere, as is a journal that begins with a
-        `Compacted`: it has the number it had there.
+        ``at``: their date; by default now. For what is brought from elsewhere (see `restore`), as is a journal that
+        begins with a `Compacted`: it has the number it had there.
 
         Raises:
             SequenceConflict: the session's last fact is another; nothing was written.
@@ -116,6 +116,26 @@ class Store(Protocol):
             SessionNotFound: there is no such session.
         """
         ...
+
+    async def restore(self, session_id: str, entries: Sequence[Entry]) -> None:
+        """Begin a session with ``entries``, at least one, at the times they have, numbered as `append` would do it.
+
+        Follows from `append` and `delete`, batch by batch, and if one cannot be kept the others are deleted again. A
+        store that can keep them all or none, whenever its process may die, does better.
+
+        Raises:
+            SequenceConflict: there is a session of that name already; it is as it was.
+            StoreError: they could not be kept; nothing was written.
+        """
+        kept = 0
+        try:
+            for batch in batches(entries):
+                await self.append(session_id, [each.fact for each in batch], after=kept, at=batch[0].at)
+                kept = batch[-1].seq
+        except BaseException:
+            if kept:
+                await self.delete(session_id)
+            raise
 
     async def wait(self, session_id: str, *, after: int, seconds: float) -> bool:
         """Whether the session gets beyond fact number ``after`` within so many seconds; True as soon as it has.
@@ -200,6 +220,13 @@ class InMemoryCheckpointStorage(Store):
             journal.entries.extend(entries)
             self._journals[session_id] = self._journals.pop(session_id)
         return entries
+
+    async def restore(self, session_id: str, entries: Sequence[Entry]) -> None:
+        for each in entries:
+            Packer().pack(each.fact)
+        if session_id in self._journals:
+            raise conflict(session_id, 0, self._journals[session_id].last)
+        self._journals[session_id] = _Journal(list(entries), entries[0].at)
 
     async def read(self, session_id: str, *, after: int = 0, upto: int | None = None) -> list[Entry]:
         journal = self._journals.get(session_id)

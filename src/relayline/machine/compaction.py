@@ -1,7 +1,6 @@
 """Forgetting the beginning of a conversation without losing where it stands."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from relayline.events import Compacted, Fact, UserSpoke
 from relayline.machine.state import fold
@@ -28,6 +27,7 @@ def compacted(facts: Sequence[Fact], messages: int) -> Compacted | None:
         floor.sticky,
         tuple(arrival.handoff for arrival in floor.arrivals.values()),
         state.shared,
-        # Each stood for items that are gone now.
-        tuple(replace(made, upto=0) for made in state.summaries.values()),
+        tuple(state.summaries.values()),
+        state.items,
+        state.started.roster,
     )

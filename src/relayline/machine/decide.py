@@ -3,7 +3,7 @@
 from typing import NamedTuple, assert_never
 
 from relayline.events import Fact, Stopped
-from relayline.machine import calls, functions, people, turns
+from relayline.machine import calls, functions, people, recovery, turns, upgrades
 from relayline.machine.draft import Draft
 from relayline.machine.effects import effects
 from relayline.machine.inputs import (
@@ -16,6 +16,8 @@ from relayline.machine.inputs import (
     Interrupted,
     Judged,
     ModelReplied,
+    Opened,
+    OutcomeFound,
     OutOfBudget,
     Resumed,
     Summary,
@@ -47,7 +49,8 @@ class Machine(Rules):
 
         Raises:
             RequestNotOpen: an answer to a request that is not waiting for one.
-            UsageError: an answer of a kind the request does not take.
+            UsageError: an answer of a kind the request does not take, or a session of another team.
+            UpgradeRefused: the session was begun with a team that this one is not, and it goes on with no such.
         """
         draft = Draft(self, state)
         match given:
@@ -72,10 +75,15 @@ class Machine(Rules):
                 functions.wondered(draft, given)
             case Summary():
                 calls.summarised(draft, given)
+            case OutcomeFound():
+                recovery.outcome_found(draft, given)
             case EffectFailed():
-                calls.effect_failed(draft, given)
+                if not recovery.no_outcome(draft, given):
+                    calls.effect_failed(draft, given)
+            case Opened():
+                upgrades.opened(draft, given)
             case Resumed():
-                people.resumed(draft)
+                recovery.resumed(draft)
             case Expired():
                 people.expired(draft, given)
             case OutOfBudget(budget, message):

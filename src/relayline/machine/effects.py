@@ -27,6 +27,16 @@ class RunTool:
 
 
 @dataclass(frozen=True, slots=True)
+class Reconcile:
+    """Ask a tool's own hook what became of a call that was cut off."""
+
+    id: str
+    turn: int
+    agent: str
+    call: ToolCall
+
+
+@dataclass(frozen=True, slots=True)
 class Judge:
     """Ask the conditions: is the conversation over, and if not, which guarded ways on from here are open?
 
@@ -47,7 +57,7 @@ class Inside:
     effect: "Effect"
 
 
-Effect: TypeAlias = CallModel | RunTool | Judge | Inside
+Effect: TypeAlias = CallModel | RunTool | Reconcile | Judge | Inside
 
 
 def effects(state: State) -> list[Effect]:
@@ -61,11 +71,13 @@ def effects(state: State) -> list[Effect]:
             inner = effects(turn.part.inner)
             wanted.extend(Inside(f"{turn.key}.{each.id}", turn.number, turn.agent, each) for each in inner)
         elif turn.calls:
-            wanted.extend(
-                RunTool(each.call.id, turn.number, turn.agent, each.call)
-                for each in turn.calls
-                if each.stage == "started" and each.result is None
-            )
+            for each in turn.calls:
+                if each.result is not None:
+                    continue
+                if each.stage == "started":
+                    wanted.append(RunTool(each.call.id, turn.number, turn.agent, each.call))
+                elif each.stage == "interrupted":
+                    wanted.append(Reconcile(f"{each.call.id}-outcome", turn.number, turn.agent, each.call))
         elif turn.number not in waiting:
             wanted.append(CallModel(model_call(turn), turn.number, turn.agent))
     if state.due and not (state.due.turn and state.due.turn.number in waiting):

@@ -23,6 +23,6 @@ def wondered(draft: Draft, given: Wondered) -> None:
                 if given.unfit:
                     draft.add(Warned("answer_invalid", given.unfit, turn.agent))
                 request = f"r{draft.state.asked + 1}"
-                asked = Asked(request, "info", turn.number, turn.agent, each.call, (), given.data, given.schema)
+                asked = Asked(request, "info", turn.number, turn.agent, each.call, data=given.data, schema=given.schema)
                 draft.add(asked)
                 return

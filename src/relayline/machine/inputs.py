@@ -132,6 +132,19 @@ class Wondered:
 
 
 @dataclass(frozen=True, slots=True)
+class OutcomeFound:
+    """A tool's own hook was asked what became of a call.
+
+    ``done``: what it did, as the tool would have returned it; None: it took no effect, and none will come of that
+    attempt. ``problem``: why it could not say.
+    """
+
+    effect: str
+    done: ToolDone | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Judged:
     """The conditions answered: is the conversation over, and where do the guarded ``ways`` on that are open lead?"""
 
@@ -168,6 +181,16 @@ class EffectFailed:
     message: str
     cause: BaseException | None = field(default=None, compare=False)
     model: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A run of ``session`` begins, with the team as it is now.
+
+    Before anything else, so that all else is decided on what the session has become.
+    """
+
+    session: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,8 +242,10 @@ Input: TypeAlias = (
     | Summary
     | ToolDone
     | Wondered
+    | OutcomeFound
     | Judged
     | EffectFailed
+    | Opened
     | Resumed
     | Expired
     | OutOfBudget

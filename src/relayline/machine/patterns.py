@@ -84,7 +84,7 @@ class Pattern(Protocol):
         """Whether the others go on without one of several that fails."""
         ...
 
-    def begin(self, state: State, ways: frozenset[str]) -> Route:
+    def begin(self, state: State, ways: frozenset[str] = frozenset()) -> Route:
         """Who takes what the user just said. ``ways``: as in `after`."""
         ...
 

@@ -6,16 +6,13 @@ from relayline.errors import RequestNotOpen, UsageError
 from relayline.events import (
     Answered,
     Asked,
-    Failed,
     Finished,
     HandedBack,
     Prompted,
     Replied,
-    Retried,
     Routed,
     SessionStarted,
     StateChanged,
-    Stopped,
     ToolStarted,
     TurnEnded,
     UserSpoke,
@@ -28,7 +25,6 @@ from relayline.machine.inputs import (
     Approval,
     Expired,
     OutcomeTold,
-    Resumed,
     Terminate,
     Told,
     Turned,
@@ -36,7 +32,6 @@ from relayline.machine.inputs import (
     Words,
 )
 from relayline.machine.state import Turn
-from relayline.machine.topology import ToolPolicy
 from relayline.machine.turns import clear, end, hand_over, inside, next_speaker, start
 from relayline.messages import Message, Text
 
@@ -46,7 +41,7 @@ EXPIRED = "Not run: nobody decided about it in time."
 def user_said(draft: Draft, given: UserSaid) -> None:
     """The user said something, whatever was going on."""
     if not draft.state.seq:
-        draft.add(SessionStarted(draft.rules.name, draft.rules.fingerprint))
+        draft.add(SessionStarted(draft.rules.name, draft.rules.fingerprint, draft.rules.roster))
     if draft.state.requests and (review := _review(draft)) and not given.to and not given.values:
         _reviewed(draft, review, Words((given.message,)))
         return
@@ -189,6 +184,12 @@ def _reviewed(draft: Draft, asked: Asked, given: Approval | Words) -> None:
 def _outcome(draft: Draft, asked: Asked, told: OutcomeTold) -> None:
     assert asked.call is not None
     if told.result is None:
+        tools = draft.rules.policies.get(asked.agent, {})
+        if asked.call.name not in tools and asked.agent not in draft.rules.functions:
+            raise UsageError(
+                f"{asked.agent!r} has no tool {asked.call.name!r} any more, so the call cannot be run again; "
+                "say what became of it; the request stays open"
+            )
         draft.add(Answered(asked.request, "rerun", by=told.by))
         draft.add(ToolStarted(asked.turn, asked.call))
         return
@@ -238,19 +239,3 @@ def _give_back(draft: Draft, asked: Asked, giver: str, reason: str = "") -> None
     draft.add(TurnEnded(asked.turn, asked.agent))
     draft.add(HandedBack(asked.turn, asked.agent, giver, reason))
     start(draft, giver)
-
-
-def resumed(draft: Draft) -> None:
-    """Want again what failed, and ask about what may or may not have happened."""
-    failed = draft.state.rest.effect if isinstance(draft.state.rest, Failed) else ""
-    if isinstance(draft.state.rest, Failed | Stopped):
-        draft.add(Retried(failed))
-    for turn in list(draft.state.open.values()):
-        inside(draft, turn, Resumed())
-        function = draft.rules.functions.get(turn.agent)
-        policies = draft.rules.policies.get(turn.agent, {})
-        for each in turn.calls:
-            # A function that raised is known to have failed: to run the session again is to want it again.
-            safe = (function or policies.get(each.call.name, ToolPolicy())).repeatable or each.call.id == failed
-            if each.stage == "started" and each.result is None and not safe:
-                draft.ask(turn, "outcome", each.call)

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from relayline.events import Ask, Fact
+from relayline.events import Ask, Fact, Roster
 from relayline.machine.inputs import Input
 from relayline.machine.limits import Budget, Limits
 from relayline.machine.patterns import Pattern
+from relayline.machine.roster import Upgrades
 from relayline.machine.state import State
 from relayline.machine.topology import ToolPolicy
 
@@ -32,6 +33,8 @@ class Rules:
     functions. ``reviewed``: whose words a person looks at before it goes on. ``teams``: the participants that are teams
     themselves.
     ``expires``: how many seconds people have to answer; a kind of request that is not there waits for ever.
+    ``roster``: the team as journals remember it, with its ``fingerprint``. ``upgrades``: how it takes sessions that
+    were begun with another.
     """
 
     name: str
@@ -48,3 +51,9 @@ class Rules:
     reviewed: frozenset[str] = frozenset()
     teams: Mapping[str, Team] = field(default_factory=dict[str, "Team"])
     expires: Mapping[Ask, float] = field(default_factory=dict[Ask, float])
+    roster: Roster | None = None
+    upgrades: Upgrades = field(default_factory=Upgrades)
+
+    def gone(self, agent: str) -> bool:
+        """Whether ``agent`` is not in the team; it may have been when it got the conversation."""
+        return agent not in self.policies and bool(self.policies)

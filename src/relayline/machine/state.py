@@ -4,8 +4,8 @@ Its parts are named tuples, not dataclasses: every fact makes a changed copy, an
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias, assert_never
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple, assert_never
 
 from relayline.events import (
     Answered,
@@ -26,6 +26,9 @@ from relayline.events import (
     StateChanged,
     Stopped,
     Summarised,
+    TeamChanged,
+    ToolInterrupted,
+    ToolReconciled,
     ToolReturned,
     ToolStarted,
     Transfer,
@@ -37,21 +40,19 @@ from relayline.events import (
     innermost,
 )
 from relayline.machine.log import Log
+from relayline.machine.renaming import Names, Spoken, runs_function
 from relayline.messages import JSON, Message, Text, ToolCall, ToolResult
-
-Spoken: TypeAlias = Message | HandoffSent | HandedBack | Prompted
-"""What a view is made from: the messages, and what went on between them."""
 
 
 class OpenCall(NamedTuple):
     """A call of the reply that is being worked off.
 
     ``parked``: a handoff waits for the calls beside it. ``asked``: a person decides whether it runs. ``started``: it
-    may be running. ``unclear``: it was cut off, and a person is asked what became of it.
+    may be running. ``interrupted``, ``unclear``: it was cut off, and its tool or a person is asked what became of it.
     """
 
     call: ToolCall
-    stage: Literal["parked", "asked", "started", "unclear"] = "parked"
+    stage: Literal["parked", "asked", "started", "interrupted", "unclear"] = "parked"
     result: ToolResult | None = None
 
 
@@ -149,7 +150,9 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """How an agent last got the conversation. ``at``: how many items of the conversation there were before."""
+    """How an agent last got the conversation. ``at``: how many items of the conversation there were before; 0, if that
+    was forgotten.
+    """
 
     handoff: HandoffSent
     at: int
@@ -193,9 +196,9 @@ class State(NamedTuple):
 
     ``seq``: how many facts were folded. ``turns``, ``asked``: how many there were. ``requests``: unanswered, oldest
     first. ``rest``: why nothing goes on, if nothing does. ``shared``: what the team keeps in common. ``summaries``: the
-    last one made for each agent that is given one. ``past``: the turn in the conversation that ended last. ``ended``:
-    the turns apart from it that did, until nothing goes on from them any more. ``teams``: how each team among the
-    participants was left.
+    last one made for each agent that is given one. ``forgotten``: how many items of the conversation there were before
+    the first of ``spoken``. ``past``: the turn in the conversation that ended last. ``ended``: the turns apart from it
+    that did, until nothing goes on from them any more. ``teams``: how each team among the participants was left.
     """
 
     seq: int = 0
@@ -212,9 +215,15 @@ class State(NamedTuple):
     since: Since = Since()
     shared: Mapping[str, JSON] = {}
     summaries: Mapping[str, Summarised] = {}
+    forgotten: int = 0
     past: Ended | None = None
     ended: Mapping[int, Ended] = {}
     teams: Mapping[str, "State"] = {}
+
+    @property
+    def items(self) -> int:
+        """How many items the conversation has, with what was forgotten."""
+        return self.forgotten + len(self.spoken)
 
     @property
     def workflow(self) -> str:
@@ -246,6 +255,8 @@ def evolve(state: State, fact: Fact) -> State:
             return _replied(state, seq, fact)
         case ToolStarted():
             return state._replace(seq=seq, open=_staged(state, fact.turn, OpenCall(fact.call, "started")))
+        case ToolInterrupted():
+            return _interrupted(state, seq, fact)
         case ToolReturned():
             return _returned(state, seq, fact)
         case TurnStarted():
@@ -264,7 +275,7 @@ def evolve(state: State, fact: Fact) -> State:
             return state._replace(seq=seq, spoken=state.spoken.append(fact), due=None, since=since, floor=floor)
         case Prompted():
             return _prompted(state, seq, fact)
-        case Warned() | Forked():
+        case Warned() | Forked() | ToolReconciled():
             return state._replace(seq=seq)
         case Summarised():
             spent = _took(state.since, fact.model, fact.input_tokens, 0, fact.output_tokens)
@@ -301,6 +312,8 @@ def evolve(state: State, fact: Fact) -> State:
             return _compacted(fact)
         case Within():
             return _within(state, seq, fact)
+        case TeamChanged():
+            return _team_changed(state, seq, fact)
         case _:
             assert_never(fact)
 
@@ -349,13 +362,77 @@ def _compacted(fact: Compacted) -> State:
     arrivals = {handoff.target: Arrival(handoff, 0) for handoff in fact.arrivals}
     return State(
         seq=fact.upto,
-        started=SessionStarted(fact.workflow, fact.fingerprint),
+        started=SessionStarted(fact.workflow, fact.fingerprint, fact.roster),
         turns=fact.turns,
         asked=fact.asked,
         floor=Floor(fact.speaker, fact.callers, fact.sticky, arrivals),
         shared=fact.shared,
         summaries={made.agent: made for made in fact.summaries},
+        forgotten=fact.items,
     )
+
+
+def _team_changed(state: State, seq: int, fact: TeamChanged) -> State:
+    if fact.renamed or fact.renamed_tools:
+        state = _renamed(state, Names.of(fact))
+    floor = state.floor
+    if fact.roster is not None:
+        # Nobody gives back to who is not there.
+        floor = floor._replace(callers=tuple(each for each in floor.callers if each in fact.roster.agents))
+    started = SessionStarted(state.workflow, fact.fingerprint, fact.roster)
+    return state._replace(seq=seq, started=started, floor=floor)
+
+
+def _renamed(state: State, names: Names) -> State:
+    """The same conversation under other names. Two agents that become one are one from the beginning."""
+    floor, due, rest = state.floor, state.due, state.rest
+    speaker = names.agent(floor.speaker)
+    callers: list[str] = []
+    for each in map(names.agent, floor.callers):
+        if each not in (speaker, *callers[-1:]):  # nobody waits for themselves
+            callers.append(each)
+    arrivals: dict[str, Arrival] = {}
+    for each in sorted(floor.arrivals.values(), key=lambda each: each.at):
+        handoff = names.handoff(each.handoff)
+        arrivals[handoff.target] = Arrival(handoff, each.at)
+    walked = {(names.agent(source), names.agent(target)) for source, target in state.since.walked}
+    made = sorted(state.summaries.values(), key=lambda each: each.upto)
+    return state._replace(
+        spoken=Log([names.spoken(each) for each in state.spoken]),
+        transcript=Log([names.message(each) for each in state.transcript]),
+        open={number: _turn_renamed(turn, names) for number, turn in state.open.items()},
+        requests={key: names.asked(each) for key, each in state.requests.items()},
+        due=due and Due(due.turn and _turn_renamed(due.turn, names), names.agent(due.to)),
+        rest=replace(rest, agent=names.agent(rest.agent)) if isinstance(rest, Failed) else rest,
+        floor=Floor(speaker, tuple(callers), floor.sticky, arrivals),
+        since=state.since._replace(walked=frozenset(walked)),
+        summaries={names.agent(each.agent): replace(each, agent=names.agent(each.agent)) for each in made},
+        past=state.past and _ended_renamed(state.past, names),
+        ended={number: _ended_renamed(each, names) for number, each in state.ended.items()},
+        teams={names.agent(name): each for name, each in state.teams.items()},
+    )
+
+
+def _ended_renamed(ended: Ended, names: Names) -> Ended:
+    held = None if ended.held is None else tuple(map(names.agent, ended.held))
+    last = ended.last and names.message(ended.last)
+    return ended._replace(turn=_turn_renamed(ended.turn, names), last=last, held=held)
+
+
+def _part_renamed(part: Part, names: Names) -> Part:
+    if part is ALONE:
+        return part
+    lane = part.lane and part.lane._replace(said=tuple(map(names.spoken, part.lane.said)))
+    inner = part.inner and _renamed(part.inner, names)
+    return part._replace(given=tuple(map(names.message, part.given)), lane=lane, inner=inner)
+
+
+def _turn_renamed(turn: Turn, names: Names) -> Turn:
+    calls = [each._replace(call=names.call(each.call), result=each.result and names.result(each.result))
+             for each in turn.calls]  # fmt: skip
+    wishes = tuple((place, names.transfer(wish)) for place, wish in turn.wishes)
+    part = _part_renamed(turn.part, names)
+    return turn._replace(agent=names.agent(turn.agent), calls=tuple(calls), wishes=wishes, part=part)
 
 
 def _turn_started(state: State, seq: int, fact: TurnStarted) -> State:
@@ -396,6 +473,8 @@ def _went_on(state: State, seq: int, fact: TurnStarted) -> State:
 
 
 def _turn_ended(state: State, seq: int, fact: TurnEnded) -> State:
+    open_still = [asked for asked in state.requests.values() if asked.turn == fact.turn and asked.call]
+    assert not open_still, "nobody is asked about a turn that is over"
     turn = state.open[fact.turn]
     opened = {number: turn for number, turn in state.open.items() if number != fact.turn}
     lane = turn.part.lane
@@ -479,7 +558,7 @@ def _returned(state: State, seq: int, fact: ToolReturned) -> State:
 def _handed_over(state: State, seq: int, fact: HandoffSent) -> State:
     # Whoever hands over for good has nobody waiting for it any more.
     callers = (*state.floor.callers, fact.source) if fact.returns == "caller" else ()
-    arrivals = {**state.floor.arrivals, fact.target: Arrival(fact, len(state.spoken))}
+    arrivals = {**state.floor.arrivals, fact.target: Arrival(fact, state.items)}
     since = state.since
     return state._replace(
         seq=seq,
@@ -514,6 +593,8 @@ def _spoke(state: State, seq: int, message: Message, turn: Turn) -> State:
 def _asked(state: State, seq: int, fact: Asked) -> State:
     stage = "unclear" if fact.ask == "outcome" else "asked"
     opened = state.open if fact.call is None else _staged(state, fact.turn, OpenCall(fact.call, stage))
+    assert fact.call is not None or fact.ask in ("user_input", "reply", "review"), "nobody is asked about no call"
+    assert fact.ask != "reply" or fact.turn in opened, "nobody replies in a turn that is not open"
     requests = {**state.requests, fact.request: fact}
     due = state.due if fact.ask == "review" else None
     return state._replace(seq=seq, requests=requests, asked=state.asked + 1, due=due, open=opened)
@@ -538,10 +619,15 @@ def _answered(state: State, seq: int, fact: Answered) -> State:
     return state._replace(seq=seq, requests=requests, open=opened)
 
 
+def _interrupted(state: State, seq: int, fact: ToolInterrupted) -> State:
+    (call,) = (each.call for each in state.open[fact.turn].calls if each.call.id == fact.call_id)
+    return state._replace(seq=seq, open=_staged(state, fact.turn, OpenCall(call, "interrupted")))
+
+
 def _staged(state: State, number: int, changed: OpenCall) -> Mapping[int, Turn]:
     turn = state.open[number]
     calls = tuple(changed if each.call.id == changed.call.id else each for each in turn.calls)
-    if not calls:  # the call a function has its turn with; no model asked for it
+    if not calls and runs_function(changed.call):
         calls = (changed,)
     return {**state.open, number: turn._replace(calls=calls)}
 

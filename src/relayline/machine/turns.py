@@ -32,6 +32,8 @@ from relayline.messages import JSON, Outcome
 WITHDRAWN = "Not run: it was waiting for a person's decision, and the user went on with another message."
 INTERRUPTED = "Interrupted. It is not known whether this took effect; find out before doing it again."
 
+GONE = "not in the team any more"
+
 
 def stop_exhausted(draft: Draft, turn: Turn) -> None:
     """End the turn of an agent that gets nothing right, or goes on and on."""
@@ -87,7 +89,8 @@ def route(draft: Draft, apart: Turn | None = None, *, stop: bool, ways: frozense
     elif turn:
         follow(draft, pattern.after(draft.state, turn, ways))
     else:
-        follow(draft, Speak(due.to) if due and due.to else pattern.begin(draft.state, ways))
+        beginning = due and due.to and not draft.rules.gone(due.to)
+        follow(draft, Speak(due.to) if due and beginning else pattern.begin(draft.state, ways))
 
 
 def _go_on(draft: Draft, edge: Edge) -> None:
@@ -142,7 +145,7 @@ def _left_open(each: OpenCall) -> tuple[str, Outcome]:
     match each.stage:
         case "asked":
             return WITHDRAWN, "withdrawn"
-        case "started" | "unclear":
+        case "started" | "interrupted" | "unclear":
             return INTERRUPTED, "unknown"
         case "parked":
             return "Not taken: the conversation went on before it could happen.", "not_taken"
@@ -175,7 +178,7 @@ def entered(draft: Draft, given: Entered) -> None:
 def _note(draft: Draft, agent: str) -> str:
     """What a handoff to the team says, if there was one just now."""
     arrival = draft.state.floor.arrivals.get(agent)
-    if arrival is None or arrival.at != len(draft.state.spoken) - 1:
+    if arrival is None or arrival.at != draft.state.items - 1:
         return ""
     shown = text(arrival.handoff, agent)
     return shown.text if shown else ""
@@ -193,9 +196,10 @@ def start(draft: Draft, agent: str, after: tuple[int, ...] = (), *, apart: bool 
 
 def inside(draft: Draft, turn: Turn, given: Input) -> None:
     """Let the team that has ``turn`` decide, and see what that means here."""
-    if turn.part.inner is None:
+    team = draft.rules.teams.get(turn.agent)
+    if turn.part.inner is None or team is None:
         return
-    for fact in draft.rules.teams[turn.agent].decide(turn.part.inner, given)[0]:
+    for fact in team.decide(turn.part.inner, given)[0]:
         draft.add(Within(turn.number, fact))
     turn = draft.state.open[turn.number]
     match turn.part.inner and turn.part.inner.rest:
@@ -222,6 +226,20 @@ def _failed(draft: Draft, turn: Turn, failure: Failed) -> None:
     why = f"{failure.agent or turn.agent} failed: {failure.error}: {failure.message}"
     draft.add(Warned("participant_failed", why, turn.agent))
     end(draft, turn, failed=why)
+
+
+def vacate(draft: Draft, turn: Turn) -> None:
+    """The agent of ``turn`` is gone: who waits for the conversation gets it back, or whoever begins one."""
+    draft.add(TurnEnded(turn.number, turn.agent))
+    callers = draft.state.floor.callers
+    route = Speak(callers[-1]) if callers else draft.rules.pattern.begin(draft.state)
+    if turn.lane:
+        next_speaker(draft, turn)
+    elif isinstance(route, Speak):
+        draft.add(HandedBack(turn.number, turn.agent, route.agent, f"{turn.agent} is {GONE}."))
+        start(draft, route.agent)
+    else:
+        follow(draft, route)
 
 
 def follow(draft: Draft, route: Route) -> None:

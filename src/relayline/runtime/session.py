@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from relayline.events import Answered, Ask, Asked, Entry, Fact, Forked, Within
+from relayline.errors import SequenceConflict
+from relayline.events import Answered, Ask, Asked, Entry, Fact, Forked, TeamChanged, Within
 from relayline.journal.checkpoints import after
 from relayline.journal.store import Store
 from relayline.machine.decide import Machine
@@ -15,6 +16,9 @@ from relayline.machine.view import Show, view
 from relayline.messages import Message
 from relayline.views import View, text
 
+ATTEMPTS = 20
+"""How often something is decided anew, where others write to the session at the same moment."""
+
 
 class Session:
     """Holds nothing the journal does not: dropping one costs a fold, never a fact."""
@@ -24,13 +28,14 @@ class Session:
         self.state = State()
         self._machine = machine
         self.store = store
+        self._first: int | None = None
         self._last: Entry | None = None
         self._asked: dict[str, datetime] = {}
         self._views: dict[tuple[str, Show], tuple[int, int, list[Message]]] = {}
         self._rooms: dict[int, Session] = {}
 
     def _forget(self) -> None:
-        self.state, self._last = State(), None
+        self.state, self._first, self._last = State(), None, None
         self._asked.clear()
         self._views.clear()
         self._rooms.clear()
@@ -50,6 +55,8 @@ class Session:
         Raises:
             DamagedJournal: if what is written does not make a conversation.
         """
+        if self._first is not None and not await self.store.read(self.id, upto=self._first):
+            self._forget()  # the beginning was: what is forgotten is shown to nobody any more
         state, last = self.state, self._last
         # The last entry once more, to see that it still is: somebody may have deleted the session, and begun another.
         entries = await self.store.read(self.id, after=max(state.seq - 1, 0))
@@ -78,8 +85,20 @@ class Session:
         self._date(entries)
         return entries
 
+    async def commit_after_others(self, inputs: Sequence[Input]) -> list[Entry]:
+        """As `commit`, on what others wrote first; again, while they do, but not for ever."""
+        for attempt in range(ATTEMPTS):
+            await self.refresh()
+            try:
+                return await self.commit(inputs)
+            except SequenceConflict:
+                if attempt == ATTEMPTS - 1:
+                    raise
+        return []
+
     def _date(self, entries: Sequence[Entry]) -> None:
         if entries:
+            self._first = entries[0].seq if self._first is None else self._first
             self._last = entries[-1]
         for entry in entries:
             fact, prefix = entry.fact, ""
@@ -92,6 +111,8 @@ class Session:
             elif isinstance(entry.fact, Forked):
                 # A branch of what was said long ago asks anew.
                 self._asked = dict.fromkeys(self._asked, entry.at)
+            elif isinstance(entry.fact, TeamChanged):
+                self._views.clear()  # what was rendered may have other names now
 
     def room(self, turn: int, machine: Machine) -> "Session":
         """The session of the team that has ``turn``, as it goes on."""

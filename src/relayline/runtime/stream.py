@@ -1,6 +1,6 @@
 """What a caller sees of a run: numbered facts, and unnumbered signals around them."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -27,6 +27,9 @@ from relayline.events import (
     StateChanged,
     Stopped,
     Summarised,
+    TeamChanged,
+    ToolInterrupted,
+    ToolReconciled,
     ToolReturned,
     ToolStarted,
     TurnEnded,
@@ -52,6 +55,8 @@ EventType: TypeAlias = Literal[
     "message",
     "message_delta",
     "tool_call",
+    "tool_interrupted",
+    "tool_reconciled",
     "tool_result",
     "handoff_sent",
     "handed_back",
@@ -65,6 +70,7 @@ EventType: TypeAlias = Literal[
     "summarised",
     "forked",
     "compacted",
+    "team_changed",
     "progress",
     "output",
     "warning",
@@ -259,8 +265,6 @@ class RunResult:
         return "\n".join(message.text for message in self.messages if message.role == "assistant" and message.text)
 
 
-_Shown: TypeAlias = tuple[EventType, Any, str, str]
-
 Emit: TypeAlias = Callable[[WorkflowEvent], Awaitable[None]]
 
 
@@ -270,21 +274,17 @@ class Narrator:
     def __init__(self, session: Session, emit: Emit) -> None:
         self._session = session
         self._emit = emit
-        self._agents: dict[str, str] = {}
-        self._know(session.state, "", "")
+        self._reader = Reader(session.id, session.state)
 
-    def _know(self, state: State, prefix: str, path: str) -> None:
-        for number, turn in state.open.items():
-            self._agents[f"{prefix}t{number}"] = path + turn.agent
-            if turn.part.inner is not None:
-                self._know(turn.part.inner, f"{prefix}t{number}.", f"{path}{turn.agent}/")
+    def catch_up(self) -> None:
+        """The session has read what others wrote."""
+        self._reader = Reader(self._session.id, self._session.state)
 
     async def tell(self, entries: Sequence[Entry]) -> None:
         """Show what was just appended."""
         for entry in entries:
-            if shown := self._shown(entry.fact, self._session.state):
-                kind, data, agent, request = shown
-                await self._emit(_event(kind, self._session.id, data, agent, request, entry.seq, entry.at))
+            if shown := self._reader.event(entry, self._session.state):
+                await self._emit(shown)
 
     async def signal(self, kind: EventType, data: object = None, agent: str = "") -> None:
         """Show something that is not in the journal."""
@@ -298,24 +298,41 @@ class Narrator:
         """Show what an agent's tool has to show."""
         await self._emit(WorkflowEvent("progress", self._session.id, data, agent))
 
-    async def remind(self) -> None:
-        """Show again what waits for a person."""
+    async def remind(self, waiting: Collection[str]) -> None:
+        """Show again what was ``waiting`` for a person, by its local id, as far as it still is."""
+        still = {request_id(self._session.id, local) for local in waiting}
         for event in pending(self._session.id, self._session.state):
-            await self._emit(event)
+            if event.request_id in still:
+                await self._emit(event)
 
-    def _shown(self, fact: Fact, state: State | None, prefix: str = "", path: str = "") -> _Shown | None:
-        """What a caller is told; nothing, where a team in the team begins or is done: its turn says so."""
-        if not isinstance(fact, Within):
-            return (
-                None if path and isinstance(fact, SessionStarted | Finished) else self._read(fact, state, prefix, path)
-            )
-        key = f"{prefix}t{fact.turn}"
-        turn = state.open.get(fact.turn) if state else None
-        inner = turn.part.inner if turn else None
-        return self._shown(fact.fact, inner, f"{key}.", f"{self._agents[key]}/")
 
-    def _read(self, fact: Fact, state: State | None, prefix: str, path: str) -> _Shown:
-        session = self._session
+class Reader:
+    """Reads a session's facts as events, one after the other from where the session stood in ``state``."""
+
+    def __init__(self, session_id: str, state: State) -> None:
+        self._id = session_id
+        self._agents: dict[str, str] = {}
+        self._know(state, "", "")
+
+    def _know(self, state: State, prefix: str, path: str) -> None:
+        for number, turn in state.open.items():
+            self._agents[f"{prefix}t{number}"] = path + turn.agent
+            if turn.part.inner is not None:
+                self._know(turn.part.inner, f"{prefix}t{number}.", f"{path}{turn.agent}/")
+
+    def event(self, entry: Entry, state: State) -> WorkflowEvent | None:
+        """The next fact as an event, if it is one. ``state``: after the whole of its batch."""
+        fact, within, prefix, path = entry.fact, state, "", ""
+        while isinstance(fact, Within):
+            turn = within.open.get(fact.turn)
+            prefix, path = f"{prefix}t{fact.turn}.", f"{self._agents[f'{prefix}t{fact.turn}']}/"
+            fact, within = fact.fact, (turn and turn.part.inner) or State()
+        if path and isinstance(fact, SessionStarted | Finished):
+            return None  # that a team in the team begins and is done is told by its turn
+        kind, data, agent, request = self._read(fact, within, prefix, path)
+        return _event(kind, self._id, data, agent, request, entry.seq, entry.at)
+
+    def _read(self, fact: Fact, state: State, prefix: str, path: str) -> tuple[EventType, Any, str, str]:
         match fact:
             case UserSpoke(message):
                 return "message", message, "", ""
@@ -323,6 +340,10 @@ class Narrator:
                 return "message", message, path + message.author_name, ""
             case ToolStarted(turn, call):
                 return "tool_call", call, self._agents[f"{prefix}t{turn}"], ""
+            case ToolInterrupted(turn):
+                return "tool_interrupted", fact, self._agents[f"{prefix}t{turn}"], ""
+            case ToolReconciled(turn):
+                return "tool_reconciled", fact, self._agents[f"{prefix}t{turn}"], ""
             case ToolReturned(turn, result):
                 return "tool_result", result, self._agents[f"{prefix}t{turn}"], ""
             case TurnStarted(turn, agent):
@@ -344,14 +365,13 @@ class Narrator:
             case Warned(_, _, agent):
                 return "warning", fact, path + agent, ""
             case Asked(request, _, _, agent):
-                data = request_data(fact, state or session.state)
-                return "request_info", data, path + agent, request_id(session.id, prefix + request)
+                return "request_info", request_data(fact, state), path + agent, request_id(self._id, prefix + request)
             case Answered(request):
-                return "request_answered", fact, "", request_id(session.id, prefix + request)
+                return "request_answered", fact, "", request_id(self._id, prefix + request)
             case Failed(_, agent):
                 return "executor_failed", fact, path + agent, ""
             case Finished():
-                return "output", list(session.state.transcript), "", ""
+                return "output", list(state.transcript), "", ""
             case Retried():
                 return "retried", fact, "", ""
             case Stopped():
@@ -366,6 +386,9 @@ class Narrator:
                 return "forked", fact, "", ""
             case Compacted():
                 return "compacted", fact, "", ""
+            case TeamChanged():
+                self._agents = {turn: fact.renamed.get(agent, agent) for turn, agent in self._agents.items()}
+                return "team_changed", fact, "", ""
             case Within():
                 raise AssertionError("it was looked into")
             case _:

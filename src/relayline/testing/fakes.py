@@ -1,10 +1,13 @@
 """A clock that does as it is told, and a store that loses its process at a chosen moment."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from relayline.events import Compacted, Entry, Fact
 from relayline.journal.store import SessionSummary, Store
+
+T = TypeVar("T")
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -50,13 +53,19 @@ class CrashingStore(Store):
     async def append(
         self, session_id: str, facts: Sequence[Fact], *, after: int, at: datetime | None = None
     ) -> list[Entry]:
+        return await self._append(lambda: self._inner.append(session_id, facts, after=after, at=at))
+
+    async def restore(self, session_id: str, entries: Sequence[Entry]) -> None:
+        await self._append(lambda: self._inner.restore(session_id, entries))
+
+    async def _append(self, write: Callable[[], Awaitable[T]]) -> T:
         self._alive()
         self.appends += 1
         if self.appends < self._at:
-            return await self._inner.append(session_id, facts, after=after, at=at)
+            return await write()
         self.crashed = True
         if self._written:
-            await self._inner.append(session_id, facts, after=after, at=at)
+            await write()
         raise Crash(f"died {'after' if self._written else 'before'} append {self.appends} was written")
 
     async def read(self, session_id: str, *, after: int = 0, upto: int | None = None) -> list[Entry]:

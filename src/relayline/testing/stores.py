@@ -266,6 +266,28 @@ async def _takes_in(store: Store, again: Again) -> None:
         assert (found.seq, found.started) == (9, long_ago), f"The session is {found}."
 
 
+async def _restores(store: Store, again: Again) -> None:
+    """A session is taken in whole, with its numbers and times, or refused and nothing is written."""
+    dates = [datetime(2001, 2, 3, 4, 5, 6, second, UTC) for second in (1, 1, 2)]
+    photo = UserSpoke(Message("user", (Media.from_bytes(bytes(50_000), "image/png"),)))
+    facts: list[Fact] = [_stand_in(7), photo, *_facts(1)]
+    entries = [Entry(seq, at, fact) for seq, (at, fact) in enumerate(zip(dates, facts, strict=True), 7)]
+    await again().restore("s", entries)
+    await store.append("s", _facts(1), after=9)
+    for opened in (store, again()):
+        kept = await opened.read("s")
+        assert kept[:-1] == entries, f"{entries!r:.300} came back as {kept!r:.300}."
+        (found,) = await opened.sessions()
+        assert (found.seq, found.started) == (10, dates[0]), f"The session is {found}."
+    with _raises(SequenceConflict, "restoring a session that is there"):
+        await again().restore("s", entries)
+    for what, bad in _unkeepable():
+        with _raises(StoreError, f"restoring a fact with {what}"):
+            await store.restore("new", [*entries, Entry(10, dates[2] + timedelta(days=1), bad)])
+    assert await store.read("new") == [], "A part of a refused session was written."
+    assert await again().read("s", upto=9) == entries, "A refused session has changed another one."
+
+
 async def _refuses_to_fork(store: Store, again: Again) -> None:
     """A branch needs a session, a fact to begin after, and a name nobody has."""
     await _fill(store, "s", 3)
@@ -397,6 +419,7 @@ RULES: tuple[Callable[[Store, Again], Awaitable[None]], ...] = (
     _survives_cancelling,
     _outlives,
     _takes_in,
+    _restores,
     _forks,
     _refuses_to_fork,
     _cuts,
