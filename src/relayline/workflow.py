@@ -13,6 +13,12 @@ from unicodedata import category
 from weakref import WeakValueDictionary
 
 from relayline.agent import Agent, ChatClient, ChatRequest, Named, as_client
+from relayline.drawing.diagram import Diagram
+from relayline.drawing.dot import as_dot
+from relayline.drawing.mermaid import as_mermaid
+from relayline.drawing.svg import as_svg
+from relayline.drawing.team import diagram_of
+from relayline.drawing.trail import doing, with_path
 from relayline.errors import (
     ConditionError,
     ModelError,
@@ -22,7 +28,7 @@ from relayline.errors import (
     UsageError,
     WorldError,
 )
-from relayline.events import Asked, Stopped
+from relayline.events import Asked, HandedBack, HandoffSent, Stopped
 from relayline.journal.checkpoints import checkpoints, request_id
 from relayline.journal.codec import checked
 from relayline.journal.store import Store, conflict, fork
@@ -57,7 +63,7 @@ class SessionView:
     """A session as it stands in its journal.
 
     ``active_agent``: who had the conversation last, or has it now. ``shared``: what the team keeps in common: the
-    ``state`` of `ToolContext`.
+    ``state`` of `ToolContext`. ``handoffs``: the way the conversation took, oldest first.
     """
 
     session_id: str
@@ -67,6 +73,7 @@ class SessionView:
     requests: Sequence[RequestInfoEvent]
     seq: int
     shared: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
+    handoffs: Sequence[HandoffSent | HandedBack] = ()
 
 
 _HELD: ContextVar[frozenset[tuple[int, str]]] = ContextVar("relayline_held", default=frozenset())
@@ -250,6 +257,7 @@ class Workflow:
             pending(session_id, state),
             state.seq,
             copy.deepcopy(dict(state.shared)),
+            [each for each in state.spoken if isinstance(each, HandoffSent | HandedBack)],
         )
 
     async def preview(self, session_id: str, agent: Named) -> ChatRequest:
@@ -281,6 +289,29 @@ class Workflow:
         if not entries:
             raise _not_found(session_id)
         return usage_of(entries, price)
+
+    def diagram(self, session: SessionView | None = None) -> Diagram:
+        """The team as it is drawn; with a session, what `Workflow.session` gave: the way it took, and where it is.
+
+        Raises:
+            UsageError: if there is no drawing of teams of this pattern.
+        """
+        drawn = diagram_of(self.agents, self.machine)
+        if session is None:
+            return drawn
+        return with_path(drawn, session.handoffs, session.active_agent, doing(session.state, session.requests))
+
+    def to_mermaid(self, session: SessionView | None = None) -> str:
+        """`diagram`, for Markdown: a flowchart in the words of Mermaid."""
+        return as_mermaid(self.diagram(session))
+
+    def to_dot(self, session: SessionView | None = None) -> str:
+        """`diagram`, for Graphviz."""
+        return as_dot(self.diagram(session))
+
+    def to_svg(self, session: SessionView | None = None) -> str:
+        """`diagram`, as a picture of its own, with a light and a dark face."""
+        return as_svg(self.diagram(session))
 
     async def _look(self, session_id: str) -> Session:
         session = Session(session_id, self.machine, self.store)

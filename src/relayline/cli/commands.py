@@ -141,23 +141,30 @@ def sessions(
 def graph(
     target: Target = None,
     format: Annotated[  # noqa: A002  it is what the option is called
-        Literal["mermaid", "text"], typer.Option(help="Mermaid goes into Markdown; text is for reading here.")
+        Literal["text", "ascii", "mermaid", "dot", "svg"],
+        typer.Option(
+            help="text (or ascii) is for reading here, mermaid goes into Markdown, dot to Graphviz, svg is a picture."
+        ),
     ] = "text",
+    session: Annotated[
+        str | None, typer.Option(metavar="ID", help="Show the way this session took, and where it is.")
+    ] = None,
+    store: StoreFile = None,
     check: Annotated[
         bool, typer.Option("--check", help="Say only what looks like a mistake; status 1 if any.")
     ] = False,
 ) -> None:
-    """Draw a team and its handoffs, or check them.
+    """Draw a team and its handoffs, or a session of it, or check them.
 
     --check ends with status 0 if nothing looks like a mistake, 1 if something does, and 2 if the team cannot be built.
     """
     from relayline.cli.clean import clean
-    from relayline.cli.graph import as_mermaid, as_text
+    from relayline.cli.graph import drawn
     from relayline.cli.target import load
 
     workflow = load(target)
     if not check:
-        print(as_mermaid(workflow) if format == "mermaid" else as_text(workflow))
+        print(drawn(workflow, format, session, store))
         return
     for warning in workflow.warnings:
         print(clean(warning))
