@@ -223,6 +223,7 @@ triage (start): First contact.
   -> orders: orders
 
 orders: Orders.
+  a person approves: refund
   -> triage
 """)
 
@@ -241,6 +242,36 @@ flowchart LR
     a1[["end"]]
     a0 -->|"x#93;#124; #35;#60;br#62;"| a1
 """)
+
+
+def test_a_graph_in_every_format():
+    """For reading here under either name, for Graphviz, and as a picture."""
+    assert call("graph", TEAM, "--format", "ascii").output == call("graph", TEAM).output
+    assert call("graph", TEAM, "--format", "dot").output.startswith('digraph "desk" {')
+    assert call("graph", TEAM, "--format", "svg").output.startswith("<svg ")
+
+
+def test_a_graph_shows_the_way_of_a_session(store: Path):
+    """Step by step, with what it is at; a session that is not there is no drawing, and no store is made for it."""
+    missing = call("graph", TEAM, "--session", "one", "--store", str(store))
+    assert missing.exit_code == 2
+    assert "no session 'one'" in missing.output
+    assert not store.exists()
+    hold(store, "one", "my order")
+    assert call("graph", TEAM, "--session", "one", "--store", str(store)).output == snapshot("""\
+team desk
+
+triage (start): First contact.
+  -> orders [1]: orders
+
+orders (here: waits for the user): Orders.
+  a person approves: refund
+  -> triage
+
+path: triage -> orders
+""")
+    assert "[1]" in call("graph", TEAM, "--session", "one", "--store", str(store), "--format", "dot").output
+    assert "no session 'two'" in call("graph", TEAM, "--session", "two", "--store", str(store)).output
 
 
 def test_a_graph_shows_what_an_edge_asks(tmp_path: Path):

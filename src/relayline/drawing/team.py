@@ -33,14 +33,15 @@ def diagram_of(agents: Sequence[Agent], machine: Machine) -> Diagram:
 
 
 def _handoff(agents: Sequence[Agent], machine: Machine, pattern: Handoff) -> Diagram:
-    exits = {edge.source for edge in pattern.edges}
+    # Whoever is asked by a colleague gives the conversation back.
+    leaves = {edge.source for edge in pattern.edges} | {e.target for e in pattern.edges if e.returns == "caller"}
     nodes = [
         Node(
             agent.name,
             "person" if agent.name in machine.people else "agent",
             agent.description,
             agent.name == pattern.start,
-            agent.name not in exits,
+            agent.name not in leaves,
             tuple(_notes(agent.name, machine, pattern)),
         )
         for agent in agents
@@ -99,7 +100,7 @@ def _rules(machine: Machine, pattern: Handoff) -> list[str]:
     budget, limits = machine.budget, machine.limits
     amounts = (("turns", budget.turns), ("tokens", budget.tokens), ("seconds", budget.seconds))
     parts = [f"{amount:g} {what}" for what, amount in amounts if amount is not None]
-    rules = [f"budget of a message: {', '.join(parts)}"] if parts else []
+    rules = [f"budget for each message: {', '.join(parts)}"] if parts else []
     if limits != Limits(fallback=limits.fallback):
         rules.append(f"loops: {_loops(limits)}")
     if machine.expires:
@@ -112,7 +113,7 @@ def _rules(machine: Machine, pattern: Handoff) -> list[str]:
 
 
 def _loops(limits: Limits) -> str:
-    hops = "any number of handoffs" if limits.hops is None else f"at most {limits.hops} handoffs of a message"
+    hops = "any number of handoffs" if limits.hops is None else f"at most {limits.hops} handoffs for each message"
     again = ", the same one again and again" if limits.cycles else ""
     after = {"tell_model": "", "ask_user": ", then the user is asked", "stop": ", then it stops"}
     return hops + again + after[limits.on_loop]

@@ -38,7 +38,7 @@ def _paragraph(diagram: Diagram, node: Node) -> Iterator[str]:
 
 
 def _way(line: Line, target: str) -> str:
-    terms = f"({', '.join(line.terms)})" if line.terms else ""
+    terms = f"({one_line(', '.join(line.terms))})" if line.terms else ""
     about = " ".join(filter(None, [one_line(line.label), terms]))
     taken = f" [{counted(line.steps)}]" if line.steps else ""
     return f"  {_ARROWS[line.way]} {one_line(target)}{taken}" + (f": {about}" if about else "")
