@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def hostile() -> Workflow:
         "- end",
     ]
     builder = HandoffBuilder(name=names[0], participants=[Agent(name, description=name) for name in names])
-    for source, target in zip(names, names[1:], strict=False):
+    for source, target in pairwise(names):
         builder.add_handoff(source, target, description=target)
     return builder.with_terminal_agents(names[-1:]).build()
 

@@ -1,8 +1,10 @@
 """From a team, and from a conversation of it, to what is drawn."""
 
+from contextlib import suppress
+
 import pytest
 
-from relayline import Agent, HandoffBuilder, SessionView
+from relayline import Agent, HandoffBuilder, ModelError, SessionView
 from relayline.drawing.diagram import Diagram, Line, Node
 from relayline.drawing.trail import with_path
 from relayline.drawing.words import balanced, counted, one_line, width, wrapped
@@ -85,10 +87,8 @@ def test_who_left_the_team_is_still_on_the_way():
 async def test_what_a_session_is_at(script: list[object], said: str):
     """In a few words, at the agent that has it."""
     workflow = pair().with_client(ScriptedClient({"a": script}))  # type: ignore[dict-item]
-    try:
+    with suppress(ModelError):
         await workflow.run("hi", session_id="s")
-    except Exception:
-        assert said == "failed"
     view: SessionView = await workflow.session("s")
     assert [node.here for node in workflow.diagram(view).nodes] == [said, ""]
 
