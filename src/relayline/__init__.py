@@ -23,6 +23,7 @@ from relayline.errors import (
 from relayline.events import HandoffSent, Stopped
 from relayline.journal.checkpoints import Checkpoint
 from relayline.journal.store import InMemoryCheckpointStorage
+from relayline.loading import load
 from relayline.messages import Media, Message, Text, ToolCall, ToolResult
 from relayline.runtime.requests import (
     AgentResponse,
@@ -106,5 +107,6 @@ __all__ = [
     "WorkflowStartedEvent",
     "WorkflowStatusEvent",
     "WorldError",
+    "load",
     "tool",
 ]

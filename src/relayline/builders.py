@@ -286,7 +286,15 @@ class HandoffBuilder:
             logger.warning("team %r: %s", self._name, warning)
         store = self._store or InMemoryCheckpointStorage()
         return Workflow(
-            self._name, agents, pattern, machine, Performer(sat, self._condition), store, warnings, self._middleware
+            self._name,
+            agents,
+            pattern,
+            machine,
+            Performer(sat, self._condition),
+            store,
+            warnings,
+            self._middleware,
+            tuple(terminal),
         )
 
     def _autonomy(self, names: Sequence[str], people: frozenset[str], problems: list[str]) -> dict[str, Autonomy]:

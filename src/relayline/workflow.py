@@ -2,13 +2,14 @@
 
 import asyncio
 import copy
+import importlib
 import uuid
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, Self, cast
 from unicodedata import category
 from weakref import WeakValueDictionary
 
@@ -125,7 +126,7 @@ class Workflow:
 
     It holds no conversation: run as many sessions on it at once as you like, from as many tasks of one event loop.
     ``warnings``: what in its declaration looks like a mistake, each with a stable code. ``middleware``: what is done
-    around every effect, the outermost first.
+    around every effect, the outermost first. ``terminal``: who is meant to have no way out.
     """
 
     name: str
@@ -136,6 +137,7 @@ class Workflow:
     store: Store = field(repr=False)
     warnings: tuple[str, ...] = field(default=(), repr=False)
     middleware: tuple[Middleware, ...] = field(default=(), repr=False)
+    terminal: tuple[str, ...] = field(default=(), repr=False)
     # Shared by copies on the same store, so that they queue as well.
     _sessions: Sessions | None = field(default=None, repr=False, compare=False)
 
@@ -312,6 +314,18 @@ class Workflow:
     def to_svg(self, session: SessionView | None = None) -> str:
         """`diagram`, as a picture of its own, with a light and a dark face."""
         return as_svg(self.diagram(session))
+
+    def to_yaml(self, allow: Sequence[str] | Mapping[str, object] | None = None) -> str:
+        """The team as a file that `relayline.load` reads (the extra ``yaml``): all of it that is no code.
+
+        Code is named. ``allow``: as for `load`, which reads the file with the same; by default every function and class
+        that can be had from its own module. A store is no part of a team, nor is a client given by `with_client`.
+
+        Raises:
+            UsageError: with everything that has no name.
+            MissingExtra: pyyaml is not installed.
+        """
+        return cast("str", importlib.import_module("relayline.teamfile.write").written(self, allow))
 
     async def _look(self, session_id: str) -> Session:
         session = Session(session_id, self.machine, self.store)
