@@ -21,6 +21,7 @@ OPTIONAL = {
     "tokenizers",
     "typer",
     "xllamacpp",
+    "yaml",
 }
 
 

@@ -11,7 +11,27 @@ from relayline.views import full, last, shaped, summary, text, with_results, wor
 from tests.teamfile import code
 
 words_of = st.text(st.characters(exclude_categories=["Cs"]), max_size=30) | st.sampled_from(
-    ["no", "on", "1", "0o7", "1e3", "~", "null", "true", "- a", "a: b", "# x", "line\n\n  two \n", "\n", " ", "{}", "&a", "*a", "!t", "%"]
+    [
+        "no",
+        "on",
+        "1",
+        "0o7",
+        "1e3",
+        "~",
+        "null",
+        "true",
+        "- a",
+        "a: b",
+        "# x",
+        "line\n\n  two \n",
+        "\n",
+        " ",
+        "{}",
+        "&a",
+        "*a",
+        "!t",
+        "%",
+    ]
 )
 names = words_of.filter(str.strip)
 values = st.recursive(
@@ -30,9 +50,11 @@ conditions = st.recursive(
     | st.builds(text_mentions, words_of.filter(bool))
     | st.builds(said_by, words_of)
     | st.just(code.over_as_well),
-    lambda inner: st.builds(lambda a, b: a & b, inner, inner)
-    | st.builds(lambda a, b: a | b, inner, inner)
-    | st.builds(lambda a: ~a, inner),
+    lambda inner: (
+        st.builds(lambda a, b: a & b, inner, inner)
+        | st.builds(lambda a, b: a | b, inner, inner)
+        | st.builds(lambda a: ~a, inner)
+    ),
     max_leaves=5,
 )
 seconds = st.none() | st.floats(0.1, 1e6) | st.integers(1, 10**6)
@@ -48,7 +70,9 @@ def agents(draw: st.DrawFn, name: str) -> Agent:
         name,
         draw(words_of),
         draw(words_of),
-        draw(st.lists(st.sampled_from([code.find_order, code.refund, code.weigh, code.light]), max_size=3, unique=True)),
+        draw(
+            st.lists(st.sampled_from([code.find_order, code.refund, code.weigh, code.light]), max_size=3, unique=True)
+        ),
         draw(st.none() | clients | st.lists(clients, min_size=1, max_size=2)),
         draw(st.lists(words_of, max_size=2)),
         draw(st.lists(words_of, max_size=2)),

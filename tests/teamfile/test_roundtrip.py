@@ -1,10 +1,8 @@
 """A team that is written down and read again is the same team."""
 
-import logging
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 
 from relayline import HandoffBuilder, Workflow, load
@@ -15,15 +13,6 @@ from tests.teamfile import code
 from tests.teamfile.teams import teams
 
 ALLOW = [code.__name__]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quiet():
-    """What looks like a mistake in a random team is nobody's."""
-    logger = logging.getLogger("relayline")
-    before, logger.level = logger.level, logging.ERROR
-    yield
-    logger.setLevel(before)
 
 
 def as_told(tool: Tool) -> tuple[object, ...]:

@@ -6,6 +6,7 @@ import re
 import secrets
 import shlex
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from pathlib import Path
@@ -26,13 +27,15 @@ HEAD_START = 0.1  # seconds for the prompt to be drawn, before loading the model
 INTERRUPTED = 130  # as a shell says that Ctrl-C ended a program
 
 
-def chat(target: str | None, model: str | None, session: str | None, store: Path | None) -> int:
+def chat(
+    target: str | None, model: str | None, session: str | None, store: Path | None, allow: Sequence[str] = ()
+) -> int:
     """Hold a conversation; returns the exit status."""
     if session is not None and (not session or not session.isprintable()):
         raise UsageError(f"a session id is a printable, non-empty string; got {session!r}")
-    workflow = given_voice(targets.load(target), model)
+    workflow = given_voice(targets.load(target, allow), model)
     place = SqliteCheckpointStorage(store_path(store))
-    again = [target or "", *_options(model, store)]
+    again = [target or "", *_options(model, store, allow)]
     try:
         return asyncio.run(_hold(workflow.with_store(place), place, session, again))
     except KeyboardInterrupt:
@@ -97,6 +100,7 @@ def _who() -> str:
         return ""
 
 
-def _options(model: str | None, store: Path | None) -> list[str]:
-    options = [] if model is None else ["--model", model]
+def _options(model: str | None, store: Path | None, allow: Sequence[str]) -> list[str]:
+    options = [word for each in allow for word in ("--allow", each)]
+    options += [] if model is None else ["--model", model]
     return options if store is None else [*options, "--store", str(store)]

@@ -12,9 +12,17 @@ Target = Annotated[
     str | None,
     typer.Argument(
         metavar="TARGET",
-        help="The team: MODULE:NAME, file.py:NAME, file.py, or the name of an example. NAME is a workflow, a builder "
-        "or a function that returns one. Default: the example 'support'.",
+        help="The team: MODULE:NAME, file.py:NAME, file.py, team.yaml, or the name of an example. NAME is a workflow, "
+        "a builder or a function that returns one. Default: the example 'support'.",
         show_default=False,
+    ),
+]
+Allow = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow",
+        metavar="MODULE",
+        help="What a team.yaml may name of code: a module, or MODULE:NAME. It is imported. Can be given several times.",
     ),
 ]
 StoreFile = Annotated[
@@ -95,6 +103,7 @@ def chat(
         str | None, typer.Option(metavar="ID", help="Continue this session, or start it. Default: a new one.")
     ] = None,
     store: StoreFile = None,
+    allow: Allow = None,
 ) -> None:
     """Talk to a team.
 
@@ -108,7 +117,7 @@ def chat(
     """
     from relayline.cli.chat import chat as hold
 
-    raise typer.Exit(hold(target, model, session, store))
+    raise typer.Exit(hold(target, model, session, store, allow or ()))
 
 
 @app.command()
@@ -150,6 +159,7 @@ def graph(
         str | None, typer.Option(metavar="ID", help="Show the way this session took, and where it is.")
     ] = None,
     store: StoreFile = None,
+    allow: Allow = None,
     check: Annotated[
         bool, typer.Option("--check", help="Say only what looks like a mistake; status 1 if any.")
     ] = False,
@@ -162,7 +172,7 @@ def graph(
     from relayline.cli.graph import drawn
     from relayline.cli.target import load
 
-    workflow = load(target)
+    workflow = load(target, allow or ())
     if not check:
         print(drawn(workflow, format, session, store))
         return
@@ -170,6 +180,14 @@ def graph(
         print(clean(warning))
     print(f"{clean(workflow.name)}: {len(workflow.warnings) or 'no'} warning{'s'[: len(workflow.warnings) != 1]}")
     raise typer.Exit(int(bool(workflow.warnings)))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a team.yaml, for an editor that completes and checks as you type."""
+    from relayline.teamfile import schema as published
+
+    print(published.text(), end="")
 
 
 @app.command()

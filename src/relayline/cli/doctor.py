@@ -23,6 +23,7 @@ EXTRAS = {
     "local-llm": ("xllamacpp",),
     "mcp": ("mcp",),
     "models": ("pydantic-ai-slim", "genai-prices"),
+    "yaml": ("pyyaml",),
 }
 
 

@@ -41,15 +41,15 @@ SHOULD = {
 """What a value has to be, by the kind of pydantic's error; of other kinds its own words will do."""
 
 
-def checked(document: Document, faults: list[Fault]) -> TeamForm | None:
-    """The file as a team's form, or as much of it as can be one; None: too little of it.
+def checked(document: Document, faults: list[Fault]) -> tuple[TeamForm, Document] | None:
+    """The file as a team's form, or as much of it as can be one, and the document of just that; None: too little of it.
 
     What is wrong is taken out and the rest is looked at again, so that names and edges are checked at the same time.
     """
-    value, first = copy.deepcopy(document.value), True
+    value, lines, first = copy.deepcopy(document.value), dict(document.lines), True
     while True:
         try:
-            return TeamForm.model_validate(value)
+            return TeamForm.model_validate(value), Document(value, lines)
         except ValidationError as error:
             details = error.errors(include_url=False)
             if first:
@@ -59,8 +59,10 @@ def checked(document: Document, faults: list[Fault]) -> TeamForm | None:
                 faults += [fault for given, fault in found if given is not None or fault.line not in known]
             first = False
             paths = [_path(value, each) for each in details]
-            if not all(_taken_out(value, path) for path in sorted(set(paths), key=_order, reverse=True)):
-                return None
+            for path in sorted(set(paths), key=_order, reverse=True):
+                if not path:
+                    return None
+                _take_out(value, path, lines)
 
 
 def located(document: Document, problem: str) -> Fault:
@@ -115,24 +117,30 @@ def _path(value: JSON, error: ErrorDetails) -> Path:
     return tuple(path)
 
 
-def _order(path: Path) -> tuple[int, tuple[str, ...], tuple[int, ...]]:
-    return len(path), tuple(map(str, path[:-1])), tuple(each for each in path[-1:] if isinstance(each, int))
+def _order(path: Path) -> tuple[int, list[tuple[int, str]]]:
+    """The innermost last, and of a list the last one: what is taken out first must not move what comes after."""
+    return len(path), [(step, "") if isinstance(step, int) else (0, step) for step in path]
 
 
-def _taken_out(value: JSON, path: Path) -> bool:
-    """Whether what is at the path could be taken out of the data."""
-    if not path:
-        return False
+def _take_out(value: JSON, path: Path, lines: dict[Path, int]) -> None:
     for step in path[:-1]:
         value = cast("Any", value)[step]
     del cast("Any", value)[path[-1]]
-    return True
+    if isinstance(path[-1], int):  # what stood behind it moves up, with its lines
+        depth, taken = len(path) - 1, path[-1]
+        for place in [*lines]:
+            step = place[depth] if len(place) > depth and place[:depth] == path[:-1] else None
+            if isinstance(step, int) and step >= taken:
+                line = lines.pop(place)
+                if step > taken:
+                    lines[*place[:depth], step - 1, *place[depth + 1 :]] = line
 
 
 def _keys(loc: Sequence[str | int], path: Path) -> str:
     """What could have been meant by a key, or what there is."""
-    keys = [field.alias or name for form in _forms(loc[:-1]) for name, field in form.model_fields.items()]
-    close = difflib.get_close_matches(str(path[-1]), keys, 1)
+    forms = _forms(loc[:-1])
+    keys = dict.fromkeys(field.alias or name for form in forms for name, field in form.model_fields.items())
+    close = difflib.get_close_matches(str(path[-1]), [*keys], 1)
     return f"did you mean {close[0]!r}?" if close else f"allowed: {', '.join(map(repr, keys))}"
 
 

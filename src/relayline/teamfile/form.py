@@ -186,7 +186,7 @@ class TeamForm(Form):
 
     model_config = ConfigDict(title="A team of relayline")
 
-    version: Annotated[Literal[1], Field(alias="relayline", description="The version of this form.")] = 1
+    version: Annotated[int, Field(alias="relayline", ge=1, le=1, description="The version of this form.")] = 1
     pattern: Annotated[Literal["handoff"], Field(description="Who decides who speaks next.")] = "handoff"
     name: Annotated[str, Field(description="Kept with every conversation of the team.")] = "handoff"
     participants: Annotated[list[Participant], Field(min_length=1)]

@@ -77,7 +77,8 @@ class Vocabulary:
         known = [*self._given, *self._names]
         close = difflib.get_close_matches(name, known, 1)
         hint = f"did you mean {close[0]!r}" if close else f"allowed: {', '.join(map(repr, known)) or 'nothing'}"
-        return f"{name!r} is not allowed; {hint}. What is, is said where the file is loaded: load(path, allow=[...])"
+        say = "What is, is said where the file is loaded: load(path, allow=[...]), or --allow"
+        return f"{name!r} is not allowed; {hint}. {say}"
 
 
 class Anything(Vocabulary):

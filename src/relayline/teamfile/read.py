@@ -45,10 +45,11 @@ def team(text: str, source: str, vocabulary: Vocabulary) -> Workflow:
     """
     faults: list[Fault] = []
     document = documents.read(text, faults)
-    form = None if document is None else checked(document, faults)
-    if document is None or form is None:
+    looked_at = document and checked(document, faults)
+    if not document or not looked_at:
         raise BuildError(*told(source, faults))
-    builder = _Team(document, vocabulary, faults).builder(form)
+    form, sound = looked_at
+    builder = _Team(sound, vocabulary, faults).builder(form)
     try:
         workflow = builder.build()
     except BuildError as error:
@@ -263,9 +264,8 @@ class _Team:
         if found is None or isinstance(found, TerminationCondition) or (whole and callable(found)):
             return found
         if not callable(found) or _waits(found):
-            self._fault(
-                place, "RL308", f"{name!r} is no function of the transcript that answers at once: {found!r:.80}"
-            )
+            what = "is no function of the transcript that answers at once, as one that is joined with others has to be"
+            self._fault(place, "RL308", f"{name!r} {what}")
             return None
         return TerminationCondition(cast("Any", found))
 
