@@ -299,6 +299,27 @@ c
     assert "a0 ==>" in call("graph", str(path), "--format", "mermaid").output
 
 
+def test_a_team_in_a_file_is_drawn_and_checked(tmp_path: Path):
+    """As any other; with status 2 and all that is wrong, if it cannot be built."""
+    path = tmp_path / "team.yaml"
+    path.write_text("name: filed\nparticipants: [{name: a}]\n")
+    assert call("graph", str(path)).output == "team filed\n\na (start, end)\n"
+    assert call("graph", str(path), "--check").exit_code == 0
+    path.write_text("nam: filed\nparticipants: [{name: a, tools: [os:system]}]\n")
+    wrong = call("graph", str(path), "--check")
+    assert wrong.exit_code == 2
+    assert wrong.output.replace(str(path), "team.yaml") == snapshot("""\
+relayline: the team in team.yaml cannot be built as declared
+- RL303 team.yaml, line 1: there is no 'nam' in a team; did you mean 'name'?
+- RL306 team.yaml, line 2: 'os:system' is not allowed; allowed: nothing. What is, is said where the file is loaded: load(path, allow=[...]), or --allow
+""")
+
+
+def test_the_schema_of_a_team_in_a_file():
+    """As it is published."""
+    assert json.loads(call("schema").output)["title"] == "A team of relayline"
+
+
 def test_what_the_model_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """It says what it is, whose, and that it is not here yet."""
     monkeypatch.setenv("RELAYLINE_CACHE", str(tmp_path / "cache"))

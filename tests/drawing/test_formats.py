@@ -1,6 +1,8 @@
 """Every format of a drawing: as it was looked at and found good, and safe whatever the names are."""
 
 import re
+from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -14,6 +16,7 @@ from relayline.drawing.svg import as_svg
 from relayline.drawing.text import as_text
 from tests.drawing.teams import FORMATS, GOLDEN, diagrams
 
+ROOT = Path(__file__).parents[2]
 DRAWN = diagrams()
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -63,6 +66,15 @@ def test_a_drawing_is_the_one_that_was_looked_at(name: str, suffix: str):
     """Byte for byte; ``python -m tests.drawing.teams`` draws anew what is meant to change."""
     kept = (GOLDEN / f"{name}.{suffix}").read_text("utf-8")
     assert FORMATS[suffix](DRAWN[name]) + "\n" == kept
+
+
+def test_the_picture_in_the_pages_is_that_of_the_team_beside_it():
+    """What a reader sees is what the code there draws."""
+    page = (ROOT / "docs" / "how-to" / "draw.md").read_text("utf-8")
+    code = re.search(r'^```python title="desk.py"\n(.*?)^```$', page, re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code[1] if code else "", names)  # noqa: S102  our own page
+    assert names["team"].to_svg() + "\n" == (ROOT / "docs" / "images" / "desk.svg").read_text("utf-8")
 
 
 @given(hostile())

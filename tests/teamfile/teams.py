@@ -142,3 +142,11 @@ def edges(draw: st.DrawFn) -> dict[str, Any]:
             "returns": draw(st.sampled_from(["stay", "caller", "start"])),
         }
     return terms
+
+
+def walked(value: Any) -> Any:
+    """Every place where something could be put instead."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in items:
+        yield value, key
+        yield from walked(each)

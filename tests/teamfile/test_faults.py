@@ -1,14 +1,21 @@
 """Everything that is wrong with a file is told at once, with its line and what was allowed."""
 
+import copy
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from inline_snapshot import snapshot
 
-from relayline import BuildError, load
+from relayline import BuildError, Workflow, load
+from relayline.teamfile import document
 from relayline.teamfile.names import Vocabulary
 from relayline.teamfile.read import team
 from tests.teamfile import code
+from tests.teamfile.teams import teams, walked
 
 ALLOW = [code.__name__]
 
@@ -70,11 +77,14 @@ colour: green
             "RL303 team.yaml, line 11: there is no 'name' in 'model'; allowed: 'client'",
             "RL307 team.yaml, line 11: 'tests.teamfile.code' does not offer '_hidden': it is private, or imported from elsewhere",
             "RL102 team.yaml, line 12: two participants are called 'loans'; names must differ",
-            "RL305 team.yaml, line 13: 'last' is 0; it has to be greater than or equal to 1", "RL101 team.yaml, line 17: unknown agent 'lons' in handoffs; did you mean 'loans'?",
+            "RL305 team.yaml, line 13: 'last' is 0; it has to be greater than or equal to 1",
+            "RL101 team.yaml, line 17: unknown agent 'lons' in handoffs; did you mean 'loans'?",
             "RL106 team.yaml, line 17: handoffs from 'loans' to itself: an agent that wants to go on just answers",
             "RL113 team.yaml, line 20: the handoff from 'no' to 'loans' is declared twice; keep one",
             "RL303 team.yaml, line 22: there is no 'aproval' in handoffs[2]; did you mean 'approval'?",
-            "RL305 team.yaml, line 23: 'returns' is 'callr'; allowed: 'stay', 'caller', 'start'", "RL114 team.yaml, line 24: 'jo' is a person, who fills in no payload and needs nobody's approval; leave them out of the handoff to 'no'", "RL304 team.yaml, line 25: 'from' is missing in handoffs[4]",
+            "RL305 team.yaml, line 23: 'returns' is 'callr'; allowed: 'stay', 'caller', 'start'",
+            "RL114 team.yaml, line 24: 'jo' is a person, who fills in no payload and needs nobody's approval; leave them out of the handoff to 'no'",
+            "RL304 team.yaml, line 25: 'from' is missing in handoffs[4]",
             "RL101 team.yaml, line 26: unknown agent 'nobody' in start; participants: 'no', 'loans', 'jo'",
             "RL305 team.yaml, line 27: 'turns' is '5'; it has to be a whole number",
             "RL305 team.yaml, line 29: 'max_hops' is -1; it has to be greater than or equal to 1",
@@ -109,6 +119,36 @@ def test_a_file_that_is_no_data():
         "- name": "RL305 team.yaml, line 1: the file is a list; it has to be a mapping",
     }.items():
         assert any(each.startswith(said) for each in problems(text)), text[:60]
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=60) | st.text("abc:-[]{},'\"#&*!|>%@?\n 01~", max_size=60))
+def test_any_text_is_a_team_or_is_told_why_not(text: str):
+    """Whatever stands in a file, nothing but a `BuildError` comes of it, each problem with a code and a line."""
+    for said in problems(text):
+        assert re.match(r"RL3\d\d team.yaml, line \d+: .", said)
+
+
+@given(teams(), st.data())
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+def test_a_team_with_something_changed_is_a_team_or_is_told_why_not(workflow: Workflow, drawn: st.DataObject):
+    """Some values of a good file are others, or are gone."""
+    read = document.read(workflow.to_yaml(ALLOW), [])
+    assert read
+    value: Any = copy.deepcopy(read.value)
+    for _ in range(drawn.draw(st.integers(1, 3))):
+        holder, key = drawn.draw(st.sampled_from([*walked(value)]))
+        if drawn.draw(st.booleans()):
+            holder[key] = drawn.draw(
+                st.sampled_from([None, 0, 1.5, "", "x", True, [], ["x"], {}, {"x": 1}, f"{ALLOW[0]}:weigh"])
+            )
+        else:
+            del holder[key]
+    found: tuple[str, ...] = ()
+    try:
+        team(document.write(value), "team.yaml", Vocabulary(ALLOW))
+    except BuildError as error:
+        found = error.problems
+    assert all(re.match(r"RL\d\d\d team.yaml, line \d+: .", said) for said in found), found
 
 
 def test_a_short_file_cannot_become_a_long_one():

@@ -16,7 +16,7 @@ from relayline.teamfile import document
 from relayline.teamfile.form import TeamForm
 from relayline.teamfile.schema import made, text
 from tests.teamfile import code
-from tests.teamfile.teams import teams
+from tests.teamfile.teams import teams, walked
 
 VALIDATOR = jsonschema.Draft202012Validator(json.loads(text()))
 
@@ -57,11 +57,3 @@ def test_an_editor_complains_where_we_would(workflow: Workflow, drawn: st.DataOb
             VALIDATOR.validate(value)
     else:
         VALIDATOR.validate(value)
-
-
-def walked(value: Any) -> Any:
-    """Every place where something could be put instead."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, each in items:
-        yield value, key
-        yield from walked(each)

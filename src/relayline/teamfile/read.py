@@ -55,6 +55,9 @@ def team(text: str, source: str, vocabulary: Vocabulary) -> Workflow:
     except BuildError as error:
         faults += [located(document, problem) for problem in error.problems]
         raise BuildError(*told(source, faults)) from error
+    except Exception as error:
+        faults.append(Fault(1, "RL308", f"what it names does not work together: {type(error).__name__}: {error}"))
+        raise BuildError(*told(source, faults)) from error
     if faults:
         raise BuildError(*told(source, faults))
     return workflow
