@@ -152,7 +152,11 @@ class ExpiryForm(Form):
 
 
 def _one(schema: dict[str, Any]) -> None:
+    """Say in the schema as well that there is exactly one key, and that it is not empty."""
     schema |= {"minProperties": 1, "maxProperties": 1}
+    for name, value in schema["properties"].items():
+        kept = {key: each for key, each in value.items() if key not in ("anyOf", "default")}
+        schema["properties"][name] = {**value["anyOf"][0], **kept}
 
 
 class ConditionForm(Form):
