@@ -58,7 +58,7 @@ def test_a_line_of_agents_is_straight():
 
 def test_neighbours_are_sorted_so_that_lines_do_not_cross():
     """The second layer is put in the order of the first."""
-    arcs = [Arc(0, 1, Size(0, 4)), Arc(0, 2, Size(0, 4)), Arc(1, 4, Size(0, 4)), Arc(2, 3, Size(0, 4))]
+    arcs = [Arc(*pair, Size(0, 4)) for pair in ((0, 3), (0, 1), (1, 4), (0, 2), (2, 3))]
     layout = laid_out([Size(50, 40)] * 5, arcs, 0, GAP)
     one, two, three, four = (layout.items[number].across for number in (1, 2, 3, 4))
     assert (one < two) == (four < three)

@@ -67,6 +67,13 @@ async def test_a_crowd_shows_the_way_that_was_taken():
     assert ("Lima", "Oslo", "chosen", (1,)) in lines(workflow.diagram(await workflow.session("s")))
 
 
+def test_to_hand_back_is_not_to_hand_over():
+    """An answer goes back on a line of its own, though there is a way in that direction too."""
+    steps = [HandoffSent(1, "a", "b", returns="caller"), HandedBack(2, "b", "a"), HandoffSent(3, "b", "a")]
+    drawn = with_path(pair().diagram(), steps, "a", "finished")
+    assert lines(drawn) == [("a", "b", "chosen", (1,)), ("b", "a", "chosen", (3,)), ("b", "a", "back", (2,))]
+
+
 def test_who_left_the_team_is_still_on_the_way():
     """A session knows agents and edges that the team does not have any more."""
     steps = [HandoffSent(1, "a", "old"), HandedBack(2, "old", "a"), HandoffSent(3, "b", "a")]

@@ -31,6 +31,9 @@ words_of = st.text(st.characters(exclude_categories=["Cs"]), max_size=30) | st.s
         "*a",
         "!t",
         "%",
+        "\x85",
+        "\u2028a\n\rb",
+        "\ufeff",
     ]
 )
 names = words_of.filter(str.strip)
