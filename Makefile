@@ -6,7 +6,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help chat test check lint types layers fix install lock clean
+.PHONY: help chat test check kills lint types layers fix install lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -35,6 +35,9 @@ test: install  ## run the tests; ARGS go to pytest
 
 check: lint layers types test  ## everything CI checks
 
+kills: install  ## kill working processes sixty times on each store; ARGS="--kills 10 sqlite" for less
+	$(BIN)/python -m tests.kills.suite $(ARGS)
+
 lint: install  ## ruff: style and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -61,7 +64,7 @@ lock: $(BIN)/python  ## write requirements/*.txt anew; ARGS=--upgrade moves to n
 	$(PIP) --require-hashes -r requirements/uv.txt
 	$(LOCK) --group lock -o requirements/uv.txt
 	$(LOCK) pyproject.toml --extra cli --extra embedded --group build -o requirements/run.txt
-	$(LOCK) pyproject.toml --extra cli --extra embedded --extra local-llm --extra mcp --extra models --extra yaml --group dev -c requirements/run.txt -o requirements/dev.txt
+	$(LOCK) pyproject.toml --extra cli --extra embedded --extra local-llm --extra mcp --extra models --extra postgres --extra yaml --group dev -c requirements/run.txt -o requirements/dev.txt
 	@! grep -n '://' requirements/*.txt || { echo "A lock must not name a host." >&2; exit 1; }
 
 clean:  ## remove .venv and every cache

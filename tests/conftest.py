@@ -5,6 +5,8 @@ import os
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["tests.postgres"]  # its server is started by the first test that asks for it
+
 # No deadline per example: a busy machine is not a failure, and pytest-timeout catches a hang.
 settings.register_profile("dev", max_examples=60, deadline=None)
 # Derandomized: a change fails because of what it changes, not because of the day it runs on.

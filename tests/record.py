@@ -30,6 +30,7 @@ from relayline import (
     tool,
 )
 from relayline.journal.store import Store
+from relayline.machine.compaction import compacted
 from relayline.machine.limits import Budget
 from relayline.messages import ToolCall
 from relayline.testing import Crash, FakeClock, Reply, ScriptedClient, call, crash_at, handoff_to, record
@@ -361,6 +362,29 @@ async def output(store: Store) -> None:
     client.assert_done()
 
 
+async def branch(store: Store) -> None:
+    """Somebody goes back to where a session rested, and on from there another way."""
+    client = script(triage=["Yes?", "Which one?"], orders=[call("look_up", order=7), "Sent."])
+    flow = team(store, client)
+    await flow.run("Hello.", session_id="origin")
+    await flow.run("Where is my order?", session_id="origin")
+    (first, _) = await store.list_checkpoints("origin")
+    await flow.run("Order 7?", checkpoint_id=first.checkpoint_id, session_id=SESSION, to="orders")
+    client.assert_done()
+
+
+async def compaction(store: Store) -> None:
+    """The beginning of a conversation is forgotten, with a handoff in it, and the conversation goes on."""
+    client = script(triage=[handoff_to("orders")], orders=["Which one?", call("look_up", order=7), "Sent.", "Bye."])
+    flow = team(store, client)
+    for words in ("Where is my order?", "Order 7.", "Thanks."):
+        await flow.run(words, session_id=SESSION, state={"words": words})
+    fact = compacted([entry.fact for entry in await store.read(SESSION)], 1)
+    assert fact
+    await store.cut(SESSION, fact)
+    client.assert_done()
+
+
 SCENARIOS: tuple[Callable[[Store], Awaitable[None]], ...] = (
     handoff,
     approval,
@@ -379,6 +403,8 @@ SCENARIOS: tuple[Callable[[Store], Awaitable[None]], ...] = (
     native,
     media,
     output,
+    branch,
+    compaction,
 )
 
 

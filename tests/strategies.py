@@ -8,10 +8,12 @@ from relayline.events import (
     Answered,
     Ask,
     Asked,
+    Compacted,
     Ending,
     Fact,
     Failed,
     Finished,
+    Forked,
     HandedBack,
     HandoffSent,
     Prompted,
@@ -55,6 +57,11 @@ messages = st.builds(
     st.dictionaries(texts, json_values, max_size=3),
 )
 
+_handoffs = st.builds(
+    HandoffSent, numbers, texts, texts, texts, json_values, st.sampled_from(["stay", "caller", "start"])
+)
+_summaries = st.builds(Summarised, texts, numbers, texts, texts, numbers, numbers)
+
 FACTS: dict[type[Fact], st.SearchStrategy[Fact]] = {
     SessionStarted: st.builds(SessionStarted, texts, texts),
     UserSpoke: st.builds(UserSpoke, messages),
@@ -65,12 +72,10 @@ FACTS: dict[type[Fact], st.SearchStrategy[Fact]] = {
     StateChanged: st.builds(
         StateChanged, st.dictionaries(texts, json_values, max_size=3), st.lists(texts, max_size=3).map(tuple), texts
     ),
-    HandoffSent: st.builds(
-        HandoffSent, numbers, texts, texts, texts, json_values, st.sampled_from(["stay", "caller", "start"])
-    ),
+    HandoffSent: _handoffs,
     HandedBack: st.builds(HandedBack, numbers, texts, texts, texts),
     Prompted: st.builds(Prompted, numbers, texts, texts, texts),
-    Summarised: st.builds(Summarised, texts, numbers, texts, texts, numbers, numbers),
+    Summarised: _summaries,
     Warned: st.builds(Warned, texts, texts, texts),
     TurnEnded: st.builds(TurnEnded, numbers, texts),
     Asked: st.builds(
@@ -87,6 +92,22 @@ FACTS: dict[type[Fact], st.SearchStrategy[Fact]] = {
     Retried: st.builds(Retried, texts),
     Stopped: st.builds(Stopped, st.sampled_from(get_args(Spent)), texts),
     Finished: st.builds(Finished, st.sampled_from(get_args(Ending))),
+    Forked: st.builds(Forked, texts, numbers),
+    Compacted: st.builds(
+        Compacted,
+        numbers,
+        texts,
+        texts,
+        numbers,
+        numbers,
+        texts,
+        st.lists(texts, max_size=3).map(tuple),
+        st.booleans(),
+        st.lists(_handoffs, max_size=2).map(tuple),
+        st.dictionaries(texts, json_values, max_size=3),
+        st.lists(_summaries, max_size=2).map(tuple),
+        numbers,
+    ),
 }
 
 facts = st.one_of(*FACTS.values())

@@ -24,7 +24,8 @@ from relayline import (
     tool,
 )
 from relayline.errors import DamagedJournal
-from relayline.events import Entry, TurnEnded
+from relayline.events import Entry, Forked, TurnEnded
+from relayline.history import compact
 from relayline.journal.sqlite import SqliteCheckpointStorage
 from relayline.journal.store import Store
 from relayline.testing import FakeClock, Reply, ScriptedClient, call, handoff_to
@@ -210,7 +211,7 @@ async def test_an_older_checkpoint_begins_a_branch():
         "We open at nine.",
     ]
     assert await store.read("s") == original
-    assert await ids(store, run.session_id) == [f"{run.session_id}@6", f"{run.session_id}@12"]
+    assert await ids(store, run.session_id) == [f"{run.session_id}@{seq}" for seq in (6, 7, 13)]
 
 
 async def test_a_branch_is_answered_by_the_ids_of_its_checkpoint():
@@ -285,20 +286,23 @@ async def test_the_original_may_be_at_work_meanwhile():
 # --- What is refused
 
 
-@pytest.mark.parametrize("bad", ["", "s", "s@", "@6", 6])
+@pytest.mark.parametrize(
+    "bad", ["", "s", "s@", "@6", 6, "s@six", "s@06", "s@0", "s@-1", "s@ 6", "s@6\n", "s@٦", f"s@{'9' * 5000}"]
+)
 async def test_what_is_no_checkpoint_is_refused_at_once(bad: str):
     """And the error says where to find one."""
-    with pytest.raises(UsageError, match=r"is no checkpoint; storage\.list_checkpoints\(\) gives them"):
+    with pytest.raises(
+        UsageError, match=r"is no checkpoint, which is SESSION@SEQ; storage\.list_checkpoints\(\) gives"
+    ):
         desk(InMemoryCheckpointStorage()).run(checkpoint_id=bad)
 
 
-@pytest.mark.parametrize("bad", ["s@5", "s@18", "s@six", "s@06", "s@-1", "s@ 6", "s@٦"])
-async def test_a_position_where_nothing_rested_is_refused(bad: str):
-    """Also one that does not exist; the error names some that would do."""
+async def test_a_position_that_does_not_exist_is_refused():
+    """The error says which do."""
     store = InMemoryCheckpointStorage(FakeClock())
     await two_questions(store)
-    with pytest.raises(UsageError, match=r"session 's' did not rest at 's@.*'; its newest checkpoints: 's@6', 's@17'"):
-        await desk(store).run(checkpoint_id=bad)
+    with pytest.raises(UsageError, match=r"session 's' has the facts 1 to 17; 18 is no position in it"):
+        await desk(store).run(checkpoint_id="s@18")
 
 
 async def test_a_checkpoint_of_an_unknown_session_is_not_found():
@@ -315,7 +319,7 @@ async def test_a_branch_does_not_begin_in_a_session_that_is_there(taken: str):
     store = InMemoryCheckpointStorage(FakeClock())
     await two_questions(store)
     await desk(store, "Yes?").run("Hi.", session_id="t")
-    with pytest.raises(UsageError, match=f"there is a session '{taken}' already; choose another session_id"):
+    with pytest.raises(UsageError, match=f"there is a session '{taken}' already; choose another name"):
         await desk(store).run(checkpoint_id="s@6", session_id=taken)
 
 
@@ -334,3 +338,154 @@ async def test_a_wrong_call_begins_no_branch():
     with pytest.raises(SessionNotFound):
         await desk(store).run(checkpoint_id="s@6", responses={"t/r1": "Hi."})
     assert [each.session_id for each in await store.sessions()] == ["s"]
+
+
+# --- Any position
+
+
+async def test_the_state_at_any_position_is_what_it_was_then():
+    """Also in the middle of a batch: who had the conversation, what was said, what waited."""
+    store = InMemoryCheckpointStorage(FakeClock())
+    await two_questions(store)
+    workflow = desk(store)
+    shown = [await workflow.session("s", at=seq) for seq in range(1, 18)]
+    assert [each.seq for each in shown] == [*range(1, 18)]
+    assert [len(each.conversation) for each in shown] == [0, 1, 1, 2, 2, 2, 2, 3, 3, 4, 5, 5, 5, 5, 6, 6, 6]
+    assert [each.active_agent for each in shown] == [""] * 2 + ["triage"] * 11 + ["orders"] * 4
+    assert [each.requests[0].request_id for each in shown if each.requests] == ["s/r1", "s/r2"]
+    assert shown[-1] == await workflow.session("s")
+    for at in (0, -1, 18):
+        with pytest.raises(UsageError, match=f"has the facts 1 to 17; {at} is no position"):
+            await workflow.session("s", at=at)
+    with pytest.raises(SessionNotFound):
+        await workflow.session("nobody", at=1)
+
+
+async def test_a_run_goes_on_from_any_position():
+    """Where a process might have died the branch goes on from there, and is resumed like a session that was cut off."""
+    store = InMemoryCheckpointStorage(FakeClock())
+    await two_questions(store)
+    original = await store.read("s")
+    result = await desk(store, "You are with orders.").run(checkpoint_id="s@14")
+    assert [message.text for message in result.conversation][-2:] == ["", "You are with orders."]
+    assert result.conversation[-1].author_name == "orders"
+    assert (await store.read(result.session_id))[:14] == original[:14]
+    assert await store.read("s") == original
+
+
+async def test_within_a_batch_a_branch_begins_at_the_last_position_where_the_session_stood():
+    """Half a step was never taken: here the handoff is reported, and has yet to happen."""
+    store = InMemoryCheckpointStorage(FakeClock())
+    await two_questions(store)
+    found = [entry.fact.type for entry in (await store.read("s"))[8:14]]
+    assert found == ["turn_started", "replied", "tool_returned", "turn_ended", "handoff_sent", "turn_started"]
+    workflow = desk(store)
+    for at, begins in ((9, 9), (10, 9), (11, 9), (12, 9), (13, 9), (14, 14)):
+        branch = await workflow.fork("s", at=at)
+        assert (await store.read(branch))[-1].fact == Forked("s", begins)
+        assert (await workflow.session(branch)).state is WorkflowRunState.IN_PROGRESS
+    result = await desk(store, "At nine.").run("When do you open?", checkpoint_id="s@12")
+    assert [message.text for message in result.conversation[-3:]] == ["Where is it?", "When do you open?", "At nine."]
+
+
+async def test_a_fork_is_a_branch_that_nobody_runs_yet():
+    """It waits for what the original waits for, under request ids of its own."""
+    store = InMemoryCheckpointStorage(FakeClock())
+    await two_questions(store)
+    workflow = desk(store, "A-1 is late.")
+    assert await workflow.fork("s", branch="t") == "t"
+    view = await workflow.session("t")
+    assert ([each.request_id for each in view.requests], view.seq) == (["t/r2"], 18)
+    result = await workflow.run(responses={"t/r2": "A-1."})
+    assert (result.session_id, result.text) == ("t", "A-1 is late.")
+    assert (await workflow.session("s")).seq == 17
+    with pytest.raises(UsageError, match="belongs to the team 'desk', not to 'other'"):
+        await desk(store, name="other").fork("s")
+
+
+async def test_a_running_program_notices_that_a_session_was_compacted():
+    """What was forgotten is shown to no model, though this process knew it."""
+    store = InMemoryCheckpointStorage(FakeClock())
+    client = ScriptedClient("Hello.", "At nine.", "Bye.")
+    workflow = HandoffBuilder(name="desk", participants=[client.as_agent("triage")]).with_checkpointing(store).build()
+    await workflow.run("My name is Ann.", session_id="s")
+    await workflow.run("When do you open?", session_id="s")
+    await compact(store, "s", messages=1)
+    result = await workflow.run("Thanks.", session_id="s")
+    assert [message.text for message in client.requests[-1].messages] == ["When do you open?", "At nine.", "Thanks."]
+    assert result.conversation[0].text == "When do you open?"
+
+
+async def test_a_checkpoint_of_a_compacted_session_is_branched_and_resumed():
+    """Its positions count on from what was forgotten."""
+    store = InMemoryCheckpointStorage(FakeClock())
+    await two_questions(store)
+    await compact(store, "s", messages=1)
+    assert await ids(store, "s") == ["s@17"]
+    workflow = desk(store, "At nine.", "A-1 is late.")
+    older = await workflow.run("When do you open?", checkpoint_id="s@7")
+    assert [message.text for message in older.conversation] == ["When do you open?", "At nine."]
+    newest = await workflow.run(checkpoint_id="s@17", responses={"s/r2": "A-1."})
+    assert (newest.session_id, newest.text) == ("s", "A-1 is late.")
+    with pytest.raises(UsageError, match="has the facts 7 to 23; 3 is no position"):
+        await workflow.run(checkpoint_id="s@3")
+    with pytest.raises(UsageError, match="there is a session 's' already"):
+        await workflow.run(checkpoint_id="s@7", session_id="s")
+
+
+# --- Editing a message
+
+
+async def test_a_message_is_edited_in_a_branch():
+    """The first as well as any other: what was before it stands, what came after it does not."""
+    store = InMemoryCheckpointStorage(FakeClock())
+    await two_questions(store)
+    original = await store.read("s")
+    run = desk(store, "At nine.").edit("s", 8, "When do you open?")
+    events = [event async for event in run]
+    result = await run
+    assert [message.text for message in result.conversation] == ["Hi.", "Hello.", "When do you open?", "At nine."]
+    assert {event.session_id for event in events} == {run.session_id} != {"s"}
+    first = await desk(store, "Salut!").edit("s", 2, "Bonjour.", branch="français")
+    assert [message.text for message in first.conversation] == ["Bonjour.", "Salut!"]
+    assert first.session_id == "français"
+    assert await store.read("s") == original
+
+
+async def test_an_edited_message_goes_to_whom_it_went_and_finds_what_came_with_it():
+    """To the agent that was named, with the values the team was told beside it."""
+    store = InMemoryCheckpointStorage(FakeClock())
+    await desk(store, "Which?").run("Where is it?", session_id="s", to="orders", state={"customer": "Ann"})
+    (said,) = [entry for entry in await store.read("s") if entry.fact.type == "user_spoke"]
+    assert said.seq == 3
+    result = await desk(store, "Late.").edit("s", 3, "Where is A-1?")
+    view = await desk(store).session(result.session_id)
+    assert (view.active_agent, view.shared, result.text) == ("orders", {"customer": "Ann"}, "Late.")
+
+
+async def test_only_a_message_of_the_user_can_be_edited():
+    """The error says which there are; a message that says nothing is refused at once."""
+    store = InMemoryCheckpointStorage(FakeClock())
+    await two_questions(store)
+    workflow = desk(store)
+    for seq in (1, 3, 9, 18, 0):
+        with pytest.raises(UsageError, match=f"fact {seq} of session 's' is no message of the user's; .*: 2, 8"):
+            await workflow.edit("s", seq, "Hello?")
+    with pytest.raises(SessionNotFound):
+        await workflow.edit("nobody", 2, "Hello?")
+    with pytest.raises(UsageError, match="the message is empty"):
+        workflow.edit("s", 2, " ")
+    with pytest.raises(UsageError, match="there is a session 's' already"):
+        await workflow.edit("s", 2, "Hello?", branch="s")
+    assert [each.session_id for each in await store.sessions()] == ["s"]
+
+
+async def test_an_edit_that_fails_can_be_run_again():
+    """It is a run like any other: its branch stands at the last fact."""
+    store = InMemoryCheckpointStorage(FakeClock())
+    await two_questions(store)
+    run = desk(store, RuntimeError("overloaded")).edit("s", 8, "When do you open?")
+    with pytest.raises(ModelError):
+        await run
+    result = await desk(store, "At nine.").run(session_id=run.session_id)
+    assert result.text == "At nine."

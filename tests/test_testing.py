@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,9 +12,10 @@ import pytest
 from relayline import Agent, Checkpoint, HandoffBuilder, InMemoryCheckpointStorage, ReplyInfo, ToolSpec, tool
 from relayline.agent import ChatRequest, Chunk
 from relayline.errors import DamagedJournal, SequenceConflict, StoreError
-from relayline.events import Entry, Fact, Retried, ToolReturned, UserSpoke
+from relayline.events import Compacted, Entry, Fact, Retried, ToolReturned, UserSpoke
+from relayline.journal.checkpoints import batches
 from relayline.journal.store import SessionSummary, Store, now
-from relayline.messages import Message, Part, Text, ToolCall, ToolResult, user
+from relayline.messages import Media, Message, Part, Text, ToolCall, ToolResult, user
 from relayline.testing import (
     Crash,
     FakeClock,
@@ -260,47 +261,59 @@ class Broken(InMemoryCheckpointStorage):
 
 
 class LosesTheEndOfABatch(Broken):
-    async def append(self, session_id: str, facts: Sequence[Fact], *, after: int) -> list[Entry]:
-        await super().append(session_id, facts[:1], after=after)
+    async def append(
+        self, session_id: str, facts: Sequence[Fact], *, after: int, at: datetime | None = None
+    ) -> list[Entry]:
+        await super().append(session_id, facts[:1], after=after, at=at)
         return [Entry(after + number, FakeClock()(), fact) for number, fact in enumerate(facts, 1)]
 
 
 class DoesNotCompare(Broken):
-    async def append(self, session_id: str, facts: Sequence[Fact], *, after: int) -> list[Entry]:
-        return await super().append(session_id, facts, after=len(await self.read(session_id)))
+    async def append(
+        self, session_id: str, facts: Sequence[Fact], *, after: int, at: datetime | None = None
+    ) -> list[Entry]:
+        return await super().append(session_id, facts, after=len(await self.read(session_id)), at=at)
 
 
 class ComparesTooEarly(Broken):
-    async def append(self, session_id: str, facts: Sequence[Fact], *, after: int) -> list[Entry]:
+    async def append(
+        self, session_id: str, facts: Sequence[Fact], *, after: int, at: datetime | None = None
+    ) -> list[Entry]:
         if len(await self.read(session_id)) != after:
             raise SequenceConflict("too late")
         await asyncio.sleep(0)
-        return await super().append(session_id, facts, after=len(await self.read(session_id)))
+        return await super().append(session_id, facts, after=len(await self.read(session_id)), at=at)
 
 
 class WritesOneByOne(Broken):
-    async def append(self, session_id: str, facts: Sequence[Fact], *, after: int) -> list[Entry]:
+    async def append(
+        self, session_id: str, facts: Sequence[Fact], *, after: int, at: datetime | None = None
+    ) -> list[Entry]:
         self._clock = FakeClock(now(), timedelta())
         batches = [
-            await super(WritesOneByOne, self).append(session_id, [fact], after=after + number)
+            await super(WritesOneByOne, self).append(session_id, [fact], after=after + number, at=at)
             for number, fact in enumerate(facts)
         ]
         return [entry for batch in batches for entry in batch]
 
 
 class IsCancelledHalfWay(Broken):
-    async def append(self, session_id: str, facts: Sequence[Fact], *, after: int) -> list[Entry]:
+    async def append(
+        self, session_id: str, facts: Sequence[Fact], *, after: int, at: datetime | None = None
+    ) -> list[Entry]:
         if len(facts) < 5:
-            return await super().append(session_id, facts, after=after)
-        entries = await super().append(session_id, facts[:3], after=after)
+            return await super().append(session_id, facts, after=after, at=at)
+        entries = await super().append(session_id, facts[:3], after=after, at=at)
         await asyncio.sleep(0)
-        return entries + await super().append(session_id, facts[3:], after=after + 3)
+        return entries + await super().append(session_id, facts[3:], after=after + 3, at=at)
 
 
 class AcceptsAnything(Broken):
-    async def append(self, session_id: str, facts: Sequence[Fact], *, after: int) -> list[Entry]:
+    async def append(
+        self, session_id: str, facts: Sequence[Fact], *, after: int, at: datetime | None = None
+    ) -> list[Entry]:
         try:
-            return await super().append(session_id, facts, after=after)
+            return await super().append(session_id, facts, after=after, at=at)
         except SequenceConflict:
             raise
         except StoreError:
@@ -308,16 +321,20 @@ class AcceptsAnything(Broken):
 
 
 class RaisesAnything(Broken):
-    async def append(self, session_id: str, facts: Sequence[Fact], *, after: int) -> list[Entry]:
+    async def append(
+        self, session_id: str, facts: Sequence[Fact], *, after: int, at: datetime | None = None
+    ) -> list[Entry]:
         try:
-            return await super().append(session_id, facts, after=after)
+            return await super().append(session_id, facts, after=after, at=at)
         except StoreError as error:
             raise OSError("disk") from error
 
 
 class FoldsCase(Broken):
-    async def append(self, session_id: str, facts: Sequence[Fact], *, after: int) -> list[Entry]:
-        return await super().append(session_id.lower(), facts, after=after)
+    async def append(
+        self, session_id: str, facts: Sequence[Fact], *, after: int, at: datetime | None = None
+    ) -> list[Entry]:
+        return await super().append(session_id.lower(), facts, after=after, at=at)
 
     async def read(self, session_id: str, *, after: int = 0, upto: int | None = None) -> list[Entry]:
         return await super().read(session_id.lower(), after=after, upto=upto)
@@ -335,8 +352,112 @@ class CountsFromZero(Broken):
 
 class LendsItsJournal(Broken):
     async def read(self, session_id: str, *, after: int = 0, upto: int | None = None) -> list[Entry]:
-        whole = self._journals.get(session_id, [])
-        return whole if (after, upto) == (0, None) else whole[after:upto]
+        whole = not after and upto is None and session_id in self._journals
+        return self._journals[session_id].entries if whole else await super().read(session_id, after=after, upto=upto)
+
+
+class DatesAllNow(Broken):
+    async def append(
+        self, session_id: str, facts: Sequence[Fact], *, after: int, at: datetime | None = None
+    ) -> list[Entry]:
+        return await super().append(session_id, facts, after=after)
+
+
+class RestoresBatchByBatch(Broken):
+    """Not broken: what a store has that does nothing about it."""
+
+    restore = Store.restore
+
+
+class RestoresAtOneTime(Broken):
+    async def restore(self, session_id: str, entries: Sequence[Entry]) -> None:
+        await self.append(session_id, [each.fact for each in entries], after=0, at=entries[0].at)
+
+
+class RestoresOverTheOld(Broken):
+    async def restore(self, session_id: str, entries: Sequence[Entry]) -> None:
+        self._journals.pop(session_id, None)
+        await super().restore(session_id, entries)
+
+
+class RestoresAsFarAsItGoes(Broken):
+    async def restore(self, session_id: str, entries: Sequence[Entry]) -> None:
+        for batch in batches(entries):
+            after = batch[0].seq - 1 if session_id in self._journals else 0
+            await self.append(session_id, [each.fact for each in batch], after=after, at=batch[0].at)
+
+
+class ForksTooMuch(Broken):
+    async def fork(self, session_id: str, branch: str, *, upto: int) -> None:
+        await super().fork(session_id, branch, upto=min(upto + 1, self._journals[session_id].last))
+
+
+class SharesOneFuture(Broken):
+    async def fork(self, session_id: str, branch: str, *, upto: int) -> None:
+        await super().fork(session_id, branch, upto=upto)
+        self._journals[branch].entries[:upto] = self._journals[session_id].entries
+
+
+class ForksAnything(Broken):
+    async def fork(self, session_id: str, branch: str, *, upto: int) -> None:
+        await super().fork(session_id, branch, upto=max(1, min(upto, self._journals[session_id].last)))
+
+
+class CutsBranchesToo(Broken):
+    async def cut(self, session_id: str, fact: Compacted) -> None:
+        branches = [key for key, each in self._journals.items() if each.parent == session_id]
+        await super().cut(session_id, fact)
+        for each in branches:
+            await super().cut(each, fact)
+
+
+class DatesACutAnew(Broken):
+    async def cut(self, session_id: str, fact: Compacted) -> None:
+        await super().cut(session_id, fact)
+        entries = self._journals[session_id].entries
+        entries[0] = replace(entries[0], at=self.now())
+
+
+class DeletesFromBranchesToo(Broken):
+    async def delete(self, session_id: str) -> None:
+        branches = [key for key, each in self._journals.items() if each.parent == session_id]
+        await super().delete(session_id)
+        for each in branches:
+            self._journals[each].entries[:1] = []
+
+
+class DeletesQuietly(Broken):
+    async def delete(self, session_id: str) -> None:
+        if session_id in self._journals:
+            await super().delete(session_id)
+
+
+class ForgetsToHold(Broken):
+    async def delete(self, session_id: str) -> None:
+        if session_id in self._journals:
+            self._journals[session_id].held = ""
+        await super().delete(session_id)
+
+
+class ShrinksImages(Broken):
+    async def append(
+        self, session_id: str, facts: Sequence[Fact], *, after: int, at: datetime | None = None
+    ) -> list[Entry]:
+        return await super().append(session_id, [_shrunk(each) for each in facts], after=after, at=at)
+
+
+def _shrunk(fact: Fact) -> Fact:
+    if not isinstance(fact, UserSpoke) or not fact.message.media:
+        return fact
+    parts = [
+        replace(each, data=each.data[:100_000]) if isinstance(each, Media) else each for each in fact.message.parts
+    ]
+    return UserSpoke(replace(fact.message, parts=tuple(parts)))
+
+
+class NeverWakesUp(Broken):
+    async def wait(self, session_id: str, *, after: int, seconds: float) -> bool:
+        return False
 
 
 class RaisesForUnknown(Broken):
@@ -372,9 +493,11 @@ class ListsTheNewestFirst(Broken):
 
 
 class BeginsASessionTooEarly(Broken):
-    async def append(self, session_id: str, facts: Sequence[Fact], *, after: int) -> list[Entry]:
+    async def append(
+        self, session_id: str, facts: Sequence[Fact], *, after: int, at: datetime | None = None
+    ) -> list[Entry]:
         self._begun = [*getattr(self, "_begun", []), session_id]
-        return await super().append(session_id, facts, after=after)
+        return await super().append(session_id, facts, after=after, at=at)
 
     async def sessions(self) -> list[SessionSummary]:
         kept = await super().sessions()
@@ -408,12 +531,27 @@ BROKEN: dict[type[Store], str] = {
     ListsTheNewestFirst: "where sessions rest, the newest last",
     BeginsASessionTooEarly: "begun a session",
     ClosesOnce: "closed already",
+    DatesAllNow: "keeps its date",
+    RestoresAtOneTime: "came back as",
+    RestoresOverTheOld: "restoring a session that is there",
+    RestoresAsFarAsItGoes: "A part of a refused session",
+    ForksTooMuch: "A branch has the first facts",
+    SharesOneFuture: "A branch has the first facts",
+    ForksAnything: "A branch needs a session",
+    CutsBranchesToo: "A cut has changed a branch",
+    DatesACutAnew: "The cut session differs",
+    DeletesFromBranchesToo: "A branch has lost something",
+    DeletesQuietly: "deleting what is gone",
+    ForgetsToHold: "What is held is neither deleted nor cut",
+    ShrinksImages: "Images and files come back",
+    NeverWakesUp: "as soon as somebody writes",
 }
 
 
 async def test_a_sound_store_passes():
     """What the broken ones are made from is itself in order, so each fails for its own reason."""
     await check_store(Broken)
+    await check_store(RestoresBatchByBatch)
 
 
 @pytest.mark.parametrize("kind", BROKEN, ids=lambda kind: kind.__name__)

@@ -1,5 +1,8 @@
 """Handoff orchestration: agents decide who takes the conversation next, one journal keeps all of it."""
 
+import importlib
+from typing import TYPE_CHECKING
+
 from relayline.agent import Agent, ChatClient, ChatRequest, HumanAgent, Participant, ReplyInfo, ToolSpec
 from relayline.builders import HandoffBuilder
 from relayline.context import ToolContext
@@ -14,6 +17,8 @@ from relayline.errors import (
     RequestNotOpen,
     RunClosed,
     SequenceConflict,
+    SessionBusy,
+    SessionHeld,
     SessionNotFound,
     StoreError,
     ToolError,
@@ -51,6 +56,10 @@ from relayline.runtime.stream import (
 from relayline.tools import Tool, tool
 from relayline.workflow import SessionView, Workflow
 
+if TYPE_CHECKING:
+    from relayline.journal.file import FileCheckpointStorage
+    from relayline.journal.sqlite import SqliteCheckpointStorage
+
 __all__ = [
     "Agent",
     "AgentResponse",
@@ -64,6 +73,7 @@ __all__ = [
     "ExecutorCompletedEvent",
     "ExecutorFailedEvent",
     "ExecutorInvokedEvent",
+    "FileCheckpointStorage",
     "FunctionApprovalRequestContent",
     "HandoffAgentUserRequest",
     "HandoffBuilder",
@@ -87,8 +97,11 @@ __all__ = [
     "RunClosed",
     "RunResult",
     "SequenceConflict",
+    "SessionBusy",
+    "SessionHeld",
     "SessionNotFound",
     "SessionView",
+    "SqliteCheckpointStorage",
     "Stopped",
     "StoreError",
     "Text",
@@ -110,3 +123,19 @@ __all__ = [
     "load",
     "tool",
 ]
+
+_LATE = {
+    "FileCheckpointStorage": "relayline.journal.file",
+    "SqliteCheckpointStorage": "relayline.journal.sqlite",
+}
+"""Loaded when they are asked for: who keeps everything in memory pays for no disk."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LATE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATE} - {"TYPE_CHECKING", "importlib"})

@@ -7,6 +7,8 @@
     │   ├── BuildError            the team cannot be built as declared
     │   ├── SessionNotFound       no such session in this store
     │   ├── RequestNotOpen        an answer to a request that is unknown, answered or withdrawn
+    │   ├── SessionHeld           the session is under a legal hold, and was to be deleted or shortened
+    │   ├── SessionBusy           the session is at work, and the team takes no message meanwhile
     │   └── RunClosed             the result of a run that was closed before it had one
     └── WorldError                the call was right, the world was not; a retry is possible
         ├── ModelError            a chat client failed
@@ -44,6 +46,14 @@ class SessionNotFound(UsageError):
 
 class RequestNotOpen(UsageError):
     """An answer came for a request that is not waiting for one: unknown, answered, withdrawn, or out of time."""
+
+
+class SessionHeld(UsageError):
+    """The session must be kept as it is: lift the hold first, ``await store.hold(session_id, "")``."""
+
+
+class SessionBusy(UsageError):
+    """The session is at work on something else, and its team takes nothing meanwhile. Nothing was changed."""
 
 
 class RunClosed(UsageError):

@@ -267,6 +267,41 @@ class Finished:
     type: Literal["finished"] = "finished"
 
 
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """This session is a branch: all before this it has in common with the first ``upto`` facts of ``session``."""
+
+    session: str
+    upto: int
+    type: Literal["forked"] = "forked"
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """The first ``upto`` facts were forgotten; this stands for what has to be known of them.
+
+    Only ever the first entry of a journal, numbered ``upto``; what comes next is a user's message. ``turns``,
+    ``asked``, ``items``: how many there were, the last being messages and notes of the conversation. ``speaker``,
+    ``callers``, ``sticky``, ``arrivals``: whose the conversation was, who waited to get it back, whether the speaker
+    keeps it, and the handoff by which each agent last got it. ``shared``: what the team kept in common. ``summaries``:
+    what agents were told of the conversation.
+    """
+
+    upto: int
+    workflow: str
+    fingerprint: str
+    turns: int = 0
+    asked: int = 0
+    speaker: str = ""
+    callers: tuple[str, ...] = ()
+    sticky: bool = True
+    arrivals: tuple[HandoffSent, ...] = ()
+    shared: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
+    summaries: tuple[Summarised, ...] = ()
+    items: int = 0
+    type: Literal["compacted"] = "compacted"
+
+
 Fact: TypeAlias = (
     SessionStarted
     | UserSpoke
@@ -287,12 +322,16 @@ Fact: TypeAlias = (
     | Retried
     | Stopped
     | Finished
+    | Forked
+    | Compacted
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A fact in its journal. ``seq`` counts from 1 without gaps; ``at`` is when the store took it, in UTC."""
+    """A fact in its journal. ``seq`` counts from 1, or from where it was compacted, without gaps; ``at`` is when the
+    store took it, in UTC.
+    """
 
     seq: int
     at: datetime

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeAlias, TypeVar
 
-from relayline.errors import MissingExtra, UsageError
-from relayline.events import Entry, HandedBack, HandoffSent, Replied, Summarised, TurnStarted
+from relayline.errors import DamagedJournal, MissingExtra, UsageError
+from relayline.events import Compacted, Entry, HandedBack, HandoffSent, Replied, Summarised, TurnStarted
 
 _Key = TypeVar("_Key")
 
@@ -84,7 +84,11 @@ class SessionUsage:
 
 
 def usage_of(entries: Iterable[Entry], price: Price | None = None) -> SessionUsage:
-    """What a journal says was taken. ``price``: by default that of `known_price`."""
+    """What a journal says was taken. ``price``: by default that of `known_price`.
+
+    Raises:
+        DamagedJournal: if somebody replied in a turn that nobody had.
+    """
     price = price or known_price
     calls: list[ModelCall] = []
     given: dict[str, str] = {}
@@ -92,6 +96,8 @@ def usage_of(entries: Iterable[Entry], price: Price | None = None) -> SessionUsa
     speaker = ""
     for entry in entries:
         match entry.fact:
+            case Compacted(speaker=speaker, arrivals=arrivals):
+                given = {each.target: each.source for each in arrivals}
             case HandoffSent(_, source, target) | HandedBack(_, source, target):
                 given[target] = source
                 speaker = target
@@ -102,6 +108,8 @@ def usage_of(entries: Iterable[Entry], price: Price | None = None) -> SessionUsa
                 speaker = agent
             case Replied() | Summarised() as fact:
                 summary = isinstance(fact, Summarised)
+                if not summary and fact.turn not in agents:
+                    raise DamagedJournal(f"entry {entry.seq} is a reply in turn {fact.turn}, which nobody had")
                 agent, cached = (fact.agent, 0) if summary else (agents[fact.turn], fact.cached_tokens)
                 usage = _usage(price, fact.model, fact.input_tokens, cached, fact.output_tokens)
                 calls.append(ModelCall(entry.seq, agent, given.get(agent, USER), fact.model, usage))

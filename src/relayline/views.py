@@ -30,7 +30,8 @@ class Beginning:
 
     def __call__(self, state: State, agent: str) -> int:
         made = state.summaries.get(agent) if self.summed_up else None
-        return max(0 if self.count is None else _last(state, self.count), made.upto if made else 0)
+        newest = 0 if self.count is None else _last(state, self.count)
+        return max(newest, made.upto - state.forgotten if made else 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,13 @@
 import asyncio
 import copy
 import importlib
-import uuid
+import re
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any, Self, cast
-from unicodedata import category
 from weakref import WeakValueDictionary
 
 from relayline.agent import Agent, ChatClient, ChatRequest, Named, as_client
@@ -29,14 +28,16 @@ from relayline.errors import (
     UsageError,
     WorldError,
 )
-from relayline.events import Asked, HandedBack, HandoffSent, Stopped
-from relayline.journal.checkpoints import checkpoints, request_id
+from relayline.events import Asked, Entry, HandedBack, HandoffSent, Stopped, UserSpoke
+from relayline.history.branches import fork
+from relayline.journal.checkpoints import request_id, standing, state_after
 from relayline.journal.codec import checked
-from relayline.journal.store import Store, conflict, fork
+from relayline.journal.ids import checked_id, new_id
+from relayline.journal.store import Store, conflict
 from relayline.machine.decide import Machine
 from relayline.machine.inputs import Answer, Approval, Expired, Input, Resumed, Terminate, Turned, UserSaid
 from relayline.machine.patterns import Pattern
-from relayline.machine.state import State, fold
+from relayline.machine.state import State
 from relayline.messages import JSON, Message
 from relayline.middleware import Middleware
 from relayline.runtime.driver import drive
@@ -49,10 +50,12 @@ from relayline.runtime.stream import (
     Narrator,
     RequestInfoEvent,
     RunResult,
+    WorkflowEvent,
     WorkflowRunState,
     pending,
     run_state,
 )
+from relayline.runtime.watch import watch
 from relayline.usage import Price, SessionUsage, usage_of
 
 SESSIONS_KEPT = 64
@@ -64,7 +67,8 @@ class SessionView:
     """A session as it stands in its journal.
 
     ``active_agent``: who had the conversation last, or has it now. ``shared``: what the team keeps in common: the
-    ``state`` of `ToolContext`. ``handoffs``: the way the conversation took, oldest first.
+    ``state`` of `ToolContext`. ``handoffs``: the way the conversation took, oldest first,
+    without what was compacted.
     """
 
     session_id: str
@@ -178,10 +182,11 @@ class Workflow:
         - ``run(responses={request_id: answer})`` answers requests and finds their session by itself.
         - ``run(session_id=...)`` resumes: it shows again what is pending, retries what failed, and goes on with what a
           crash cut off.
-        - ``run(checkpoint_id=...)`` goes on from where a session once rested (``storage.list_checkpoints()``), alone or
-          with a message or responses. If that is where the session still stands, it is resumed. Else this begins a
-          branch: a new session, under ``session_id`` or a generated one, that starts with a copy of all up to there.
-          What came after it in the original stays as it is. Responses are given by the ids that the checkpoint has.
+        - ``run(checkpoint_id=...)`` goes on from where a session once stood, alone or with a message or responses: from
+          where it rested (``storage.list_checkpoints()``), or from any other ``SESSION@SEQ``. If that is where the
+          session still stands, it is resumed. Else this begins a branch: a new session, under ``session_id`` or a
+          generated one, that has all up to there in common with it, as with `fork`. What came after it in the original
+          stays as it is. Responses are given by the ids that the checkpoint has.
 
         ``to``: the agent that takes this message, whoever had the conversation before; from there it goes on as usual.
         ``state``: JSON values to put into what the team keeps in common, before this message; tools and predicates
@@ -215,7 +220,7 @@ class Workflow:
             raise UsageError(
                 "give a message or responses, not both: a message withdraws what the responses would answer"
             )
-        origin = None if checkpoint_id is None else _session_at(checkpoint_id)
+        origin = None if checkpoint_id is None else _position(checkpoint_id)[0]
         if responses and (origin is None or {_session_asked(request) for request in responses} != {origin}):
             # What names another session than the checkpoint's was asked in a branch that an earlier run began.
             session_id, checkpoint_id = _session_of(responses, session_id), None
@@ -225,10 +230,7 @@ class Workflow:
             values = checked(state or {})
         except (ValueError, TypeError, AttributeError) as error:
             raise UsageError(f"state is a mapping of names to JSON values: {error}") from None
-        given = session_id if session_id is not None else _new_id() if origin is None else origin
-        odd = not isinstance(given, str)  # pyright: ignore[reportUnnecessaryIsInstance] -- not everybody checks types
-        if odd or not given or any(category(each) in ("Cc", "Cs") for each in given):
-            raise UsageError(f"a session id is a string without control characters, and not empty; got {given!r}")
+        given = checked_id(session_id if session_id is not None else new_id() if origin is None else origin)
 
         async def work(emit: Emit) -> RunResult:
             assert self._sessions is not None
@@ -244,13 +246,103 @@ class Workflow:
         run = Run(given, work)
         return run
 
-    async def session(self, session_id: str) -> SessionView:
+    def edit(
+        self,
+        session_id: str,
+        seq: int,
+        message: str | Message,
+        *,
+        branch: str | None = None,
+        stream: bool = False,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Run:
+        """Say ``message`` in place of the user's message that is fact number ``seq``, and go on from there in a branch.
+
+        Whoever was to take that message takes this one, and what the team's state was told with it stands. The original
+        stays as it is. ``branch``: the name of the new session; by default one is made (``run.session_id``).
+
+        Raises:
+            UsageError: at once, if the message cannot be said or the name is none; nothing was changed.
+            UsageError, SessionNotFound: from the `Run`, if there is no such message, or a session ``branch`` already.
+            ModelError, ConditionError, StoreError: from the `Run`.
+        """
+        said = user_message(message)
+
+        async def work(emit: Emit) -> RunResult:
+            replaced = await self._message(session_id, seq)
+            again = self.run(
+                said,
+                session_id=run.session_id,
+                checkpoint_id=f"{session_id}@{seq - 1}",
+                to=replaced.to if replaced.to in self.performer.seats else None,
+                stream=stream,
+                settings=settings,
+            )
+            async for event in again:
+                await emit(event)
+            return await again
+
+        run = Run(checked_id(new_id() if branch is None else branch), work)
+        return run
+
+    async def _message(self, session_id: str, seq: int) -> UserSpoke:
+        entries = await self._entries(session_id)
+        messages = {each.seq: each.fact for each in entries if isinstance(each.fact, UserSpoke)}
+        if seq not in messages:
+            newest = ", ".join(map(str, [*messages][-5:])) or "none"
+            raise UsageError(
+                f"fact {seq} of session {session_id!r} is no message of the user's; the newest are: {newest}"
+            )
+        return messages[seq]
+
+    async def fork(self, session_id: str, *, at: int | None = None, branch: str | None = None) -> str:
+        """Begin a branch without running it: a new session that has all up to fact number ``at`` in common with this.
+
+        ``at``: by default the last fact. At the end of what was written together, and before and after each message of
+        the user's, a branch begins exactly there; anywhere else the session never stood, and it begins at the last of
+        these positions before. ``branch``: its name; by default one is made.
+
+        Returns the name of the branch. Nothing is copied for it, and neither session is touched by the other.
+
+        Raises:
+            SessionNotFound: if the store has no such session.
+            UsageError: it is another team's, has no such position, or there is a session ``branch`` already.
+        """
+        self._check_team(session_id, (await self._look(session_id)).state)
+        return await fork(self.store, session_id, at=at, branch=branch)
+
+    def watch(
+        self, session_id: str, after: int = 0, *, until_rest: bool = False
+    ) -> AsyncGenerator[WorkflowEvent, None]:
+        """The events of a session as they are appended, by whoever runs it, in this process or any other.
+
+        From the first above number ``after`` on, so that whoever lost the connection goes on after the last ``seq``
+        they saw. They are the events that the caller of the run is given, less those without a number. A session that
+        does not exist yet is waited for.
+
+        ``until_rest``: end as soon as all is shown and the session rests. By default it never ends by itself: leave the
+        loop.
+
+        Raises:
+            SessionNotFound: the session was deleted meanwhile.
+            DamagedJournal, StoreError: it cannot be read.
+        """
+        return watch(self.store, session_id, after, until_rest=until_rest)
+
+    async def session(self, session_id: str, at: int | None = None) -> SessionView:
         """Look at a session without touching it: as it stands in the journal, whoever is at work on it.
+
+        ``at``: as it stood after fact number ``at``, by default the last.
 
         Raises:
             SessionNotFound: if the store has none of that id.
+            UsageError: if it has no such position.
         """
-        state = (await self._look(session_id)).state
+        entries = await self._entries(session_id)
+        if at is not None:
+            standing(session_id, entries, at)  # there is one, at least before it
+            entries = _upto(entries, at)
+        state = state_after(session_id, entries)
         return SessionView(
             session_id,
             run_state(state),
@@ -287,10 +379,13 @@ class Workflow:
         Raises:
             SessionNotFound: if the store has none of that id.
         """
+        return usage_of(await self._entries(session_id), price)
+
+    async def _entries(self, session_id: str) -> Sequence[Entry]:
         entries = await self.store.read(session_id)
         if not entries:
             raise _not_found(session_id)
-        return usage_of(entries, price)
+        return entries
 
     def diagram(self, session: SessionView | None = None) -> Diagram:
         """The team as it is drawn; with a session, what `Workflow.session` gave: the way it took, and where it is.
@@ -404,29 +499,18 @@ class Workflow:
 
     async def _stand_at(self, checkpoint_id: str, branch: str | None, responses: Mapping[str, Any]) -> tuple[str, int]:
         """The session that stands at the checkpoint, its own or a branch that begins there, and its position."""
-        origin = _session_at(checkpoint_id)
+        origin, at = _position(checkpoint_id)
         entries = await self.store.read(origin)
         if not entries:
             raise SessionNotFound(f"no session {origin!r} in this store, so no checkpoint {checkpoint_id!r}")
-        seqs = {each.checkpoint_id: each.seq for each in checkpoints(origin, entries)}
-        if checkpoint_id not in seqs:
-            newest = ", ".join(map(repr, [*seqs][-3:])) or "none"
-            raise UsageError(f"session {origin!r} did not rest at {checkpoint_id!r}; its newest checkpoints: {newest}")
-        seq = seqs[checkpoint_id]
-        if branch in (None, origin) and seq == len(entries):
-            return origin, seq
-        name = _new_id() if branch is None else branch
-        if await self.store.read(name, upto=1):
-            raise UsageError(
-                f"a branch is a new session, and there is a session {name!r} already; choose another session_id, "
-                "or leave it out"
-            )
+        if branch in (None, origin) and at == entries[-1].seq:
+            return origin, at
+        seq = standing(origin, entries, at)
         # All that can be wrong with the call is found before anything is written.
-        state = fold(entry.fact for entry in entries[:seq])
+        state = state_after(origin, _upto(entries, seq))
         self._check_team(origin, state)
         await self._answers(origin, state, responses, ())
-        await fork(self.store, origin, seq, name)
-        return name, seq
+        return await fork(self.store, origin, at=seq, branch=branch), seq + 1
 
     def _check_team(self, session_id: str, state: State) -> None:
         if state.workflow not in ("", self.name):
@@ -480,17 +564,19 @@ def _not_found(session_id: str) -> SessionNotFound:
     return SessionNotFound(f"no session {session_id!r} in this store; give a message as well to start it")
 
 
-def _new_id() -> str:
-    return f"session-{uuid.uuid4().hex[:12]}"
+def _upto(entries: Sequence[Entry], seq: int) -> Sequence[Entry]:
+    return entries[: seq - entries[0].seq + 1]
 
 
-def _session_at(checkpoint_id: object) -> str:
+def _position(checkpoint_id: object) -> tuple[str, int]:
+    """The session of a checkpoint, and after how many of its facts it is."""
     session_id, _, seq = checkpoint_id.rpartition("@") if isinstance(checkpoint_id, str) else ("", "", "")
-    if not session_id or not seq:
+    if not session_id or not re.fullmatch("[1-9][0-9]{0,15}", seq, re.ASCII):
         raise UsageError(
-            f"{checkpoint_id!r} is no checkpoint; storage.list_checkpoints() gives them, each with its checkpoint_id"
+            f"{checkpoint_id!r} is no checkpoint, which is SESSION@SEQ; storage.list_checkpoints() gives those where "
+            "sessions rested, each with its checkpoint_id"
         )
-    return session_id
+    return session_id, int(seq)
 
 
 def _session_asked(request: str) -> str:

@@ -1,7 +1,7 @@
-"""What the SQLite tests run in other processes: a writer of one session, as greedy as it can be.
+"""What the tests of stores run in other processes: a writer of one session, as greedy as it can be.
 
-``python appender.py DATABASE SESSION NAME SIZE``: say that it is ready; for each line that comes, append a batch of that
-many facts, from wherever the journal ends, and print its number once it is acknowledged.
+``python -m tests.journal.appender STORE SESSION NAME SIZE``: say that it is ready; for each line that comes, append a
+batch of that many facts, from wherever the journal ends, and print its number once it is acknowledged.
 """
 
 import asyncio
@@ -9,11 +9,11 @@ import sys
 
 from relayline import SequenceConflict
 from relayline.events import Retried
-from relayline.journal.sqlite import SqliteCheckpointStorage
+from tests.kills.stores import opened
 
 
-async def main(path: str, session: str, name: str, size: int) -> None:
-    store = SqliteCheckpointStorage(path)
+async def main(where: str, session: str, name: str, size: int) -> None:
+    store = opened(where)
     end = len(await store.read(session))
     say("ready")
     for number, _ in enumerate(sys.stdin):

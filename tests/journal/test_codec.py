@@ -19,9 +19,11 @@ from relayline.errors import DamagedJournal, StoreError
 from relayline.events import (
     Answered,
     Asked,
+    Compacted,
     Fact,
     Failed,
     Finished,
+    Forked,
     HandedBack,
     HandoffSent,
     Prompted,
@@ -41,6 +43,7 @@ from relayline.events import (
 )
 from relayline.journal.codec import VERSION, decode, encode
 from relayline.messages import Media, Message, Text, ToolCall, ToolResult, user
+from tests.journal.corpus import HOSTILE, LAX
 from tests.strategies import FACTS, facts
 
 CALL = ToolCall("t1-s1-c0", "look_up", '{"order":7}')
@@ -99,6 +102,21 @@ def test_the_durable_format():
         Retried("t1-s2"),
         Stopped("tokens", "the models took 137 tokens of 100"),
         Finished("terminal"),
+        Forked("session-1", 12),
+        Compacted(
+            12,
+            "support",
+            "2ce102e0f37a",
+            3,
+            2,
+            "orders",
+            ("triage",),
+            False,
+            (HandoffSent(1, "triage", "orders"),),
+            {"order": 7},
+            (Summarised("orders", 4, "They want to know."),),
+            9,
+        ),
     ]
     assert [type(fact) for fact in written] == list(get_args(Fact))
     assert [encode(fact) for fact in written] == snapshot(
@@ -122,6 +140,8 @@ def test_the_durable_format():
             '{"type":"retried","effect":"t1-s2"}',
             '{"type":"stopped","budget":"tokens","message":"the models took 137 tokens of 100"}',
             '{"type":"finished","reason":"terminal"}',
+            '{"type":"forked","session":"session-1","upto":12}',
+            '{"type":"compacted","upto":12,"workflow":"support","fingerprint":"2ce102e0f37a","turns":3,"asked":2,"speaker":"orders","callers":["triage"],"sticky":false,"arrivals":[{"type":"handoff_sent","turn":1,"source":"triage","target":"orders"}],"shared":{"order":7},"summaries":[{"type":"summarised","agent":"orders","upto":4,"text":"They want to know."}],"items":9}',
         ]
     )
 
@@ -175,56 +195,6 @@ def test_a_field_of_a_later_release_is_passed_over():
 # --- What cannot be read
 
 
-def said(metadata: str) -> str:
-    return f'{{"type":"user_spoke","message":{{"role":"user","parts":[],"metadata":{{"value":{metadata}}}}}}}'
-
-
-HOSTILE: dict[str, str | bytes] = {
-    "nothing": "",
-    "no JSON": "hello",
-    "no object": '"retried"',
-    "null": "null",
-    "a list": '[{"type":"retried","effect":"a"}]',
-    "an empty object": "{}",
-    "no type": '{"effect":"a"}',
-    "an unknown type": '{"type":"exploded","effect":"a"}',
-    "a function for a type": '{"type":"os.system","command":"touch hacked"}',
-    "a list for a type": '{"type":["retried"],"effect":"a"}',
-    "an object for a type": '{"type":{"__class__":"Retried"},"effect":"a"}',
-    "a class instead of a type": '{"__class__":"relayline.events.Retried","effect":"a"}',
-    "a reduction instead of a type": '{"__reduce__":["os.system",["touch hacked"]]}',
-    "a pickle": b"\x80\x04\x95\x1e\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94\x8c\x06system\x94\x93\x94.",
-    "YAML": "!!python/object/apply:os.system ['touch hacked']",
-    "a missing field": '{"type":"retried"}',
-    "a number for text": '{"type":"retried","effect":1}',
-    "text for a number": '{"type":"turn_started","turn":"one","agent":"a"}',
-    "a fraction for a number": '{"type":"turn_started","turn":1.5,"agent":"a"}',
-    "a huge number": '{"type":"turn_started","turn":' + "9" * 5_000 + ',"agent":"a"}',
-    "a huge number within": said("9" * 100_000),
-    "an unknown ending": '{"type":"finished","reason":"bored"}',
-    "an unknown role": '{"type":"user_spoke","message":{"role":"system","parts":[]}}',
-    "an unknown part": '{"type":"user_spoke","message":{"role":"user","parts":[{"kind":"os.system","text":"x"}]}}',
-    "a part of no kind": '{"type":"user_spoke","message":{"role":"user","parts":[{}]}}',
-    "a part that contradicts itself": '{"type":"tool_started","turn":1,"call":{"kind":"text","id":"a","name":"b"}}',
-    "text for parts": '{"type":"user_spoke","message":{"role":"user","parts":"hi"}}',
-    "a list for metadata": '{"type":"user_spoke","message":{"role":"user","metadata":[1]}}',
-    "deep lists": said("[" * 100_000 + "]" * 100_000),
-    "deep lists without an end": said("[" * 1_000_000),
-    "deep objects": said('{"a":' * 100_000 + "1" + "}" * 100_000),
-    "half a character, escaped": said(r'"\ud800"'),
-    "half a character": '{"type":"retried","effect":"\ud800"}',
-    "bytes that are no UTF-8": b'{"type":"retried","effect":"\xff\xfe"}',
-    "another encoding": '{"type":"retried","effect":"a"}'.encode("utf-16"),
-    "a byte order mark": '\ufeff{"type":"retried","effect":"a"}',
-    "a raw control character": '{"type":"retried","effect":"a\nb"}',
-    "two facts": '{"type":"retried","effect":"a"}{"type":"retried","effect":"b"}',
-    "a comment": '{"type":"retried","effect":"a"} // yes',
-    "half a line": '{"type":"retried","eff',
-    "a long type": '{"type":"' + "x" * 1_000_000 + '"}',
-    "a long line": "x" * 10_000_000,
-}
-
-
 @pytest.mark.parametrize("name", HOSTILE)
 def test_what_is_no_fact_is_damage_told_in_a_sentence(name: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch):
     """Whatever stands where a fact should is a DamagedJournal; nothing is run, and it takes no time to say so."""
@@ -244,16 +214,6 @@ def test_the_sentence_is_short(name: str):
     with pytest.raises(DamagedJournal) as raised:
         decode(HOSTILE[name])
     assert len(str(raised.value)) < 1_000
-
-
-LAX: dict[str, str] = {
-    "a digit for a number": '{"type":"turn_started","turn":"3","agent":"a"}',
-    "a truth for a number": '{"type":"turn_started","turn":true,"agent":"a"}',
-    "a float for a number": '{"type":"turn_started","turn":3.0,"agent":"a"}',
-    "NaN": said("NaN"),
-    "infinity": said("-Infinity"),
-    "infinity, spelled out": said("1e999"),
-}
 
 
 @pytest.mark.parametrize("name", LAX)

@@ -4,11 +4,10 @@ import asyncio
 import itertools
 import os
 import random
-import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -18,12 +17,11 @@ import pytest
 
 from relayline import HandoffBuilder, SequenceConflict, StoreError
 from relayline.errors import DamagedJournal
-from relayline.events import Entry, Fact, Retried
+from relayline.events import Fact, Retried
 from relayline.journal.codec import encode
 from relayline.journal.sqlite import SqliteCheckpointStorage
 from relayline.testing import FakeClock, ScriptedClient, assert_replays, call, check_store, handoff_to
-
-APPENDER = Path(__file__).parent / "appender.py"
+from tests.journal.writers import kill, race, said, start, whole_batches
 
 
 @asynccontextmanager
@@ -90,42 +88,10 @@ async def test_many_may_open_a_new_file_at_once(tmp_path: Path):
                 await store.aclose()
 
 
-def start(path: Path, session: str, name: str, size: int) -> subprocess.Popen[str]:
-    """A writer that is ready and waits for a line before each batch."""
-    pipe = subprocess.PIPE
-    arguments = [sys.executable, str(APPENDER), str(path), session, name, str(size)]
-    writer = subprocess.Popen(arguments, stdin=pipe, stdout=pipe, stderr=pipe, text=True, bufsize=1)
-    assert read(writer) == "ready"
-    return writer
-
-
-def tell(writer: subprocess.Popen[str], batches: int = 1) -> None:
-    assert writer.stdin is not None
-    writer.stdin.write("\n" * batches)
-    writer.stdin.flush()
-
-
-def read(writer: subprocess.Popen[str]) -> str:
-    assert writer.stdout is not None
-    return writer.stdout.readline().rstrip("\n")
-
-
-def race(writers: Sequence[subprocess.Popen[str]], rounds: int) -> None:
-    """In each round all writers append a batch, at the same time and from the same position."""
-    for number in range(rounds):
-        for writer in writers:
-            tell(writer)
-        for writer in writers:
-            assert read(writer) == str(number), writer.communicate(timeout=60)[1]
-    for writer in writers:
-        _, errors = writer.communicate(timeout=60)
-        assert (writer.returncode, errors) == (0, "")
-
-
 async def test_two_processes_on_one_session_lose_nothing(tmp_path: Path):
     """Each number is won by one process; what either was told is kept is there, whole, once and in its order."""
     path, rounds, size = tmp_path / "s.db", 100, 3
-    writers = [await asyncio.to_thread(start, path, "s", name, size) for name in ("one", "two")]
+    writers = [await asyncio.to_thread(start, f"sqlite:{path}", "s", name, size) for name in ("one", "two")]
     await asyncio.to_thread(race, writers, rounds)
     async with opened(path) as store:
         entries = await store.read("s")
@@ -136,43 +102,19 @@ async def test_two_processes_on_one_session_lose_nothing(tmp_path: Path):
     assert whole_batches(entries, size)
 
 
-def kill(writer: subprocess.Popen[str], log: Path, chance: random.Random) -> int:
-    """Let it write, kill it while its log grows, and return the last batch it had acknowledged."""
-    tell(writer, 100)
-    acknowledged = -1
-    for _ in range(chance.randrange(1, 8)):
-        acknowledged = int(read(writer))
-    size = log.stat().st_size
-    while log.stat().st_size == size:
-        pass  # no sleep: this is to be the middle of a write, and a batch takes a few milliseconds
-    for _ in range(chance.randrange(5_000)):
-        pass
-    writer.send_signal(signal.SIGKILL)
-    rest, _ = writer.communicate(timeout=60)
-    return max([acknowledged, *map(int, rest.split())])
-
-
 @pytest.mark.parametrize("seed", range(5))
 async def test_a_process_that_is_killed_leaves_whole_batches(tmp_path: Path, seed: int):
     """After SIGKILL in the middle of a write every batch is there whole or not at all, and every acknowledged one is there."""
     path, size = tmp_path / "s.db", 1_000
-    writer = await asyncio.to_thread(start, path, "s", "doomed", size)
-    acknowledged = await asyncio.to_thread(kill, writer, tmp_path / "s.db-wal", random.Random(seed))
+    writer = await asyncio.to_thread(start, f"sqlite:{path}", "s", "doomed", size)
+    acknowledged = await asyncio.to_thread(
+        kill, writer, lambda: (tmp_path / "s.db-wal").stat().st_size, random.Random(seed)
+    )
     async with opened(path) as store:
         entries = await store.read("s")
         assert len(entries) in ((acknowledged + 1) * size, (acknowledged + 2) * size)
         assert whole_batches(entries, size)
         await store.append("s", facts(1), after=len(entries))
-
-
-def said(entries: Sequence[Entry]) -> list[str]:
-    return [entry.fact.effect for entry in entries if isinstance(entry.fact, Retried)]
-
-
-def whole_batches(entries: Sequence[Entry], size: int) -> bool:
-    """Whether the entries are batches of ``size``, each of one writer and in order."""
-    batches = [said(entries)[start : start + size] for start in range(0, len(entries), size)]
-    return all([line.rpartition(" ")[2] for line in batch] == [str(each) for each in range(size)] for batch in batches)
 
 
 # --- Wrong files
@@ -294,7 +236,7 @@ async def test_a_damaged_row_is_named(tmp_path: Path, column: str, value: object
         await store.append("s", facts(3), after=0)
         await store.append("t", facts(1), after=0)
     with closing(sqlite3.connect(path)) as db:
-        db.execute(f"UPDATE fact SET {column} = ? WHERE seq = 2", (value,))  # noqa: S608 - from the list above
+        db.execute(f"UPDATE fact SET {column} = ? WHERE seq = 2", (value,))
         db.commit()
     async with opened(path) as store:
         with pytest.raises(DamagedJournal, match=r"session 's' in .*s\.db, entry 2: "):

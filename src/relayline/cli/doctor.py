@@ -14,7 +14,8 @@ from typing import Literal
 from relayline.cli.sessions import folded
 from relayline.clients import weights
 from relayline.errors import DamagedJournal, StoreError
-from relayline.journal.sqlite import APPLICATION_ID, SqliteCheckpointStorage
+from relayline.journal.sqlite import SqliteCheckpointStorage
+from relayline.journal.sqlite_file import APPLICATION_ID
 
 CORE = ("pydantic", "griffelib", "typing-extensions")
 EXTRAS = {

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from relayline.errors import DamagedJournal
-from relayline.events import Asked, Entry
+from relayline.errors import DamagedJournal, UsageError
+from relayline.events import Asked, Entry, Forked, UserSpoke
 from relayline.machine.effects import effects
 from relayline.machine.state import State, evolve
 
@@ -37,13 +37,57 @@ def checkpoints(session_id: str, entries: Sequence[Entry]) -> Iterator[Checkpoin
         DamagedJournal: if what is written does not make a conversation.
     """
     state = State()
-    for number, entry in enumerate(entries, 1):
-        state = after(state, entry, session_id)
-        # Within a batch (entries of one time) a session may look at rest that is on its way.
-        whole = number == len(entries) or entries[number].at != entry.at
-        if whole and not effects(state):
+    for batch in batches(entries):  # within one a session may look at rest that is on its way
+        state = state_after(session_id, batch, state)
+        if not effects(state):
             waiting = {request_id(session_id, local): asked for local, asked in state.requests.items()}
-            yield Checkpoint(session_id, entry.seq, entry.at, state.floor.speaker, waiting)
+            yield Checkpoint(session_id, state.seq, batch[-1].at, state.floor.speaker, waiting)
+
+
+def batches(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+    """What was appended together, oldest first: entries of one time."""
+    start = 0
+    for number in range(1, len(entries) + 1):
+        if number == len(entries) or entries[number].at != entries[start].at:
+            yield entries[start:number]
+            start = number
+
+
+def standing(session_id: str, entries: Sequence[Entry], at: int) -> int:
+    """The last position, ``at`` or before it, at which the session can be gone on with.
+
+    Such is the end of every batch, for there a process may have died; before and after a message of the user's, where
+    nothing is open that could be left half done; and after the first entry. Nowhere else did a session ever stand: its
+    calls may be without a result, its results may tell of a handoff that is yet to come, and who was asked may have
+    answered already.
+
+    Raises:
+        UsageError: the session has no position ``at``.
+    """
+    first, last = entries[0].seq, entries[-1].seq
+    if not first <= at <= last:
+        raise UsageError(f"session {session_id!r} has the facts {first} to {last}; {at} is no position in it")
+    return next(
+        seq
+        for seq in range(at, first - 1, -1)
+        if seq in (first, last) or _stands(*entries[seq - first : seq - first + 2])
+    )
+
+
+def _stands(entry: Entry, following: Entry) -> bool:
+    return entry.at != following.at or any(isinstance(each.fact, UserSpoke | Forked) for each in (entry, following))
+
+
+def state_after(session_id: str, entries: Sequence[Entry], state: State | None = None) -> State:
+    """The state after ``entries``, from the beginning or from ``state`` on.
+
+    Raises:
+        DamagedJournal: if one of them does not follow from what is before it.
+    """
+    state = state or State()
+    for entry in entries:
+        state = after(state, entry, session_id)
+    return state
 
 
 def after(state: State, entry: Entry, session_id: str) -> State:

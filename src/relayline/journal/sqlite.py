@@ -1,109 +1,139 @@
 """Journals in one SQLite file: WAL, one writer thread, safe for several processes."""
 
-import asyncio
 import os
 import sqlite3
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
-from relayline.errors import DamagedJournal, StoreError
-from relayline.events import Entry, Fact
-from relayline.journal.codec import VERSION, decode, encode
-from relayline.journal.store import Clock, SessionSummary, Store, conflict, now
+from relayline.errors import DamagedJournal, RelaylineError, StoreError
+from relayline.events import Compacted, Entry, Fact, Forked
+from relayline.journal.packing import WITH_BLOBS, Cipher, Durability, Packed, Packer, beside, durable
+from relayline.journal.sqlite_file import Writer
+from relayline.journal.store import (
+    Clock,
+    SessionSummary,
+    Store,
+    check_cut,
+    check_delete,
+    check_fork,
+    conflict,
+    now,
+    numbered,
+    unknown,
+)
 
 T = TypeVar("T")
 
-TIMEOUT = 30
-"""Seconds to wait for another process's write, which takes milliseconds."""
-
-APPLICATION_ID = 0x72_6C_79_31  # "rly1": tells our files from other people's databases
-
-SCHEMA = """
-CREATE TABLE session(
-    key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, seq INTEGER NOT NULL,
-    started INTEGER NOT NULL, updated INTEGER NOT NULL, written INTEGER NOT NULL
-);
-CREATE INDEX session_written ON session(written);
-CREATE TABLE fact(
-    session INTEGER NOT NULL REFERENCES session(key), seq INTEGER NOT NULL,
-    at INTEGER NOT NULL, version INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY(session, seq)
-) WITHOUT ROWID;
-"""
-MIGRATIONS = [SCHEMA]
-"""Step n takes a file from `user_version` n to n + 1."""
-
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+PAST = """
+WITH RECURSIVE past(session, upto) AS (
+    SELECT key, :upto FROM session WHERE id = :id
+    UNION ALL
+    SELECT parent, min(upto, shared) FROM past JOIN session ON key = past.session WHERE parent IS NOT NULL
+)
+"""
+"""Where a session's facts are: its own and, up to where it branched off, those of the sessions before it."""
+
+LAST = 2**62
 
 
 class SqliteCheckpointStorage(Store):
     """One file for any number of sessions.
 
     Opened on first use; a missing folder is made. Every append is one transaction on this file's one writer thread. A
-    batch that was acknowledged survives the death of the process at any moment, and that of the machine up to the last
-    moments before it (WAL with ``synchronous=NORMAL``).
+    batch that was acknowledged survives the death of the process at any moment. With ``durability="full"`` it survives
+    that of the machine too; with ``"normal"`` the last moments before it may be lost, and nothing else.
+
+    ``cipher``: encrypts what is said and done, a `cryptography.fernet.Fernet` for instance; ids and times stay legible.
     """
 
-    def __init__(self, path: str | Path, clock: Clock = now) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        clock: Clock = now,
+        *,
+        durability: Durability = "normal",
+        cipher: Cipher | None = None,
+    ) -> None:
         self.path = Path(path)
+        self._synchronous = "FULL" if durable(durability) else "NORMAL"
+        self._packer = Packer(cipher)
         self._clock = clock
-        self._writer: _Writer | None = None
+        self._writer: Writer | None = None
 
     def now(self) -> datetime:
         return self._clock()
 
-    async def append(self, session_id: str, facts: Sequence[Fact], *, after: int) -> list[Entry]:
-        bodies = [encode(fact) for fact in facts]
-        at = self._clock()
-        stamp = _micros(at)
-
-        def write(db: sqlite3.Connection) -> None:
-            db.execute("BEGIN IMMEDIATE")
-            found = db.execute("SELECT key, seq FROM session WHERE id = ?", (session_id,)).fetchone()
-            if (found[1] if found else 0) != after:
-                raise conflict(session_id, after, found[1] if found else 0)
-            if not found:
-                found = db.execute(
-                    "INSERT INTO session(id, seq, started, updated, written) VALUES (?, 0, ?, ?, 0) RETURNING key",
-                    (session_id, stamp, stamp),
-                ).fetchone()
-            rows = [(found[0], after + number, stamp, VERSION, body) for number, body in enumerate(bodies, 1)]
-            db.executemany("INSERT INTO fact VALUES (?, ?, ?, ?, ?)", rows)
-            db.execute(
-                "UPDATE session SET seq = ?, updated = ?,"
-                # Counted, not timed: a clock may stand still or go back.
-                " written = (SELECT max(written) + 1 FROM session) WHERE key = ?",
-                (after + len(rows), stamp, found[0]),
-            )
-            db.execute("COMMIT")
-
-        await self._do(write)
-        return [Entry(after + number, at, fact) for number, fact in enumerate(facts, 1)]
-
-    async def read(self, session_id: str, *, after: int = 0, upto: int | None = None) -> list[Entry]:
-        def rows(db: sqlite3.Connection) -> list[tuple[int, int, int, str]]:
-            return db.execute(
-                "SELECT fact.seq, at, version, body FROM fact JOIN session ON key = session"
-                " WHERE id = ? AND fact.seq > ? AND fact.seq <= ? ORDER BY fact.seq",
-                (session_id, after, upto if upto is not None else 2**62),
-            ).fetchall()
-
-        entries: list[Entry] = []
-        for seq, at, version, body in await self._do(rows):
-            try:
-                entries.append(Entry(seq, _time(at), decode(body, version)))
-            except (DamagedJournal, TypeError, OverflowError) as error:
-                raise DamagedJournal(f"session {session_id!r} in {self.path}, entry {seq}: {error}") from error
+    async def append(
+        self, session_id: str, facts: Sequence[Fact], *, after: int, at: datetime | None = None
+    ) -> list[Entry]:
+        entries = numbered(facts, after, at or self._clock())
+        await self._keep(session_id, entries, after)
         return entries
 
-    async def sessions(self) -> list[SessionSummary]:
-        def rows(db: sqlite3.Connection) -> list[tuple[str, int, int, int]]:
-            return db.execute("SELECT id, seq, started, updated FROM session ORDER BY written").fetchall()
+    async def restore(self, session_id: str, entries: Sequence[Entry]) -> None:
+        await self._keep(session_id, entries, 0)
 
-        return [SessionSummary(key, seq, _time(first), _time(last)) for key, seq, first, last in await self._do(rows)]
+    async def _keep(self, session_id: str, entries: Sequence[Entry], after: int) -> None:
+        lines = [_Line(each.seq, _micros(each.at), *self._packer.pack(each.fact)) for each in entries]
+        await self._do(partial(_append, session_id=session_id, lines=lines, after=after))
+
+    async def read(self, session_id: str, *, after: int = 0, upto: int | None = None) -> list[Entry]:
+        upto = LAST if upto is None else upto
+        rows = await self._do(partial(_rows, session_id=session_id, after=after, upto=upto))
+        entries: list[Entry] = []
+        large: set[int] = set()
+        stamp, time = 0, EPOCH
+        for seq, at, version, line in rows:
+            try:
+                if at != stamp:  # the facts of one batch have one
+                    stamp, time = at, _time(at)
+                entries.append(Entry(seq, time, self._packer.open(version, line)))
+            except (DamagedJournal, TypeError, OverflowError) as error:
+                raise self._damaged(session_id, seq, error) from error
+            if version == WITH_BLOBS:
+                large.add(len(entries) - 1)
+        if large:
+            await self._fill(session_id, entries, large)
+        return entries
+
+    async def _fill(self, session_id: str, entries: list[Entry], large: Collection[int]) -> None:
+        """Put what is kept beside the lines of these entries in its place."""
+        names = [name for place in large for name in beside(entries[place].fact)]
+        blobs = await self._do(partial(_blobs, session_id=session_id, names=names))
+        for place in large:
+            seq, at, fact = entries[place].seq, entries[place].at, entries[place].fact
+            try:
+                entries[place] = Entry(seq, at, self._packer.fill(fact, blobs))
+            except DamagedJournal as error:
+                raise self._damaged(session_id, seq, error) from error
+
+    def _damaged(self, session_id: str, seq: int, error: Exception) -> DamagedJournal:
+        return DamagedJournal(f"session {session_id!r} in {self.path}, entry {seq}: {error}")
+
+    async def sessions(self) -> list[SessionSummary]:
+        return [
+            SessionSummary(key, seq, _time(first), _time(last), parent or "", shared, held)
+            for key, seq, first, last, parent, shared, held in await self._do(_sessions)
+        ]
+
+    async def fork(self, session_id: str, branch: str, *, upto: int) -> None:
+        line = _Line(upto + 1, _micros(self._clock()), *self._packer.pack(Forked(session_id, upto)))
+        await self._do(partial(_fork, session_id=session_id, branch=branch, upto=upto, line=line))
+
+    async def cut(self, session_id: str, fact: Compacted) -> None:
+        packed = self._packer.pack(fact)
+        await self._do(partial(_cut, session_id=session_id, upto=fact.upto, packed=packed, packer=self._packer))
+
+    async def delete(self, session_id: str) -> None:
+        await self._do(partial(_delete, session_id=session_id, packer=self._packer))
+
+    async def hold(self, session_id: str, reason: str) -> None:
+        await self._do(partial(_hold, session_id=session_id, reason=reason))
 
     async def aclose(self) -> None:
         writer, self._writer = self._writer, None
@@ -112,98 +142,179 @@ class SqliteCheckpointStorage(Store):
 
     async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         if self._writer is None or self._writer.pid != os.getpid():
-            self._writer = _Writer(self.path)  # a forked child inherits neither threads nor a usable connection
+            # A forked child inherits neither threads nor a usable connection.
+            self._writer = Writer(self.path, self._synchronous)
         try:
             return await self._writer.do(work)
+        except RelaylineError:
+            raise
         except (sqlite3.Error, OSError, ValueError) as error:
             raise StoreError(f"cannot use the session store {self.path}: {error}") from error
 
 
-class _Writer:
-    """One thread and the one connection it opens when it is first used."""
-
-    def __init__(self, path: Path) -> None:
-        self.pid = os.getpid()
-        self._path = path
-        self._thread = ThreadPoolExecutor(1, "relayline-sqlite")
-        self._db: sqlite3.Connection | None = None  # touched by the thread only
-
-    async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run ``work`` on the thread. A caller cancelled meanwhile finds it done entirely or not at all."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._work, work)
-
-    async def close(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
-        self._thread.shutdown()
-
-    def _work(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        db = self._db = self._db or _open(self._path)
-        try:
-            return work(db)
-        except BaseException:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise
-
-    def _close(self) -> None:
-        if self._db is not None:
-            self._db.close()
+# --- On the writer's thread. Each that writes is one transaction, which the writer rolls back if it raises.
 
 
-def _open(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Autocommit: transactions are ours to begin.
-    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=TIMEOUT)
-    try:
-        _migrate(path, db)
-    except BaseException:
-        db.close()
-        raise
-    return db
+class _Line(NamedTuple):
+    """A fact as it is kept, with its number and its time."""
+
+    seq: int
+    at: int
+    version: int
+    body: str
+    blobs: Mapping[str, bytes]
 
 
-def _migrate(path: Path, db: sqlite3.Connection) -> None:
-    db.execute("BEGIN")  # one moment for all that is read: another process may be making the tables just now
-    layout = _layout(path, db)
-    db.execute("COMMIT")
-    if layout < len(MIGRATIONS):
-        _make(path, db)
-    _switch_to_wal(db)
-    db.execute("PRAGMA synchronous = NORMAL")
+class _Row(NamedTuple):
+    key: int
+    seq: int
+    held: str
 
 
-def _make(path: Path, db: sqlite3.Connection) -> None:
+def _session(db: sqlite3.Connection, session_id: str) -> _Row:
+    found = db.execute("SELECT key, seq, held FROM session WHERE id = ?", (session_id,)).fetchone()
+    if found is None:
+        raise unknown(session_id)
+    return _Row(*found)
+
+
+def _append(db: sqlite3.Connection, session_id: str, lines: Sequence[_Line], after: int) -> None:
     db.execute("BEGIN IMMEDIATE")
-    for step in MIGRATIONS[_layout(path, db) :]:  # read again: another process may have been faster
-        for statement in step.split(";"):
-            db.execute(statement)
-    db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    found = db.execute("SELECT key, seq FROM session WHERE id = ?", (session_id,)).fetchone()
+    key, seq = found or (None, 0)
+    if seq != after:
+        raise conflict(session_id, after, seq)
+    _write(db, _begin(db, session_id, lines[0].at) if key is None else key, lines)
     db.execute("COMMIT")
 
 
-def _switch_to_wal(db: sqlite3.Connection) -> None:
-    # The timeout of the connection does not count here: SQLite gives up at once while another process has the file.
-    deadline = time.monotonic() + TIMEOUT
-    while True:
-        try:
-            db.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            busy = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-            if not busy or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
+def _begin(db: sqlite3.Connection, session_id: str, at: int, parent: int | None = None, shared: int = 0) -> int:
+    key: int = db.execute(
+        "INSERT INTO session(id, seq, started, updated, written, parent, shared) VALUES (?, 0, ?, ?, 0, ?, ?)"
+        " RETURNING key",
+        (session_id, at, at, parent, shared),
+    ).fetchone()[0]
+    return key
 
 
-def _layout(path: Path, db: sqlite3.Connection) -> int:
-    layout: int = db.execute("PRAGMA user_version").fetchone()[0]
-    owner: int = db.execute("PRAGMA application_id").fetchone()[0]
-    if owner != APPLICATION_ID and db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        raise StoreError(f"{path} is a database of another program; choose another path for the session store")
-    if layout > len(MIGRATIONS):
-        raise StoreError(f"{path} was written by a newer relayline (layout {layout}); upgrade to use it")
-    return layout
+def _write(db: sqlite3.Connection, key: int, lines: Sequence[_Line]) -> None:
+    rows = [(key, each.seq, each.at, each.version, each.body) for each in lines]
+    db.executemany("INSERT INTO fact VALUES (?, ?, ?, ?, ?)", rows)
+    for each in lines:
+        if each.blobs:
+            blobs = [(key, name, content) for name, content in each.blobs.items()]
+            db.executemany("INSERT OR IGNORE INTO blob(session, name, content) VALUES (?, ?, ?)", blobs)
+    db.execute(
+        "UPDATE session SET seq = ?, updated = ?,"
+        # Counted, not timed: a clock may stand still or go back.
+        " written = (SELECT max(written) + 1 FROM session) WHERE key = ?",
+        (lines[-1].seq, lines[-1].at, key),
+    )
+
+
+def _rows(db: sqlite3.Connection, session_id: str, after: int, upto: int) -> list[tuple[int, int, int, str]]:
+    return db.execute(
+        PAST + "SELECT seq, at, version, body FROM past JOIN fact USING (session)"
+        " WHERE seq > :after AND seq <= past.upto ORDER BY seq",
+        {"id": session_id, "after": after, "upto": upto},
+    ).fetchall()
+
+
+def _blobs(db: sqlite3.Connection, session_id: str, names: Sequence[str]) -> Mapping[str, bytes]:
+    found: dict[str, bytes] = {}
+    for name in names:  # one by one: there are few, and a list of them has a limit
+        row = db.execute(
+            PAST + "SELECT content FROM past JOIN blob USING (session) WHERE name = :name LIMIT 1",
+            {"id": session_id, "upto": LAST, "name": name},
+        ).fetchone()
+        if row:
+            found[name] = row[0]
+    return found
+
+
+def _sessions(db: sqlite3.Connection) -> list[tuple[str, int, int, int, str | None, int, str]]:
+    return db.execute(
+        "SELECT each.id, each.seq, each.started, each.updated, parent.id, each.shared, each.held"
+        " FROM session AS each LEFT JOIN session AS parent ON parent.key = each.parent ORDER BY each.written"
+    ).fetchall()
+
+
+def _fork(db: sqlite3.Connection, session_id: str, branch: str, upto: int, line: _Line) -> None:
+    db.execute("BEGIN IMMEDIATE")
+    origin = _session(db, session_id)
+    check_fork(session_id, upto, _first(db, session_id), origin.seq)
+    taken = db.execute("SELECT seq FROM session WHERE id = ?", (branch,)).fetchone()
+    if taken:
+        raise conflict(branch, 0, taken[0])
+    _write(db, _begin(db, branch, line.at, origin.key, upto), [line])
+    db.execute("COMMIT")
+
+
+def _first(db: sqlite3.Connection, session_id: str) -> int:
+    query = PAST + "SELECT min(seq) FROM past JOIN fact USING (session) WHERE seq <= past.upto"
+    first: int = db.execute(query, {"id": session_id, "upto": LAST}).fetchone()[0]
+    return first
+
+
+def _cut(db: sqlite3.Connection, session_id: str, upto: int, packed: Packed, packer: Packer) -> None:
+    db.execute("BEGIN IMMEDIATE")
+    row = _session(db, session_id)
+    check_cut(session_id, upto, _first(db, session_id), row.seq, row.held)
+    _let_go(db, row.key, packer)
+    _take_over(db, row.key, packer)
+    at = db.execute("SELECT at FROM fact WHERE session = ? AND seq = ?", (row.key, upto)).fetchone()[0]
+    db.execute("DELETE FROM fact WHERE session = ? AND seq <= ?", (row.key, upto))
+    db.execute("INSERT INTO fact VALUES (?, ?, ?, ?, ?)", (row.key, upto, at, packed.version, packed.body))
+    left = db.execute("SELECT version, body FROM fact WHERE session = ?", (row.key,)).fetchall()
+    wanted = _names(left, packer)
+    for key, name in db.execute("SELECT key, name FROM blob WHERE session = ?", (row.key,)).fetchall():
+        if name not in wanted:
+            db.execute("DELETE FROM blob WHERE key = ?", (key,))
+    db.execute("COMMIT")
+
+
+def _delete(db: sqlite3.Connection, session_id: str, packer: Packer) -> None:
+    db.execute("BEGIN IMMEDIATE")
+    row = _session(db, session_id)
+    check_delete(session_id, row.held)
+    _let_go(db, row.key, packer)
+    for table, column in (("fact", "session"), ("blob", "session"), ("session", "key")):
+        db.execute(f"DELETE FROM {table} WHERE {column} = ?", (row.key,))
+    db.execute("COMMIT")
+
+
+def _hold(db: sqlite3.Connection, session_id: str, reason: str) -> None:
+    db.execute("BEGIN IMMEDIATE")
+    db.execute("UPDATE session SET held = ? WHERE key = ?", (reason, _session(db, session_id).key))
+    db.execute("COMMIT")
+
+
+def _let_go(db: sqlite3.Connection, key: int, packer: Packer) -> None:
+    """Give every branch of a session what it shares with it."""
+    for (branch,) in db.execute("SELECT key FROM session WHERE parent = ?", (key,)).fetchall():
+        _take_over(db, branch, packer)
+
+
+def _take_over(db: sqlite3.Connection, key: int, packer: Packer) -> None:
+    """Copy what a session shares with others, so that it needs them no more."""
+    session_id = db.execute("SELECT id FROM session WHERE key = ?", (key,)).fetchone()[0]
+    given = {"id": session_id, "upto": LAST, "key": key}
+    shared = db.execute(
+        PAST + "SELECT seq, at, version, body FROM past JOIN fact USING (session)"
+        " WHERE seq <= past.upto AND session != :key",
+        given,
+    ).fetchall()
+    db.executemany("INSERT INTO fact VALUES (?, ?, ?, ?, ?)", [(key, *row) for row in shared])
+    wanted = _names([row[2:] for row in shared], packer)
+    blobs = [(key, name, content) for name, content in _blobs(db, session_id, sorted(wanted)).items()]
+    db.executemany("INSERT OR IGNORE INTO blob(session, name, content) VALUES (?, ?, ?)", blobs)
+    db.execute("UPDATE session SET parent = NULL, shared = 0 WHERE key = ?", (key,))
+
+
+def _names(lines: Sequence[tuple[int, str]], packer: Packer) -> set[str]:
+    """What these lines have beside them."""
+    large = [packer.open(version, body) for version, body in lines if version == WITH_BLOBS]
+    return {name for fact in large for name in beside(fact)}
 
 
 def _micros(at: datetime) -> int:

@@ -1,16 +1,21 @@
 """What a journal store has to do, and the one that keeps everything in memory."""
 
+import asyncio
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol, TypeAlias
 
-from relayline.errors import SequenceConflict
-from relayline.events import Entry, Fact
-from relayline.journal.checkpoints import Checkpoint, checkpoints
-from relayline.journal.codec import encode
+from relayline.errors import SequenceConflict, SessionHeld, SessionNotFound, UsageError
+from relayline.events import Compacted, Entry, Fact, Forked
+from relayline.journal.checkpoints import Checkpoint, batches, checkpoints
+from relayline.journal.packing import Packer
 
 Clock: TypeAlias = Callable[[], datetime]
+
+LOOK_AGAIN = 0.1
+"""Seconds between two looks at a store that does not tell of writes."""
 
 
 def now() -> datetime:
@@ -20,12 +25,18 @@ def now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class SessionSummary:
-    """``seq``: how many facts it has. ``started``, ``updated``: its first and its last fact, in UTC."""
+    """``seq``: the number of its last fact. ``started``, ``updated``: when it began, as a session or as a branch, and
+    its last fact, in UTC. ``parent``: the session it branched off, as long as the two share the first ``shared`` facts.
+    ``held``: why it has to be kept as it is; empty, if nobody said so.
+    """
 
     session_id: str
     seq: int
     started: datetime
     updated: datetime
+    parent: str = ""
+    shared: int = 0
+    held: str = ""
 
 
 class Store(Protocol):
@@ -35,15 +46,23 @@ class Store(Protocol):
         """The time by which entries are dated, in UTC."""
         return now()
 
-    async def append(self, session_id: str, facts: Sequence[Fact], *, after: int) -> list[Entry]:
-        """Add ``facts``, at least one, as one atomic batch, if the session has ``after`` facts now. Durable on return.
+    @abstractmethod
+    async def append(
+        self, session_id: str, facts: Sequence[Fact], *, after: int, at: datetime | None = None
+    ) -> list[Entry]:
+        """Add ``facts``, at least one, as one atomic batch, if ``after`` is the number of the session's last fact, or 0
+        and there is no such session. Durable on return.
+
+        ``at``: their date; by default now. For what is brought from elsewhere (see `restore`), as is a journal that
+        begins with a `Compacted`: it has the number it had there.
 
         Raises:
-            SequenceConflict: the session has another number of facts; nothing was written.
+            SequenceConflict: the session's last fact is another; nothing was written.
             StoreError: the batch could not be kept; nothing was written.
         """
         ...
 
+    @abstractmethod
     async def read(self, session_id: str, *, after: int = 0, upto: int | None = None) -> list[Entry]:
         """The entries with ``after < seq <= upto``, oldest first; none for a session that does not exist.
 
@@ -52,9 +71,85 @@ class Store(Protocol):
         """
         ...
 
+    @abstractmethod
     async def sessions(self) -> list[SessionSummary]:
         """All sessions, the one most recently written to last."""
         ...
+
+    @abstractmethod
+    async def fork(self, session_id: str, branch: str, *, upto: int) -> None:
+        """Begin the session ``branch`` with the first ``upto`` facts of ``session_id``, and a `Forked` behind them.
+
+        The branch refers to what it shares, nothing is copied. From there on neither is touched by the other.
+
+        Raises:
+            SessionNotFound: there is no session ``session_id``.
+            UsageError: it has no fact of the number ``upto``.
+            SequenceConflict: there is a session ``branch`` already.
+        """
+        ...
+
+    @abstractmethod
+    async def cut(self, session_id: str, fact: Compacted) -> None:
+        """Put ``fact`` in the place of all up to number ``fact.upto``, for good. Branches keep what they shared.
+
+        Raises:
+            SessionNotFound, SessionHeld: nothing was changed.
+            UsageError: the session has nothing before that number, or nothing after it.
+        """
+        ...
+
+    @abstractmethod
+    async def delete(self, session_id: str) -> None:
+        """Delete a session and all that was kept for it alone. Branches keep what they shared.
+
+        Raises:
+            SessionNotFound, SessionHeld: nothing was changed.
+        """
+        ...
+
+    @abstractmethod
+    async def hold(self, session_id: str, reason: str) -> None:
+        """Refuse to cut or delete the session from now on; an empty ``reason`` lifts that.
+
+        Raises:
+            SessionNotFound: there is no such session.
+        """
+        ...
+
+    async def restore(self, session_id: str, entries: Sequence[Entry]) -> None:
+        """Begin a session with ``entries``, at least one, at the times they have, numbered as `append` would do it.
+
+        Follows from `append` and `delete`, batch by batch, and if one cannot be kept the others are deleted again. A
+        store that can keep them all or none, whenever its process may die, does better.
+
+        Raises:
+            SequenceConflict: there is a session of that name already; it is as it was.
+            StoreError: they could not be kept; nothing was written.
+        """
+        kept = 0
+        try:
+            for batch in batches(entries):
+                await self.append(session_id, [each.fact for each in batch], after=kept, at=batch[0].at)
+                kept = batch[-1].seq
+        except BaseException:
+            if kept:
+                await self.delete(session_id)
+            raise
+
+    async def wait(self, session_id: str, *, after: int, seconds: float) -> bool:
+        """Whether the session gets beyond fact number ``after`` within so many seconds; True as soon as it has.
+
+        Follows from `read`, by looking again and again. A store that is told of writes does better.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while not await self.read(session_id, after=after, upto=after + 1):
+            left = until - loop.time()
+            if left <= 0:
+                return False
+            await asyncio.sleep(min(LOOK_AGAIN, left))
+        return True
 
     async def list_checkpoints(self, session_id: str | None = None) -> list[Checkpoint]:
         """Where a session rested, or where every session did: the newest last. Reads all of what it is asked about.
@@ -70,9 +165,33 @@ class Store(Protocol):
         found = [each for key in ids for each in checkpoints(key, await self.read(key))]
         return sorted(found, key=lambda each: each.timestamp)
 
+    @abstractmethod
     async def aclose(self) -> None:
         """Let go of files and threads. What was appended stays; closing twice is harmless."""
         ...
+
+
+_PLAIN = Packer()
+
+
+@dataclass(slots=True)
+class _Journal:
+    entries: list[Entry]
+    started: datetime
+    parent: str = ""
+    shared: int = 0
+    held: str = ""
+
+    @property
+    def first(self) -> int:
+        return self.entries[0].seq
+
+    @property
+    def last(self) -> int:
+        return self.entries[-1].seq
+
+    def on_its_own(self) -> None:
+        self.parent, self.shared = "", 0
 
 
 class InMemoryCheckpointStorage(Store):
@@ -80,41 +199,92 @@ class InMemoryCheckpointStorage(Store):
 
     def __init__(self, clock: Clock = now) -> None:
         self._clock = clock
-        self._journals: dict[str, list[Entry]] = {}
+        # In order of the last write, so that sessions() need not sort.
+        self._journals: dict[str, _Journal] = {}
 
     def now(self) -> datetime:
         return self._clock()
 
-    async def append(self, session_id: str, facts: Sequence[Fact], *, after: int) -> list[Entry]:
+    async def append(
+        self, session_id: str, facts: Sequence[Fact], *, after: int, at: datetime | None = None
+    ) -> list[Entry]:
         for fact in facts:
-            encode(fact)
-        journal = self._journals.setdefault(session_id, [])
-        if len(journal) != after:
-            raise conflict(session_id, after, len(journal))
-        at = self._clock()
-        entries = [Entry(after + number, at, fact) for number, fact in enumerate(facts, 1)]
-        journal.extend(entries)
-        # Moved to the end, so that sessions() is in order without sorting.
-        self._journals[session_id] = self._journals.pop(session_id)
+            _PLAIN.pack(fact)
+        journal = self._journals.get(session_id)
+        if (journal.last if journal else 0) != after:
+            raise conflict(session_id, after, journal.last if journal else 0)
+        entries = numbered(facts, after, at or self._clock())
+        if journal is None:
+            self._journals[session_id] = _Journal(entries.copy(), entries[0].at)
+        else:
+            journal.entries.extend(entries)
+            self._journals[session_id] = self._journals.pop(session_id)
         return entries
 
+    async def restore(self, session_id: str, entries: Sequence[Entry]) -> None:
+        for each in entries:
+            Packer().pack(each.fact)
+        if session_id in self._journals:
+            raise conflict(session_id, 0, self._journals[session_id].last)
+        self._journals[session_id] = _Journal(list(entries), entries[0].at)
+
     async def read(self, session_id: str, *, after: int = 0, upto: int | None = None) -> list[Entry]:
-        return self._journals.get(session_id, [])[after:upto]
+        journal = self._journals.get(session_id)
+        if journal is None:
+            return []
+        before = journal.first - 1
+        return journal.entries[max(after - before, 0) : None if upto is None else max(upto - before, 0)]
 
     async def sessions(self) -> list[SessionSummary]:
-        return [SessionSummary(key, len(kept), kept[0].at, kept[-1].at) for key, kept in self._journals.items() if kept]
+        return [
+            SessionSummary(key, each.last, each.started, each.entries[-1].at, each.parent, each.shared, each.held)
+            for key, each in self._journals.items()
+        ]
+
+    async def fork(self, session_id: str, branch: str, *, upto: int) -> None:
+        origin = self._journal(session_id)
+        check_fork(session_id, upto, origin.first, origin.last)
+        if branch in self._journals:
+            raise conflict(branch, 0, self._journals[branch].last)
+        at = self._clock()
+        entries = [*await self.read(session_id, upto=upto), Entry(upto + 1, at, Forked(session_id, upto))]
+        self._journals[branch] = _Journal(entries, at, session_id, upto)
+
+    async def cut(self, session_id: str, fact: Compacted) -> None:
+        journal = self._journal(session_id)
+        check_cut(session_id, fact.upto, journal.first, journal.last, journal.held)
+        place = fact.upto - journal.first
+        journal.entries[: place + 1] = [Entry(fact.upto, journal.entries[place].at, fact)]
+        journal.on_its_own()
+        self._let_go(session_id)
+
+    async def delete(self, session_id: str) -> None:
+        check_delete(session_id, self._journal(session_id).held)
+        del self._journals[session_id]
+        self._let_go(session_id)
+
+    async def hold(self, session_id: str, reason: str) -> None:
+        self._journal(session_id).held = reason
 
     async def aclose(self) -> None:
         pass
 
+    def _journal(self, session_id: str) -> _Journal:
+        if session_id not in self._journals:
+            raise unknown(session_id)
+        return self._journals[session_id]
 
-async def fork(store: Store, session_id: str, upto: int, branch: str) -> None:
-    """Begin the session ``branch`` with the first ``upto`` facts of ``session_id``. Nothing in them has to be changed.
+    def _let_go(self, session_id: str) -> None:
+        for each in self._journals.values():
+            if each.parent == session_id:
+                each.on_its_own()
 
-    Raises:
-        SequenceConflict: if there is a session ``branch``; nothing was written.
-    """
-    await store.append(branch, [entry.fact for entry in await store.read(session_id, upto=upto)], after=0)
+
+def numbered(facts: Sequence[Fact], after: int, at: datetime) -> list[Entry]:
+    """A batch as entries. Numbers go on from ``after``; a journal that was compacted begins with the number it has."""
+    begin = facts[0]
+    first = begin.upto if isinstance(begin, Compacted) and not after else after + 1
+    return [Entry(number, at, fact) for number, fact in enumerate(facts, first)]
 
 
 def conflict(session_id: str, after: int, found: int) -> SequenceConflict:
@@ -123,3 +293,30 @@ def conflict(session_id: str, after: int, found: int) -> SequenceConflict:
         f"session {session_id!r} has {found} facts, not {after}: somebody else wrote to it. "
         "Nothing was written here; run again to continue from there."
     )
+
+
+def unknown(session_id: str) -> SessionNotFound:
+    """The error for a session that does not exist."""
+    return SessionNotFound(f"no session {session_id!r} in this store")
+
+
+def check_fork(session_id: str, upto: int, first: int, last: int) -> None:
+    """Refuse a branch from where the session, whose facts are ``first`` to ``last``, has nothing."""
+    if not first <= upto <= last:
+        raise UsageError(f"session {session_id!r} has the facts {first} to {last}; no branch can begin after {upto}")
+
+
+def check_cut(session_id: str, upto: int, first: int, last: int, held: str) -> None:
+    """Refuse to compact what is held, or where there is nothing before or nothing after."""
+    check_delete(session_id, held)
+    if not first < upto < last:
+        raise UsageError(f"session {session_id!r} has the facts {first} to {last}; it cannot be compacted up to {upto}")
+
+
+def check_delete(session_id: str, held: str) -> None:
+    """Refuse to delete or shorten what is held."""
+    if held:
+        raise SessionHeld(
+            f"session {session_id!r} is held ({held}), so it can be neither deleted nor compacted; "
+            "lift that first, with hold(session_id, '')"
+        )

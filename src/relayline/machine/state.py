@@ -10,9 +10,11 @@ from typing import Literal, NamedTuple, TypeAlias, assert_never
 from relayline.events import (
     Answered,
     Asked,
+    Compacted,
     Fact,
     Failed,
     Finished,
+    Forked,
     HandedBack,
     HandoffSent,
     Prompted,
@@ -78,7 +80,9 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """How an agent last got the conversation. ``at``: how many items of the conversation there were before."""
+    """How an agent last got the conversation. ``at``: how many items of the conversation there were before; 0, if that
+    was forgotten.
+    """
 
     handoff: HandoffSent
     at: int
@@ -120,7 +124,8 @@ class State(NamedTuple):
 
     ``seq``: how many facts were folded. ``turns``, ``asked``: how many there were. ``requests``: unanswered, oldest
     first. ``rest``: why nothing goes on, if nothing does. ``shared``: what the team keeps in common. ``summaries``: the
-    last one made for each agent that is given one.
+    last one made for each agent that is given one. ``forgotten``: how many items of the conversation there were before
+    the first of ``spoken``.
     """
 
     seq: int = 0
@@ -137,6 +142,12 @@ class State(NamedTuple):
     since: Since = Since()
     shared: Mapping[str, JSON] = {}
     summaries: Mapping[str, Summarised] = {}
+    forgotten: int = 0
+
+    @property
+    def items(self) -> int:
+        """How many items the conversation has, with what was forgotten."""
+        return self.forgotten + len(self.spoken)
 
     @property
     def workflow(self) -> str:
@@ -173,6 +184,8 @@ def evolve(state: State, fact: Fact) -> State:
         case TurnStarted():
             return _turn_started(state, seq, fact)
         case TurnEnded():
+            open_still = [asked for asked in state.requests.values() if asked.turn == fact.turn and asked.call]
+            assert not open_still, "nobody is asked about a turn that is over"
             opened = {number: turn for number, turn in state.open.items() if number != fact.turn}
             return state._replace(seq=seq, open=opened, due=Due(state.open[fact.turn]))
         case HandoffSent():
@@ -183,7 +196,7 @@ def evolve(state: State, fact: Fact) -> State:
             return state._replace(seq=seq, spoken=state.spoken.append(fact), due=None, since=since, floor=floor)
         case Prompted():
             return _prompted(state, seq, fact)
-        case Warned():
+        case Warned() | Forked():
             return state._replace(seq=seq)
         case Summarised():
             spent = _took(state.since, fact.model, fact.input_tokens, 0, fact.output_tokens)
@@ -214,8 +227,24 @@ def evolve(state: State, fact: Fact) -> State:
             return state._replace(seq=seq, rest=fact, due=None)
         case SessionStarted():
             return state._replace(seq=seq, started=fact)
+        case Compacted():
+            return _compacted(fact)
         case _:
             assert_never(fact)
+
+
+def _compacted(fact: Compacted) -> State:
+    arrivals = {handoff.target: Arrival(handoff, 0) for handoff in fact.arrivals}
+    return State(
+        seq=fact.upto,
+        started=SessionStarted(fact.workflow, fact.fingerprint),
+        turns=fact.turns,
+        asked=fact.asked,
+        floor=Floor(fact.speaker, fact.callers, fact.sticky, arrivals),
+        shared=fact.shared,
+        summaries={made.agent: made for made in fact.summaries},
+        forgotten=fact.items,
+    )
 
 
 def _turn_started(state: State, seq: int, fact: TurnStarted) -> State:
@@ -268,7 +297,7 @@ def _returned(state: State, seq: int, fact: ToolReturned) -> State:
 def _handed_over(state: State, seq: int, fact: HandoffSent) -> State:
     # Whoever hands over for good has nobody waiting for it any more.
     callers = (*state.floor.callers, fact.source) if fact.returns == "caller" else ()
-    arrivals = {**state.floor.arrivals, fact.target: Arrival(fact, len(state.spoken))}
+    arrivals = {**state.floor.arrivals, fact.target: Arrival(fact, state.items)}
     since = state.since
     return state._replace(
         seq=seq,
@@ -296,6 +325,8 @@ def _spoke(state: State, seq: int, message: Message, opened: Mapping[int, Turn])
 def _asked(state: State, seq: int, fact: Asked) -> State:
     stage = "unclear" if fact.ask == "outcome" else "asked"
     opened = state.open if fact.call is None else _staged(state, fact.turn, OpenCall(fact.call, stage))
+    assert fact.call is not None or fact.ask in ("user_input", "reply"), "nobody is asked about no call"
+    assert fact.ask != "reply" or fact.turn in opened, "nobody replies in a turn that is not open"
     requests = {**state.requests, fact.request: fact}
     return state._replace(seq=seq, requests=requests, asked=state.asked + 1, due=None, open=opened)
 

@@ -138,7 +138,8 @@ def summary_request(view: View, agent: str, state: State, upto: int) -> ChatRequ
     """What whoever sums up the first ``upto`` items of the conversation for ``agent`` is given."""
     made = state.summaries.get(agent)
     old = [summed_up(made)] if made else []
-    items = state.spoken.since(made.upto if made else 0)[: upto - (made.upto if made else 0)]
+    begin = max(made.upto if made else 0, state.forgotten) - state.forgotten
+    items = state.spoken.since(begin)[: upto - state.forgotten - begin]
     # As nobody in particular sees it, so that it is all words: no provider takes calls of tools it is not given.
     before = [*old, *(message for item in items if (message := view.show(item, "")))]
     ask = Message("user", (Text(f"Sum up the conversation above for {agent}, who takes over now."),), TEAM)

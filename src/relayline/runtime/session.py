@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from relayline.events import Answered, Ask, Asked, Entry, Fact
+from relayline.events import Answered, Ask, Asked, Entry, Fact, Forked
 from relayline.journal.checkpoints import after
 from relayline.journal.store import Store
 from relayline.machine.decide import Machine
@@ -22,8 +22,15 @@ class Session:
         self.state = State()
         self._machine = machine
         self.store = store
+        self._first: int | None = None
+        self._last: Entry | None = None
         self._asked: dict[str, datetime] = {}
         self._views: dict[tuple[str, Show], tuple[int, int, list[Message]]] = {}
+
+    def _forget(self) -> None:
+        self.state, self._first, self._last = State(), None, None
+        self._asked.clear()
+        self._views.clear()
 
     def overdue(self, expires: Mapping[Ask, float]) -> list[str]:
         """The requests nobody answered within so many seconds, by the store's clock, oldest first."""
@@ -40,12 +47,20 @@ class Session:
         Raises:
             DamagedJournal: if what is written does not make a conversation.
         """
-        state = self.state
-        entries = await self.store.read(self.id, after=state.seq)
-        for entry in entries:
+        if self._first is not None and not await self.store.read(self.id, upto=self._first):
+            self._forget()  # the beginning was: what is forgotten is shown to nobody any more
+        state, last = self.state, self._last
+        # The last entry once more, to see that it still is: somebody may have deleted the session, and begun another.
+        entries = await self.store.read(self.id, after=max(state.seq - 1, 0))
+        if last is not None and entries[:1] != [last]:
+            self._forget()
+            state, last = self.state, None
+            entries = await self.store.read(self.id)
+        new = entries if last is None else entries[1:]
+        for entry in new:
             state = after(state, entry, self.id)
         self.state = state
-        self._date(entries)
+        self._date(new)
 
     async def commit(self, inputs: Sequence[Input]) -> list[Entry]:
         """Decide on ``inputs`` in order and append what follows as one batch; the state moves only if that worked."""
@@ -63,11 +78,17 @@ class Session:
         return entries
 
     def _date(self, entries: Sequence[Entry]) -> None:
+        if entries:
+            self._first = entries[0].seq if self._first is None else self._first
+            self._last = entries[-1]
         for entry in entries:
             if isinstance(entry.fact, Asked):
                 self._asked[entry.fact.request] = entry.at
             elif isinstance(entry.fact, Answered):
                 self._asked.pop(entry.fact.request, None)
+            elif isinstance(entry.fact, Forked):
+                # A branch of what was said long ago asks anew.
+                self._asked = dict.fromkeys(self._asked, entry.at)
 
     def view(self, agent: str, given: View = text) -> list[Message]:
         """What ``agent`` sees of the conversation now. Only what is new since the last time is rendered."""

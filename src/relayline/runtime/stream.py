@@ -10,10 +10,12 @@ from relayline.errors import WorldError
 from relayline.events import (
     Answered,
     Asked,
+    Compacted,
     Entry,
     Fact,
     Failed,
     Finished,
+    Forked,
     HandedBack,
     HandoffSent,
     Prompted,
@@ -55,6 +57,8 @@ EventType: TypeAlias = Literal[
     "stopped",
     "state_changed",
     "summarised",
+    "forked",
+    "compacted",
     "progress",
     "output",
     "warning",
@@ -255,13 +259,12 @@ class Narrator:
     def __init__(self, session: Session, emit: Emit) -> None:
         self._session = session
         self._emit = emit
-        self._agents = {number: turn.agent for number, turn in session.state.open.items()}
+        self._reader = Reader(session.id, session.state)
 
     async def tell(self, entries: Sequence[Entry]) -> None:
         """Show what was just appended."""
         for entry in entries:
-            kind, data, agent, request = self._read(entry.fact)
-            await self._emit(_event(kind, self._session.id, data, agent, request, entry.seq, entry.at))
+            await self._emit(self._reader.event(entry, self._session.state))
 
     async def signal(self, kind: EventType, data: object = None, agent: str = "") -> None:
         """Show something that is not in the journal."""
@@ -280,8 +283,20 @@ class Narrator:
         for event in pending(self._session.id, self._session.state):
             await self._emit(event)
 
-    def _read(self, fact: Fact) -> tuple[EventType, Any, str, str]:
-        session = self._session
+
+class Reader:
+    """Reads a session's facts as events, one after the other from where the session stood in ``state``."""
+
+    def __init__(self, session_id: str, state: State) -> None:
+        self._id = session_id
+        self._agents = {number: turn.agent for number, turn in state.open.items()}
+
+    def event(self, entry: Entry, state: State) -> WorkflowEvent:
+        """The next fact as an event. ``state``: after the whole of its batch."""
+        kind, data, agent, request = self._read(entry.fact, state)
+        return _event(kind, self._id, data, agent, request, entry.seq, entry.at)
+
+    def _read(self, fact: Fact, state: State) -> tuple[EventType, Any, str, str]:
         match fact:
             case UserSpoke(message):
                 return "message", message, "", ""
@@ -306,13 +321,13 @@ class Narrator:
             case Warned(_, _, agent):
                 return "warning", fact, agent, ""
             case Asked(request, _, _, agent):
-                return "request_info", request_data(fact, session.state), agent, request_id(session.id, request)
+                return "request_info", request_data(fact, state), agent, request_id(self._id, request)
             case Answered(request):
-                return "request_answered", fact, "", request_id(session.id, request)
+                return "request_answered", fact, "", request_id(self._id, request)
             case Failed(_, agent):
                 return "executor_failed", fact, agent, ""
             case Finished():
-                return "output", list(session.state.transcript), "", ""
+                return "output", list(state.transcript), "", ""
             case Retried():
                 return "retried", fact, "", ""
             case Stopped():
@@ -323,6 +338,10 @@ class Narrator:
                 return "summarised", fact, agent, ""
             case SessionStarted():
                 return "session_started", fact, "", ""
+            case Forked():
+                return "forked", fact, "", ""
+            case Compacted():
+                return "compacted", fact, "", ""
             case _:
                 assert_never(fact)
 

@@ -1,10 +1,13 @@
 """A clock that does as it is told, and a store that loses its process at a chosen moment."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
-from relayline.events import Entry, Fact
+from relayline.events import Compacted, Entry, Fact
 from relayline.journal.store import SessionSummary, Store
+
+T = TypeVar("T")
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -47,14 +50,22 @@ class CrashingStore(Store):
     def now(self) -> datetime:
         return self._inner.now()
 
-    async def append(self, session_id: str, facts: Sequence[Fact], *, after: int) -> list[Entry]:
+    async def append(
+        self, session_id: str, facts: Sequence[Fact], *, after: int, at: datetime | None = None
+    ) -> list[Entry]:
+        return await self._append(lambda: self._inner.append(session_id, facts, after=after, at=at))
+
+    async def restore(self, session_id: str, entries: Sequence[Entry]) -> None:
+        await self._append(lambda: self._inner.restore(session_id, entries))
+
+    async def _append(self, write: Callable[[], Awaitable[T]]) -> T:
         self._alive()
         self.appends += 1
         if self.appends < self._at:
-            return await self._inner.append(session_id, facts, after=after)
+            return await write()
         self.crashed = True
         if self._written:
-            await self._inner.append(session_id, facts, after=after)
+            await write()
         raise Crash(f"died {'after' if self._written else 'before'} append {self.appends} was written")
 
     async def read(self, session_id: str, *, after: int = 0, upto: int | None = None) -> list[Entry]:
@@ -64,6 +75,22 @@ class CrashingStore(Store):
     async def sessions(self) -> list[SessionSummary]:
         self._alive()
         return await self._inner.sessions()
+
+    async def fork(self, session_id: str, branch: str, *, upto: int) -> None:
+        self._alive()
+        await self._inner.fork(session_id, branch, upto=upto)
+
+    async def cut(self, session_id: str, fact: Compacted) -> None:
+        self._alive()
+        await self._inner.cut(session_id, fact)
+
+    async def delete(self, session_id: str) -> None:
+        self._alive()
+        await self._inner.delete(session_id)
+
+    async def hold(self, session_id: str, reason: str) -> None:
+        self._alive()
+        await self._inner.hold(session_id, reason)
 
     async def aclose(self) -> None:
         """Leaves the inner store open: it is what the next process finds."""

@@ -2,12 +2,11 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
-from relayline.events import Entry, SessionStarted, ToolReturned, TurnStarted
+from relayline.events import Compacted, Entry, SessionStarted, ToolReturned, TurnStarted
 from relayline.journal.codec import VERSION, decode, encode
+from relayline.journal.lines import line, read_line
 from relayline.journal.store import Store
 from relayline.machine.effects import CallModel, effects
 from relayline.machine.state import State, evolve, fold
@@ -25,12 +24,8 @@ async def record(store: Store, session_id: str, path: str | Path) -> None:
         FileExistsError: if there is something already. A recording is kept as it was made.
     """
     entries = await store.read(session_id)
-    lines = [
-        # The fact stands as the codec wrote it, so that a reader finds the very bytes of the release.
-        f'{{"seq":{each.seq},"at":"{each.at.isoformat()}","version":{VERSION},"fact":{encode(each.fact)}}}\n'
-        for each in entries
-    ]
-    _write_new(Path(path), "".join(lines))
+    # The facts stand as the codec wrote them, so that a reader finds the very bytes of the release.
+    _write_new(Path(path), "".join(f"{line(each)}\n" for each in entries))
 
 
 def _write_new(path: Path, text: str) -> None:
@@ -44,7 +39,7 @@ def read_recorded(path: str | Path) -> list[Entry]:
     Raises:
         DamagedJournal: if a fact is none of this release or an older one.
     """
-    return [line.entry() for line in _lines(path)]
+    return [read_line(text) for text in _lines(path)]
 
 
 def assert_replays(journal: Sequence[Entry] | str | Path) -> None:
@@ -62,13 +57,14 @@ def assert_replays(journal: Sequence[Entry] | str | Path) -> None:
     else:
         entries = list(journal)
     assert entries, "the journal is empty"
-    assert isinstance(entries[0].fact, SessionStarted), f"it begins with {entries[0].fact.type}, not session_started"
+    first = entries[0]
+    assert isinstance(first.fact, SessionStarted | Compacted), f"it begins with {first.fact.type}, not session_started"
     _check_results(entries)
     agents = sorted({entry.fact.agent for entry in entries if isinstance(entry.fact, TurnStarted)})
     state = State()
     for number, entry in enumerate(entries, 1):
         where = f"entry {number} ({entry.fact.type})"
-        assert entry.seq == number, f"{where} is numbered {entry.seq}"
+        assert entry.seq == first.seq + number - 1, f"{where} is numbered {entry.seq}"
         assert decode(encode(entry.fact)) == entry.fact, f"{where} is not what the codec makes of it"
         state = evolve(state, entry.fact)
         if number == len(entries) or entries[number].at != entry.at:
@@ -107,28 +103,13 @@ def _check_results(entries: Sequence[Entry]) -> None:
     assert len(answered) == len(set(answered)), f"a call has two results: {answered}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    seq: int
-    at: str
-    version: int
-    body: str
-
-    def entry(self) -> Entry:
-        return Entry(self.seq, datetime.fromisoformat(self.at), decode(self.body, self.version))
+def _lines(path: str | Path) -> list[str]:
+    return Path(path).read_text("utf-8").split("\n")[:-1]  # not splitlines: words may hold other line ends
 
 
-def _lines(path: str | Path) -> list[_Line]:
-    lines: list[_Line] = []
-    for text in Path(path).read_text("utf-8").split("\n")[:-1]:  # not splitlines: words may hold other line ends
-        line = json.loads(text)
-        body = text[text.index('"fact":') + len('"fact":') : -1]
-        lines.append(_Line(line["seq"], line["at"], line["version"], body))
-    return lines
-
-
-def _check_lines(lines: Sequence[_Line]) -> None:
-    for line in lines:
-        if line.version == VERSION:  # an older one is read, and would be written, in today's words
-            again = encode(decode(line.body))
-            assert again == line.body, f"entry {line.seq} is written differently now: {again} was {line.body}"
+def _check_lines(lines: Sequence[str]) -> None:
+    for text in lines:
+        entry = read_line(text)
+        if json.loads(text)["version"] == VERSION:  # an older one is read, and would be written, in today's words
+            again = line(entry)
+            assert again == text, f"entry {entry.seq} is written differently now: {again} was {text}"

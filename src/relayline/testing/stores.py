@@ -3,14 +3,24 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager, suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
-from relayline.errors import SequenceConflict, StoreError
-from relayline.events import Fact, Finished, Retried, SessionStarted, TurnStarted, UserSpoke
+from relayline.errors import SequenceConflict, SessionHeld, SessionNotFound, StoreError, UsageError
+from relayline.events import (
+    Compacted,
+    Entry,
+    Fact,
+    Finished,
+    Forked,
+    Retried,
+    SessionStarted,
+    TurnStarted,
+    UserSpoke,
+)
 from relayline.journal.checkpoints import checkpoints
 from relayline.journal.store import Store
-from relayline.messages import JSON, Message, Text, user
+from relayline.messages import JSON, Media, Message, Text, user
 
 ODD_IDS = (
     "a", "A", "a ", " a", "a/b", "a\\b", "../a", "..", ".", "/etc/passwd", "a.jsonl", "CON", "nul.txt", "a:b", "a?b",
@@ -213,6 +223,189 @@ async def _outlives(store: Store, again: Again) -> None:
     assert len(await other.read("s")) == 5, "The journal is not whole after one handle was closed."
 
 
+async def _forks(store: Store, again: Again) -> None:
+    """A branch has the first facts of another session, with their times, then says where it comes from, and goes on."""
+    origin = [*await store.append("s", _facts(3), after=0), *await store.append("s", _facts(2), after=3)]
+    await again().fork("s", "b", upto=4)
+    await store.fork("b", "c", upto=3)
+    await store.fork("b", "d", upto=5)
+    await store.append("s", [Retried("later")], after=5)
+    await store.append("d", [Retried("own")], after=6)
+    with _raises(SequenceConflict, "an append to a branch as if it were empty"):
+        await store.append("b", _facts(1), after=0)
+    for opened in (store, again()):
+        for key, shared, begun, own in (
+            ("b", 4, [Forked("s", 4)], []),
+            ("c", 3, [Forked("b", 3)], []),
+            ("d", 4, [Forked("s", 4), Forked("b", 5)], [Retried("own")]),
+        ):
+            kept = await opened.read(key)
+            assert kept[:shared] == origin[:shared], f"Branch {key!r} begins with {kept[:shared]!r:.300}."
+            assert [each.fact for each in kept[shared:]] == [*begun, *own], f"It goes on with {kept[shared:]!r:.300}."
+            assert [each.seq for each in kept] == [*range(1, len(kept) + 1)], f"Its numbers are {kept!r:.300}."
+            for after in range(len(kept)):
+                assert await opened.read(key, after=after, upto=5) == kept[after:5], f"after={after} reads differently."
+        assert len(await opened.read("s")) == 6, "A branch has changed where it comes from."
+        found = {each.session_id: (each.parent, each.shared, each.seq) for each in await opened.sessions()}
+        wanted = {"s": ("", 0, 6), "b": ("s", 4, 5), "c": ("b", 3, 4), "d": ("b", 5, 7)}
+        assert found == wanted, f"The sessions are {found}."
+
+
+async def _takes_in(store: Store, again: Again) -> None:
+    """What is brought from elsewhere keeps its date, and a journal that was compacted there its numbers."""
+    long_ago = datetime(2001, 2, 3, 4, 5, 6, 789, UTC)
+    await again().append("s", [_stand_in(7), *_facts(1)], after=0, at=long_ago)
+    await store.append("s", _facts(1), after=8, at=long_ago + timedelta(days=1))
+    for opened in (store, again()):
+        kept = await opened.read("s")
+        assert [each.seq for each in kept] == [7, 8, 9], f"The numbers are {[each.seq for each in kept]}."
+        assert [each.at.day for each in kept] == [3, 3, 4], f"The dates are {[each.at for each in kept]}."
+        assert kept[0].at == long_ago, f"{long_ago} came back as {kept[0].at}."
+        assert [each.seq for each in await opened.read("s", after=7, upto=8)] == [8], "A range of it differs."
+        (found,) = await opened.sessions()
+        assert (found.seq, found.started) == (9, long_ago), f"The session is {found}."
+
+
+async def _restores(store: Store, again: Again) -> None:
+    """A session is taken in whole, with its numbers and times, or refused and nothing is written."""
+    dates = [datetime(2001, 2, 3, 4, 5, 6, second, UTC) for second in (1, 1, 2)]
+    photo = UserSpoke(Message("user", (Media.from_bytes(bytes(50_000), "image/png"),)))
+    facts: list[Fact] = [_stand_in(7), photo, *_facts(1)]
+    entries = [Entry(seq, at, fact) for seq, (at, fact) in enumerate(zip(dates, facts, strict=True), 7)]
+    await again().restore("s", entries)
+    await store.append("s", _facts(1), after=9)
+    for opened in (store, again()):
+        kept = await opened.read("s")
+        assert kept[:-1] == entries, f"{entries!r:.300} came back as {kept!r:.300}."
+        (found,) = await opened.sessions()
+        assert (found.seq, found.started) == (10, dates[0]), f"The session is {found}."
+    with _raises(SequenceConflict, "restoring a session that is there"):
+        await again().restore("s", entries)
+    for what, bad in _unkeepable():
+        with _raises(StoreError, f"restoring a fact with {what}"):
+            await store.restore("new", [*entries, Entry(10, dates[2] + timedelta(days=1), bad)])
+    assert await store.read("new") == [], "A part of a refused session was written."
+    assert await again().read("s", upto=9) == entries, "A refused session has changed another one."
+
+
+async def _refuses_to_fork(store: Store, again: Again) -> None:
+    """A branch needs a session, a fact to begin after, and a name nobody has."""
+    await _fill(store, "s", 3)
+    await _fill(store, "other", 1)
+    with _raises(SessionNotFound, "a branch of nothing"):
+        await store.fork("nobody", "b", upto=1)
+    for upto in (0, 4, -1):
+        with _raises(UsageError, f"a branch after fact {upto} of 3"):
+            await store.fork("s", "b", upto=upto)
+    for taken in ("other", "s"):
+        with _raises(SequenceConflict, "a branch under the name of another session"):
+            await again().fork("s", taken, upto=2)
+    found = {each.session_id: each.seq for each in await store.sessions()}
+    assert found == {"s": 3, "other": 1}, f"What was refused has left {found}."
+
+
+async def _cuts(store: Store, again: Again) -> None:
+    """A cut leaves one fact in the place of the first ones, with the time and number of the last of them."""
+    kept = [*await store.append("s", _facts(4), after=0), *await store.append("s", _facts(2), after=4)]
+    await store.fork("s", "b", upto=5)
+    branch = await store.read("b")
+    await again().cut("s", _stand_in(3))
+    for opened in (store, again()):
+        assert await opened.read("s") == [Entry(3, kept[2].at, _stand_in(3)), *kept[3:]], "The cut session differs."
+        assert await opened.read("s", after=3, upto=5) == kept[3:5], "A range of a cut session differs."
+        assert await opened.read("s", upto=2) == [], "What was cut is still there."
+        assert await opened.read("b") == branch, "A cut has changed a branch."
+    await store.append("s", _facts(1), after=6)
+    await store.cut("b", _stand_in(2))
+    await store.cut("s", _stand_in(6))
+    assert [each.seq for each in await again().read("s")] == [6, 7], "A second cut went wrong."
+    assert [each.seq for each in await again().read("b")] == [2, 3, 4, 5, 6], "The cut of a branch went wrong."
+    found = {each.session_id: (each.parent, each.shared, each.seq) for each in await store.sessions()}
+    assert found == {"s": ("", 0, 7), "b": ("", 0, 6)}, f"The sessions are {found}."
+    with _raises(SessionNotFound, "a cut of nothing"):
+        await store.cut("nobody", _stand_in(2))
+    for upto in (5, 6, 7, 8):
+        with _raises(UsageError, f"a cut up to {upto} of 6 to 7"):
+            await store.cut("s", _stand_in(upto))
+    with _raises(UsageError, "a branch from what was cut away"):
+        await store.fork("s", "c", upto=5)
+
+
+async def _deletes(store: Store, again: Again) -> None:
+    """A deleted session is gone; its branches keep what they shared, and its name may be used again."""
+    await _fill(store, "s", 3)
+    await store.fork("s", "b", upto=2)
+    await store.fork("b", "c", upto=3)
+    branches = {key: await store.read(key) for key in ("b", "c")}
+    await again().delete("s")
+    await store.delete("b")
+    for opened in (store, again()):
+        assert await opened.read("s") == await opened.read("b") == [], "A deleted session can be read."
+        assert await opened.read("c") == branches["c"], "A branch has lost something."
+        found = [(each.session_id, each.parent, each.shared) for each in await opened.sessions()]
+        assert found == [("c", "", 0)], f"The sessions are {found}."
+    with _raises(SessionNotFound, "deleting what is gone"):
+        await store.delete("s")
+    with _raises(SequenceConflict, "an append to a session that was deleted"):
+        await store.append("s", _facts(1), after=3)
+    await again().append("s", _facts(1), after=0)
+    assert len(await store.read("s")) == 1, "What is new under the name of something deleted is not whole."
+
+
+async def _holds(store: Store, again: Again) -> None:
+    """What is held is neither deleted nor cut, says why, and goes on otherwise; an empty reason lets go of it."""
+    await _fill(store, "s", 3)
+    await again().hold("s", "case 12 \u2028 日本")
+    for opened in (store, again()):
+        assert [each.held for each in await opened.sessions()] == ["case 12 \u2028 日本"], (
+            "It does not say that it is held."
+        )
+        with _raises(SessionHeld, "deleting what is held"):
+            await opened.delete("s")
+        with _raises(SessionHeld, "a cut of what is held"):
+            await opened.cut("s", _stand_in(2))
+    await store.append("s", _facts(1), after=3)
+    await store.fork("s", "b", upto=2)
+    await store.delete("b")
+    assert len(await store.read("s")) == 4, "A held session has changed."
+    await store.hold("s", "")
+    await again().cut("s", _stand_in(2))
+    await again().delete("s")
+    with _raises(SessionNotFound, "holding what is gone"):
+        await store.hold("s", "case 12")
+
+
+async def _keeps_media(store: Store, again: Again) -> None:
+    """Images and files come back as they were, whatever becomes of the sessions that share them."""
+    large = [
+        Media.from_bytes(bytes([number]) * size, "image/png") for number, size in enumerate((10, 50_000, 3_000_000))
+    ]
+    batch: list[Fact] = [UserSpoke(Message("user", (Text("look"), media, *large[:2]))) for media in large]
+    await store.append("s", batch, after=0)
+    await store.append("s", [*batch, *_facts(1)], after=3)
+    await store.fork("s", "b", upto=5)
+    await store.append("b", batch, after=6)
+    for opened in (store, again()):
+        assert [each.fact for each in await opened.read("s")] == [*batch, *batch, *_facts(1)], "They differ."
+        assert [each.fact for each in await opened.read("b", after=6)] == batch, "They differ in a branch."
+    await store.cut("s", _stand_in(5))
+    assert [each.fact for each in await again().read("s", after=5)] == [batch[2], *_facts(1)], "A cut took too much."
+    await store.delete("s")
+    for opened in (store, again()):
+        facts = [each.fact for each in await opened.read("b")]
+        assert facts == [*batch, *batch[:2], Forked("s", 5), *batch], "A branch has lost them."
+
+
+async def _waits(store: Store, again: Again) -> None:
+    """``wait`` ends as soon as somebody writes, at once if somebody has, and when its time is up."""
+    assert not await store.wait("s", after=0, seconds=0), "Nothing was written, and it says so."
+    waiting = asyncio.create_task(store.wait("s", after=2, seconds=20))
+    await again().append("s", _facts(2), after=0)
+    assert await store.wait("s", after=1, seconds=0), "Something was written, and it does not say so."
+    await again().append("s", _facts(1), after=2)
+    assert await waiting, "It did not say that something was written."
+
+
 RULES: tuple[Callable[[Store, Again], Awaitable[None]], ...] = (
     _appends_and_reads,
     _reads_a_range,
@@ -225,6 +418,15 @@ RULES: tuple[Callable[[Store, Again], Awaitable[None]], ...] = (
     _keeps_any_text,
     _survives_cancelling,
     _outlives,
+    _takes_in,
+    _restores,
+    _forks,
+    _refuses_to_fork,
+    _cuts,
+    _deletes,
+    _holds,
+    _keeps_media,
+    _waits,
 )
 
 
@@ -234,6 +436,10 @@ def _facts(count: int) -> list[Fact]:
 
 async def _fill(store: Store, session_id: str, count: int) -> None:
     await store.append(session_id, _facts(count), after=0)
+
+
+def _stand_in(upto: int) -> Compacted:
+    return Compacted(upto, "team", "f", turns=2, shared={"a": [1]})
 
 
 def _unkeepable() -> list[tuple[str, Fact]]:
@@ -247,6 +453,7 @@ def _unkeepable() -> list[tuple[str, Fact]]:
         ("infinity", with_metadata([float("inf")])),
         ("an object", with_metadata(object())),
         ("a set", with_metadata({1, 2})),
+        ("media that name what is kept beside the journal", UserSpoke(Message("user", (Media("a/b", "sha256:00"),)))),
     ]
 
 

@@ -1,0 +1,95 @@
+"""An append: one statement that compares and writes, and what to do if its end is not seen."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from psycopg.types.numeric import Int8
+
+from relayline.errors import SequenceConflict, StoreError
+from relayline.journal.packing import Packed
+from relayline.journal.postgres import statements
+from relayline.journal.postgres.connections import Connections, Lost, Patience, Undone
+from relayline.journal.postgres.layout import Connection, lock_class
+from relayline.journal.postgres.waiting import bell_of, channel_of
+from relayline.journal.store import conflict
+
+TRIES = 5
+"""How often a statement is sent again that the server took back, in favour of somebody else's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Facts to be written to ``session_id`` as number ``first`` and on, if it ends with number ``after``."""
+
+    schema: str
+    session_id: str
+    packed: Sequence[Packed]
+    after: int
+    first: int
+    at: datetime
+    token: int = field(default_factory=lambda: secrets.randbits(63))
+    """Tells our facts from those of somebody who wrote the same words in the same microsecond."""
+
+    async def append(self, connections: Connections) -> None:
+        """Write it, once.
+
+        A statement whose end was not seen is simply sent again. Either it had been kept, or is about to be: then this
+        one finds another end of the session, and our token there. Or it had not, and never will.
+
+        Raises:
+            SequenceConflict: the session's last fact is another; nothing was written.
+            StoreError: nothing was written; or, as it then says, nobody knows.
+        """
+        doubt: Patience | None = None  # since a statement's end was not seen
+        undone = 0
+        while True:
+            try:
+                async with connections.one() as connection:
+                    if not await self.write(connection):
+                        await self._compare(connection, sent_before=doubt is not None)
+                    return
+            except SequenceConflict:
+                raise
+            except StoreError as error:
+                if isinstance(error, Undone) and undone < TRIES:
+                    undone += 1
+                    continue
+                if isinstance(error, Lost) and doubt is None:
+                    doubt = Patience(error)
+                    continue  # at once: as a rule the connection had long been dead
+                if doubt is None:
+                    raise
+                await doubt.pause()
+
+    async def write(self, connection: Connection, parent: int | None = None, shared: int = 0) -> bool:
+        """Whether it was written: not, if the session has another end."""
+        blobs = {name: content for each in self.packed for name, content in each.blobs.items()}
+        given = {
+            "id": self.session_id,
+            "after": Int8(self.after),
+            "first": Int8(self.first),
+            "last": Int8(self.first + len(self.packed) - 1),
+            "at": self.at,
+            "batch": Int8(self.token),
+            "versions": " ".join([str(each.version) for each in self.packed]),
+            "bodies": "\n".join([each.body for each in self.packed]),
+            "lock": lock_class(self.schema),
+            "bell": bell_of(self.session_id),
+            "channel": channel_of(self.schema),
+        }
+        if self.after:
+            query = statements.GO_ON_WITH_BLOBS if blobs else statements.GO_ON
+        else:
+            query = statements.BEGIN_WITH_BLOBS if blobs else statements.BEGIN
+            given |= {"parent": parent, "shared": Int8(shared)}
+        if blobs:
+            given |= {"names": list(blobs), "contents": list(blobs.values())}
+        return (await connection.execute(query, given, prepare=True, binary=True)).rowcount == 1
+
+    async def _compare(self, connection: Connection, *, sent_before: bool) -> None:
+        cursor = await connection.execute(statements.END, {"id": self.session_id, "first": Int8(self.first)})
+        end, token = await cursor.fetchone() or (0, None)
+        if not (sent_before and token == self.token):
+            raise conflict(self.session_id, self.after, end)

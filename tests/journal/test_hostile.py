@@ -1,0 +1,229 @@
+"""Hostile and damaged journals: whatever a store holds, nothing runs, nothing escapes, and the others are well."""
+
+import asyncio
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relayline.cli.sessions import listed
+from relayline.errors import DamagedJournal, StoreError
+from relayline.events import Compacted, Entry, Fact, SessionStarted, TurnStarted, UserSpoke
+from relayline.journal.store import InMemoryCheckpointStorage
+from relayline.messages import user
+from tests.journal.audited import tried
+from tests.journal.corpus import HARMLESS, HOSTILE, KEPT, LAX, NONSENSE, REFUSED, Kept, muddled, talk
+from tests.journal.writers import ROOT
+from tests.strategies import facts
+
+every_kind = pytest.mark.parametrize("kind", KEPT)
+
+
+class Outcome(NamedTuple):
+    error: str
+    text: str
+
+
+REFUSED_LINES = {**{name: (body, 1) for name, body in (HOSTILE | LAX).items()}, **REFUSED}
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For each kind a store with two conversations, s and t."""
+    place = tmp_path_factory.mktemp("template")
+
+    async def furnish(kind: str) -> None:
+        async with aclosing(KEPT[kind].open(place / kind)) as store:
+            await talk(store, "s")
+            await talk(store, "t")
+
+    for kind in KEPT:
+        (place / kind).mkdir()
+        asyncio.run(furnish(kind))
+    return place
+
+
+def audited(kind: str, folder: Path) -> tuple[Mapping[tuple[str, str], Outcome], list[str]]:
+    """What came of each case and attempt in another process, and what the auditor noted there."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.journal.audited", kind, str(folder)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stderr
+    *outcomes, noted = map(json.loads, done.stdout.splitlines())
+    return {(case, attempt): Outcome(error, text) for case, attempt, error, text in outcomes}, noted
+
+
+READING = ("read", "list checkpoints", "list all checkpoints", "look", "preview", "usage", "answer", "resume", "say")
+
+
+@every_kind
+def test_no_line_does_anything_but_be_refused(kind: str, template: Path, tmp_path: Path):
+    """Code, links, lies and noise where a fact should be: a sentence from everything, no act, and the neighbours are well."""
+    kept = KEPT[kind]
+    names = {f"{number:03}": name for number, name in enumerate(REFUSED_LINES)}
+    for number, name in names.items():
+        shutil.copytree(template / kind, tmp_path / number)
+        kept.plant(tmp_path / number, "s", 3, *REFUSED_LINES[name])
+    shutil.copytree(template / kind, tmp_path / "warm-well")
+    shutil.copytree(tmp_path / "000", tmp_path / "warm-ill")
+    outcomes, noted = audited(kind, tmp_path)
+    assert noted == []
+    assert len(outcomes) > 10 * len(names)
+    for (number, attempt), (error, text) in outcomes.items():
+        where = f"{names[number]}, {attempt}: {error} {text}"
+        assert len(text) < 1_000, where
+        if attempt in READING:
+            assert error == "DamagedJournal", where
+            assert "session 's' in " in text, where
+        elif attempt == "go on from a checkpoint":
+            assert error in ("DamagedJournal", "UsageError"), where
+        elif attempt == "another: list":
+            assert {"s", "t", "u"} <= set(json.loads(text.replace("'", '"'))), where
+        elif attempt in ("list", "another: read", "another: go on", "another: append"):
+            assert not error, where
+        else:
+            assert error in ("", "DamagedJournal"), where
+
+
+@every_kind
+async def test_what_only_looks_bad_is_read_as_what_it_says(kind: str, template: Path, tmp_path: Path):
+    """Fields nobody knows and keys that are dangerous elsewhere are data, or nothing."""
+    for number, (name, (body, fact)) in enumerate(HARMLESS.items()):
+        place = tmp_path / str(number)
+        shutil.copytree(template / kind, place)
+        KEPT[kind].plant(place, "s", 3, body, 1)
+        async with aclosing(KEPT[kind].open(place)) as store:
+            assert (await store.read("s"))[2].fact == fact, name
+
+
+@pytest.mark.parametrize("name", NONSENSE)
+async def test_facts_that_make_no_conversation_end_in_a_sentence(name: str):
+    """Whatever is done with such a session: an answer or an error of ours, and others are not touched."""
+    batch = NONSENSE[name]
+    if not isinstance(batch[0], SessionStarted | Compacted) and name != "no beginning":
+        batch = [SessionStarted("desk", "f"), *batch]
+    await _end_in_a_sentence(batch)
+
+
+@given(st.lists(facts, min_size=1, max_size=8), st.booleans())
+async def test_any_facts_at_all_end_in_a_sentence(batch: list[Fact], begun: bool):
+    """Random facts behind a beginning, or without one."""
+    await _end_in_a_sentence([*([SessionStarted("desk", "f")] if begun else []), *batch])
+
+
+@given(st.lists(muddled, min_size=1, max_size=8), st.integers(0, 3))
+async def test_facts_that_nearly_make_a_conversation_end_in_a_sentence(batch: list[Fact], begun: int):
+    """Facts of few agents, turns, calls and requests, so that many of them fit together, and few do altogether."""
+    beginning: list[Fact] = [SessionStarted("desk", "f"), UserSpoke(user("hi")), TurnStarted(1, "triage")]
+    await _end_in_a_sentence([*beginning[:begun], *batch])
+
+
+async def _end_in_a_sentence(batch: Sequence[Fact]) -> None:
+    store = InMemoryCheckpointStorage()
+    await talk(store, "t")
+    await store.append("s", batch, after=0)
+    for attempt, error, text in await tried(store):
+        assert not error.startswith("not ours"), f"{attempt}: {text}"
+        assert not attempt.startswith("another") or not error, f"{attempt}: {text}"
+
+
+# --- Bytes
+
+
+@every_kind
+@given(data=st.data())
+def test_random_bytes_in_a_journal_are_damage_or_do_no_harm(
+    kind: str, template: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+):
+    """Spliced in, written over or cut out anywhere: a StoreError or facts, and in lines with checksums nothing but the truth."""
+    kept = KEPT[kind]
+    place = tmp_path_factory.mktemp("spliced")
+    shutil.copytree(template / kind, place, dirs_exist_ok=True)
+    path = kept.file(place, "s")
+    whole = path.read_bytes()
+    start = data.draw(st.integers(0, len(whole)))
+    gone = data.draw(st.sampled_from([0, 0, 1, 7, 100, 5_000]))
+    new = data.draw(st.binary(max_size=40) | st.sampled_from([b"\n", b"\0" * 500, b"{", b'"', b'{"seq":', b"}\n"]))
+    path.write_bytes(whole[:start] + new + whole[start + gone :])
+    asyncio.run(_read_all(kept, place, template / kind, whole))
+    shutil.rmtree(place)
+
+
+async def _read_all(kept: Kept, place: Path, sound: Path, whole: bytes) -> None:
+    async with aclosing(kept.open(sound)) as store:
+        entries, others = await store.read("s"), await store.read("t")
+    async with aclosing(kept.open(place)) as store:
+        try:
+            found: list[Entry] = await store.read("s")
+            await store.sessions()
+            await store.list_checkpoints("s")
+        except StoreError:
+            found = []
+        if kept is KEPT["file"]:
+            assert found == entries[: len(found)]
+            assert await store.read("t") == others
+            assert "t" in [each.session_id for each in await store.sessions()]
+        for attempt in (store.sessions, lambda: store.append("s", [SessionStarted("desk", "f")], after=19)):
+            with suppress(StoreError):
+                await attempt()
+
+
+@every_kind
+def test_a_journal_cut_off_anywhere_is_damage_or_shorter(kind: str, template: Path, tmp_path: Path):
+    """At a hundred places of the file."""
+    kept = KEPT[kind]
+    shutil.copytree(template / kind, tmp_path, dirs_exist_ok=True)
+    path = kept.file(tmp_path, "s")
+    whole = path.read_bytes()
+    for size in range(0, len(whole), len(whole) // 100):
+        path.write_bytes(whole[:size])
+        asyncio.run(_read_all(kept, tmp_path, template / kind, whole))
+
+
+# --- The command line
+
+
+def test_the_command_line_names_what_cannot_be_read(template: Path, tmp_path: Path):
+    """`relayline sessions` lists a damaged session as damaged, says why, and lists the others."""
+    pytest.importorskip("typer", reason="the command line is an extra")
+    shutil.copytree(template / "sqlite", tmp_path, dirs_exist_ok=True)
+    KEPT["sqlite"].plant(tmp_path, "s", 3, '{"type":"os.system"}', 1)
+    done = subprocess.run(
+        [sys.executable, "-m", "relayline.cli", "sessions", "--json", "--store", str(tmp_path / "store.db")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    shown = {each["session_id"]: each for each in json.loads(done.stdout)}
+    assert shown["t"]["state"] == "waiting for approval"
+    assert shown["s"]["state"] == "damaged"
+    assert "entry 3: not a fact of this release" in shown["s"]["problem"]
+
+
+@every_kind
+async def test_a_list_of_sessions_says_what_is_wrong_with_one(kind: str, template: Path, tmp_path: Path):
+    """The list the command line shows has a line for what cannot be read, whatever keeps it."""
+    shutil.copytree(template / kind, tmp_path, dirs_exist_ok=True)
+    KEPT[kind].plant(tmp_path, "s", 3, '{"type":"os.system"}', 1)
+    async with aclosing(KEPT[kind].open(tmp_path)) as store:
+        lines = {each.session_id: each for each in await listed(store)}
+    assert (lines["s"].situation, lines["t"].situation) == ("damaged", "waiting for approval")
+    assert "entry 3: not a fact of this release" in lines["s"].problem
+
+
+def test_damage_is_a_store_error():
+    """Who catches what the world does to a store catches damage, too."""
+    assert issubclass(DamagedJournal, StoreError)

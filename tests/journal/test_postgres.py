@@ -1,0 +1,504 @@
+"""The PostgreSQL store: the rules of every store, several processes, other people's databases."""
+
+import asyncio
+import itertools
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relayline import SequenceConflict, StoreError
+from relayline.errors import DamagedJournal, SessionNotFound, UsageError
+from relayline.events import Compacted, Entry, Fact, Retried, UserSpoke
+from relayline.journal.postgres import PostgresCheckpointStorage
+from relayline.messages import Media, Message
+from relayline.testing import FakeClock, check_store
+from tests.postgres import Server, installed, named, running
+
+WRITER = Path(__file__).parent / "writer.py"
+
+
+@asynccontextmanager
+async def opened(dsn: str, **options: Any) -> AsyncIterator[PostgresCheckpointStorage]:
+    store = PostgresCheckpointStorage(dsn, options.pop("clock", None) or FakeClock(), **options)
+    try:
+        yield store
+    finally:
+        await store.aclose()
+
+
+def facts(count: int) -> list[Fact]:
+    return [Retried(f"t{number}") for number in range(count)]
+
+
+# --- The rules
+
+
+async def check(dsn: str) -> None:
+    schemas = (f"s{number}" for number in itertools.count())
+    await check_store(
+        lambda: PostgresCheckpointStorage(dsn, schema=next(schemas)),
+        lambda store: PostgresCheckpointStorage(dsn, schema=store.schema),
+    )
+
+
+async def test_the_postgresql_store_keeps_the_rules_of_every_store(dsn: str):
+    """`PostgresCheckpointStorage` passes the conformance suite, with several handles on each schema."""
+    await check(dsn)
+
+
+async def test_an_older_server_will_do():
+    """The rules are kept on the oldest server there is to try it on, too."""
+    with running(installed(min)) as server:
+        await check(server.new_database())
+
+
+async def test_nothing_is_connected_before_the_first_use():
+    """Declaring a store asks nobody, and closing one that was never used is fine, twice."""
+    store = PostgresCheckpointStorage("postgresql://nobody@/nowhere?host=/there/is/no/such/place")
+    await store.aclose()
+    await store.aclose()
+
+
+async def test_closing_leaves_no_connection_and_the_store_usable(dsn: str, postgres: Server):
+    """After `aclose`, harmless twice, the server has none of our connections; using the store again makes new ones."""
+    query = f"SELECT 1 FROM pg_stat_activity WHERE datname = '{named(dsn)}'"
+    store = PostgresCheckpointStorage(dsn)
+    for after in (0, 3):
+        await store.append("s", facts(3), after=after)
+        waiting = asyncio.create_task(store.wait("s", after=after + 3, seconds=20))
+        await asyncio.gather(*(store.read("s") for _ in range(10)))
+        assert len(postgres.do(query)) <= 6
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        await store.aclose()
+        await store.aclose()
+        while postgres.do(query):
+            pass  # no sleep: the server has been told, and takes a moment
+
+
+async def test_the_order_of_sessions_is_the_order_of_writes_whatever_the_clock_says(dsn: str):
+    """A clock that stands still or goes back does not change which session was written to last."""
+    async with opened(dsn, clock=FakeClock(step=timedelta())) as store:
+        for key, after in (("a", 0), ("b", 0), ("a", 1)):
+            await store.append(key, facts(1), after=after)
+        assert [each.session_id for each in await store.sessions()] == ["b", "a"]
+
+
+async def test_times_are_kept_to_the_microsecond_whatever_zone_the_database_is_set_to(postgres: Server):
+    """A time comes back as the same moment in UTC, whatever zone it was given in and the server thinks in."""
+    dsn = postgres.new_database()
+    postgres.do(f"ALTER DATABASE {named(dsn)} SET timezone = 'Asia/Kathmandu'")
+    moments = [
+        datetime(2026, 3, 29, 2, 30, 0, 1, timezone(timedelta(hours=-3))),
+        datetime(1, 1, 2, 0, 0, 0, 999_999, UTC),
+        datetime(9999, 12, 30, tzinfo=UTC),
+    ]
+    async with opened(dsn) as store:
+        for number, moment in enumerate(moments):
+            await store.append("s", facts(1), after=number, at=moment)
+        kept = [entry.at for entry in await store.read("s")]
+        (summary,) = await store.sessions()
+    assert kept == moments
+    assert {at.tzinfo for at in (*kept, summary.started, summary.updated)} == {UTC}
+    assert (summary.started, summary.updated) == (moments[0], moments[-1])
+
+
+async def test_schemas_are_worlds_of_their_own(dsn: str):
+    """Two stores of one database, in two schemas, share nothing."""
+    async with opened(dsn, schema="one") as one, opened(dsn, schema="other") as other:
+        await one.append("s", facts(2), after=0)
+        assert await other.sessions() == []
+
+
+@pytest.mark.parametrize("strict", ["serializable", "repeatable read"])
+async def test_a_database_that_is_set_to_stricter_isolation_gives_conflicts_and_no_other_errors(
+    postgres: Server, strict: str
+):
+    """What an administrator made the default for others does not turn a lost race into another error."""
+    dsn = postgres.new_database()
+    postgres.do(f"ALTER DATABASE {named(dsn)} SET default_transaction_isolation = '{strict}'")
+    async with opened(dsn) as store:
+        for after in range(5):
+            attempts = (store.append("s", facts(1), after=after) for _ in range(8))
+            results = await asyncio.gather(*attempts, return_exceptions=True)
+            assert sorted(type(each).__name__ for each in results) == [*["SequenceConflict"] * 7, "list"]
+
+
+async def test_the_end_of_a_long_journal_is_read_by_its_index(dsn: str, postgres: Server):
+    """Reading what is new never goes through the table, nor does appending, with or without branches."""
+    async with opened(dsn) as store:
+        for after in range(0, 20_000, 5_000):
+            await store.append("s", facts(5_000), after=after)
+        postgres.do("ANALYZE", dsn)
+        await store.fork("s", "b", upto=15_000)
+        await store.read("s", after=19_999)
+        assert len(await store.read("b", after=14_999)) == 2
+        await store.append("s", facts(1), after=20_000)
+    query = "SELECT idx_scan, seq_tup_read FROM pg_stat_user_tables WHERE relname = 'fact'"
+    while (counted := postgres.do(query, dsn)[0])[0] < 4:
+        pass  # no sleep: the server counts a moment later
+    assert counted[1] == 0
+
+
+# --- Several processes
+
+
+async def test_many_processes_may_start_on_an_empty_database_at_once(dsn: str):
+    """Whoever comes first makes the tables, the others wait for it: all of twenty processes write."""
+    program = f"""
+import asyncio, os
+from relayline.events import Retried
+from relayline.journal.postgres import PostgresCheckpointStorage
+
+async def write(number):
+    store = PostgresCheckpointStorage({dsn!r})
+    await store.append(f"s{{number}}", [Retried("x")], after=0)
+    await store.aclose()
+
+children = []
+for number in range(20):
+    if not (child := os.fork()):
+        asyncio.run(write(number))
+        os._exit(0)
+    children.append(child)
+print({{os.waitpid(child, 0)[1] for child in children}})
+"""
+    assert await asyncio.to_thread(run, program) == "{0}\n"
+    async with opened(dsn) as store:
+        assert {each.session_id for each in await store.sessions()} == {f"s{number}" for number in range(20)}
+
+
+def run(program: str) -> str:
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def start(dsn: str, session: str, name: str, size: int) -> "subprocess.Popen[str]":
+    """A writer that is ready and waits for a line before each batch."""
+    pipe = subprocess.PIPE
+    arguments = [sys.executable, str(WRITER), dsn, session, name, str(size)]
+    writer = subprocess.Popen(arguments, stdin=pipe, stdout=pipe, stderr=pipe, text=True, bufsize=1)
+    assert read(writer) == "ready", writer.communicate()[1]
+    return writer
+
+
+def tell(writer: "subprocess.Popen[str]", batches: int = 1) -> None:
+    assert writer.stdin is not None
+    writer.stdin.write("\n" * batches)
+    writer.stdin.flush()
+
+
+def read(writer: "subprocess.Popen[str]") -> str:
+    assert writer.stdout is not None
+    return writer.stdout.readline().rstrip("\n")
+
+
+def race(writers: "Sequence[subprocess.Popen[str]]", rounds: int) -> None:
+    """In each round all writers append a batch, at the same time and from the same position."""
+    for number in range(rounds):
+        for writer in writers:
+            tell(writer)
+        for writer in writers:
+            assert read(writer) == str(number), writer.communicate(timeout=60)[1]
+    for writer in writers:
+        _, errors = writer.communicate(timeout=60)
+        assert (writer.returncode, errors) == (0, "")
+
+
+async def test_two_processes_on_one_session_lose_nothing(dsn: str):
+    """Each number is won by one process; what either was told is kept is there, whole, once and in its order."""
+    rounds, size = 60, 3
+    writers = [await asyncio.to_thread(start, dsn, "s", name, size) for name in ("one", "two")]
+    await asyncio.to_thread(race, writers, rounds)
+    async with opened(dsn) as store:
+        entries = await store.read("s")
+    assert [entry.seq for entry in entries] == list(range(1, 2 * rounds * size + 1))
+    for name in ("one", "two"):
+        wanted = [f"{name} {number} {each}" for number in range(rounds) for each in range(size)]
+        assert [words for words in said(entries) if words.startswith(name)] == wanted
+    assert whole_batches(entries, size)
+
+
+def kill(writer: "subprocess.Popen[str]", chance: random.Random) -> int:
+    """Let it write, kill it somewhere in a batch, and return the last one it had acknowledged."""
+    tell(writer, 1000)
+    acknowledged = -1
+    for _ in range(chance.randrange(1, 20)):
+        acknowledged = int(read(writer))
+    for _ in range(chance.randrange(100_000)):
+        pass  # no sleep: a batch takes some milliseconds
+    writer.send_signal(signal.SIGKILL)
+    rest, _ = writer.communicate(timeout=60)
+    return max([acknowledged, *map(int, rest.split())])
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_a_process_that_is_killed_leaves_whole_batches(dsn: str, seed: int):
+    """After SIGKILL in the middle of a write every batch is there whole or not at all, and every acknowledged one is there."""
+    size = 300
+    writer = await asyncio.to_thread(start, dsn, "s", "doomed", size)
+    acknowledged = await asyncio.to_thread(kill, writer, random.Random(seed))
+    async with opened(dsn) as store:
+        entries = await store.read("s")
+        # What is on its way when the process dies still arrives: that may be now, or a moment from now.
+        assert len(entries) in ((acknowledged + 1) * size, (acknowledged + 2) * size)
+        assert whole_batches(entries, size)
+        with suppress(SequenceConflict):
+            await store.append("s", facts(1), after=len(entries))
+
+
+def said(entries: Sequence[Entry]) -> list[str]:
+    return [entry.fact.effect for entry in entries if isinstance(entry.fact, Retried)]
+
+
+def whole_batches(entries: Sequence[Entry], size: int) -> bool:
+    """Whether the entries are batches of ``size``, each of one writer and in order."""
+    batches = [said(entries)[start : start + size] for start in range(0, len(entries), size)]
+    return all([line.rpartition(" ")[2] for line in batch] == [str(each) for each in range(size)] for batch in batches)
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_whatever_is_done_to_sessions_at_once_none_is_damaged(dsn: str, seed: int):
+    """Appends, branches, cuts and deletes of related sessions, from three handles: each is done or refused as it may be."""
+    chance, done = random.Random(seed), 0
+    picture = Media.from_bytes(bytes(10_000), "image/png")
+
+    async def act(store: PostgresCheckpointStorage) -> None:
+        nonlocal done
+        for _ in range(60):
+            one, other = (f"s{chance.randrange(4)}" for _ in range(2))
+            with suppress(SequenceConflict, SessionNotFound, UsageError):
+                ends = {each.session_id: each.seq for each in await store.sessions()}
+                end = ends.get(one, 0)
+                match chance.randrange(8):
+                    case 0 | 1 | 2:
+                        await store.append(one, [*facts(2), UserSpoke(Message("user", (picture,)))], after=end)
+                    case 3 | 4:
+                        await store.fork(one, other, upto=max(1, end - chance.randrange(3)))
+                    case 5 | 6:
+                        await store.cut(one, Compacted(max(1, end - 1), "team", "f", turns=2))
+                    case _:
+                        await store.delete(one)
+                done += 1
+            await store.read(one)
+
+    async with opened(dsn) as one, opened(dsn) as two, opened(dsn) as three:
+        await asyncio.gather(*(act(store) for store in (one, one, two, two, three)))
+        assert done > 60
+        for each in await one.sessions():
+            seqs = [entry.seq for entry in await one.read(each.session_id)]
+            assert seqs == list(range(seqs[0], each.seq + 1))
+
+
+# --- Cancelling, loops and forks
+
+
+async def test_a_cancelled_append_is_done_or_not_done(dsn: str):
+    """Whenever it is cancelled: the next append with the same position decides which, and the journal has no half."""
+    async with opened(dsn, connections=1) as store:
+        end = 0
+        for ticks in range(30):
+            append = asyncio.create_task(store.append("s", facts(20), after=end))
+            for _ in range(ticks):
+                await asyncio.sleep(0)
+            append.cancel()
+            with suppress(asyncio.CancelledError):
+                await append
+            entries = await store.read("s")
+            assert len(entries) - end in (0, 20)
+            end = len(entries)
+
+
+async def test_cancelling_all_of_many_appends_leaves_the_store_usable(dsn: str):
+    """Appends that were cancelled while they queued for a connection never happen, and nothing waits for them."""
+    async with opened(dsn) as store:
+        await store.sessions()
+        appends = [asyncio.create_task(store.append(f"s{number}", facts(5), after=0)) for number in range(50)]
+        await asyncio.sleep(0)
+        for append in appends:
+            append.cancel()
+        await asyncio.wait(appends)
+        for number in range(50):
+            with suppress(SequenceConflict):
+                await store.append(f"s{number}", facts(5), after=0)
+        assert {each.seq for each in await store.sessions()} == {5}
+
+
+def test_every_event_loop_has_connections_of_its_own(dsn: str):
+    """One store serves one event loop after the other, also if they end without closing it, and forked children."""
+    program = f"""
+import asyncio, os
+from relayline.events import TurnStarted
+from relayline.journal.postgres import PostgresCheckpointStorage
+
+store = PostgresCheckpointStorage({dsn!r})
+
+async def write(number):
+    await store.append("s", [TurnStarted(number, "a")], after=number)
+    await store.wait("s", after=number + 1, seconds=0.01)
+
+asyncio.run(write(0))
+if not (child := os.fork()):
+    asyncio.run(write(1))
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+asyncio.run(write(2))
+
+async def read():
+    print([entry.seq for entry in await store.read("s")])
+    await store.aclose()
+
+asyncio.run(read())
+"""
+    assert run(program) == "[1, 2, 3]\n"
+
+
+async def test_several_event_loops_at_once_use_one_store(dsn: str):
+    """Threads with event loops of their own append through the same object."""
+    store = PostgresCheckpointStorage(dsn)
+
+    async def write(key: str) -> None:
+        for after in range(20):
+            await store.append(key, facts(1), after=after)
+        await store.aclose()
+
+    await asyncio.gather(*(asyncio.to_thread(lambda key=key: asyncio.run(write(key))) for key in "abc"))
+    assert [each.seq for each in await store.sessions()] == [20, 20, 20]
+    await store.aclose()
+
+
+# --- What cannot be kept, and what is not ours
+
+
+@pytest.mark.parametrize("key", ["a\0b", "\ud800", "".join(chr(300 + number) for number in range(3_000))], ids=ascii)
+async def test_an_id_that_the_database_cannot_keep_is_refused(dsn: str, key: str):
+    """A session's id may not have a zero byte or half a character, nor be too long for an index: a StoreError says so."""
+    async with opened(dsn) as store:
+        with pytest.raises(StoreError, match="cannot use the session store in the PostgreSQL database"):
+            await store.append(key, facts(1), after=0)
+        assert await store.sessions() == []
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("body", "'{}'"),
+        ("body", "''"),
+        ("body", """'{"type":"os.system"}'"""),
+        ("body", """'{"type":"retried","eff'"""),
+        ("version", "99"),
+        ("version", "-1"),
+    ],
+)
+async def test_a_damaged_row_is_named(dsn: str, postgres: Server, column: str, value: str):
+    """What is no fact is a DamagedJournal that names session, database and entry; others can be read."""
+    name = named(dsn)
+    async with opened(dsn) as store:
+        await store.append("s", facts(3), after=0)
+        await store.append("t", facts(1), after=0)
+        postgres.do(f"UPDATE relayline.fact SET {column} = {value} WHERE seq = 2", dsn)
+        with pytest.raises(DamagedJournal, match=rf"session 's' in the PostgreSQL database '{name}' .*, entry 2: "):
+            await store.read("s")
+        assert len(await store.read("s", upto=1)) == 1
+        assert len(await store.read("t")) == 1
+
+
+async def test_a_lost_medium_is_named(dsn: str, postgres: Server):
+    """When what is kept beside a line is gone, or is not what was kept, the entry is named."""
+    async with opened(dsn) as store:
+        await store.append("s", [UserSpoke(Message("user", (Media.from_bytes(bytes(9_999), "a/b"),)))], after=0)
+        postgres.do("UPDATE relayline.blob SET content = 'x'", dsn)
+        with pytest.raises(DamagedJournal, match=r"entry 1: .* is damaged"):
+            await store.read("s")
+        postgres.do("DELETE FROM relayline.blob", dsn)
+        with pytest.raises(DamagedJournal, match=r"entry 1: .* is missing"):
+            await store.read("s")
+
+
+async def test_a_newer_layout_is_refused(dsn: str, postgres: Server):
+    """A schema that a later release has changed is left alone, with a sentence."""
+    async with opened(dsn) as store:
+        await store.append("s", facts(1), after=0)
+    postgres.do("UPDATE relayline.relayline_layout SET number = 99", dsn)
+    async with opened(dsn) as store:
+        with pytest.raises(StoreError, match=r"was written by a newer relayline \(layout 99\); upgrade to use it"):
+            await store.read("s")
+
+
+async def test_another_programs_schema_is_refused(dsn: str, postgres: Server):
+    """A schema with tables that are not ours is left alone, with a sentence."""
+    postgres.do("CREATE SCHEMA public; CREATE TABLE public.session(url TEXT)", dsn)
+    async with opened(dsn, schema="public") as store:
+        with pytest.raises(StoreError, match=r"'public' has the tables of another program; choose another"):
+            await store.append("s", facts(1), after=0)
+    assert postgres.do("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace", dsn) == [
+        ("session",)
+    ]
+
+
+async def test_a_database_that_is_not_utf8_is_refused(postgres: Server):
+    """A database that has no place for most of Unicode is refused before anything is lost in it."""
+    dsn = postgres.new_database("ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    async with opened(dsn) as store:
+        with pytest.raises(StoreError, match=r"keeps text as LATIN1, which has no place for most of it"):
+            await store.append("s", facts(1), after=0)
+
+
+async def test_a_role_that_may_not_make_a_schema_uses_one_that_was_made_for_it(dsn: str, postgres: Server):
+    """Without the right to make a schema there is an error that says so; with a schema of its own it is enough."""
+    postgres.do("CREATE ROLE clerk LOGIN")
+    clerk = postgres.address(named(dsn), "clerk")
+    async with opened(clerk) as store:
+        with pytest.raises(StoreError, match="permission denied for database"):
+            await store.append("s", facts(1), after=0)
+        postgres.do("CREATE SCHEMA relayline AUTHORIZATION clerk", dsn)
+        assert len(await store.append("s", facts(1), after=0)) == 1
+
+
+@pytest.mark.parametrize("name", ["", "Upper", "a-b", 'a"b', "pg_mine", "x" * 52, "ä", "a.b"])
+def test_a_schema_has_a_plain_name(name: str):
+    """A name that would have to be quoted is refused where it is said."""
+    with pytest.raises(UsageError, match="a schema's name is of small letters"):
+        PostgresCheckpointStorage("", schema=name)
+
+
+def test_a_store_needs_a_connection_and_a_durability_that_exists():
+    """Options that mean nothing are refused where they are said."""
+    with pytest.raises(UsageError, match="at least one connection, not 0"):
+        PostgresCheckpointStorage("", connections=0)
+    with pytest.raises(UsageError, match="durability is 'normal' or 'full'"):
+        PostgresCheckpointStorage("", durability="some")  # type: ignore[arg-type]
+
+
+async def test_what_is_said_can_be_encrypted(dsn: str, postgres: Server):
+    """With a cipher the tables hold nothing of what was said or shown; without its key nothing is read."""
+    from cryptography.fernet import Fernet
+
+    key = Fernet.generate_key()
+    said = UserSpoke(Message("user", (Media.from_bytes(b"secret" * 2000, "a/b"),), "secret"))
+    async with opened(dsn, cipher=Fernet(key)) as store:
+        await store.append("s", [said], after=0)
+        await store.fork("s", "b", upto=1)
+        await store.delete("s")
+        assert [entry.fact for entry in await store.read("b", upto=1)] == [said]
+    rows = postgres.do(
+        "SELECT body FROM relayline.fact UNION ALL SELECT encode(content, 'escape') FROM relayline.blob", dsn
+    )
+    assert len(rows) == 3
+    assert "secret" not in str(rows)
+    async with opened(dsn) as store:
+        with pytest.raises(DamagedJournal, match="is encrypted"):
+            await store.read("b")

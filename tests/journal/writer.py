@@ -1,0 +1,37 @@
+"""What the PostgreSQL tests run in other processes: a writer of one session, as greedy as it can be.
+
+``python writer.py DSN SESSION NAME SIZE``: say that it is ready; for each line that comes, append a batch of that many
+facts, from wherever the journal ends, and print its number once it is acknowledged.
+"""
+
+import asyncio
+import sys
+
+from relayline import SequenceConflict
+from relayline.events import Retried
+from relayline.journal.postgres import PostgresCheckpointStorage
+
+
+async def main(dsn: str, session: str, name: str, size: int) -> None:
+    store = PostgresCheckpointStorage(dsn)
+    end = len(await store.read(session))
+    say("ready")
+    for number, _ in enumerate(sys.stdin):
+        batch = [Retried(f"{name} {number} {each}") for each in range(size)]
+        while True:
+            try:
+                end = (await store.append(session, batch, after=end))[-1].seq
+                break
+            except SequenceConflict:
+                end += len(await store.read(session, after=end))
+        say(str(number))
+    await store.aclose()
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:4], int(sys.argv[4])))
