@@ -2,6 +2,7 @@
 
     python benchmarks/stores.py                  all of it, some minutes
     python benchmarks/stores.py sqlite file      only these stores
+    python benchmarks/stores.py postgresql://... a database, in which it leaves schemas called bench_...
 
 One conversation of 500 turns, each with a tool call, then whatever comes up in a long life: a new process takes it up,
 somebody branches off, thousands of others wait. The floor writes the JSON of the same messages to SQLite, a row and a
@@ -38,21 +39,19 @@ Figure = tuple[str, str, float, float]
 
 def opened(kind: str, place: Path) -> Store:
     match kind:
-        case "sqlite":
-            return SqliteCheckpointStorage(place / "sessions.db")
-        case "sqlite-full":
-            return SqliteCheckpointStorage(place / "sessions.db", durability="full")
-        case "file":
-            return FileCheckpointStorage(place / "sessions")
-        case "file":
-            return FileCheckpointStorage(place / "sessions")
-        case "file-full":
-            return FileCheckpointStorage(place / "sessions", durability="full")
+        case "sqlite" | "sqlite-full":
+            return SqliteCheckpointStorage(place / "sessions.db", durability="full" if "-" in kind else "normal")
+        case "file" | "file-full":
+            return FileCheckpointStorage(place / "sessions", durability="full" if "-" in kind else "normal")
+        case _ if kind.startswith("postgresql://"):
+            from relayline.journal.postgres import PostgresCheckpointStorage
+
+            return PostgresCheckpointStorage(kind, schema=f"bench_{place.parent.name}_{place.name}".lower())
         case _:
-            sys.exit(f"no store {kind!r}; there are: {', '.join(KINDS)}")
+            sys.exit(f"no store {kind!r}; there are: {', '.join(KINDS)}, and an address postgresql://...")
 
 
-KINDS = ("sqlite", "sqlite-full", "file")
+KINDS = ("sqlite", "sqlite-full", "file", "file-full")
 
 
 async def measure(kind: str, place: Path) -> list[Figure]:
@@ -73,9 +72,9 @@ async def measure(kind: str, place: Path) -> list[Figure]:
     ]
     figures.append(("the facts of turn 490, beside turn 11", "bytes of JSON", sizes[489], sizes[10]))
     await store.aclose()
-    figures.append(
-        (f"{TURNS} turns on disk, beside the JSON of the facts", "MB", on_disk(place, "floor"), sum(sizes) / 1e6)
-    )
+    if kind in KINDS:
+        what = f"{TURNS} turns on disk, beside the JSON of the facts"
+        figures.append((what, "MB", on_disk(place, "floor"), sum(sizes) / 1e6))
     loads = [afresh(kind, place) for _ in range(5)]
     read = statistics.median(reading(place / "floor.db") for _ in range(5))
     figures.append(("a new process takes it up", "ms CPU", statistics.median(loads), read))
@@ -233,7 +232,10 @@ def main(kinds: list[str]) -> None:
 
 def show(kind: str, figures: Sequence[Figure]) -> None:
     for what, unit, ours, beside in figures:
-        print(f"| {kind + ': ' + what:<48} | {unit:<14} | {ours:>12,.2f} | {beside:>12,.2f} |", flush=True)
+        print(
+            f"| {kind.partition(':')[0] + ': ' + what:<48} | {unit:<14} | {ours:>12,.2f} | {beside:>12,.2f} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from relayline import (
+    NOT_DONE,
     HandoffAgentUserRequest,
     HandoffBuilder,
     HumanAgent,
@@ -24,6 +25,7 @@ from relayline import (
     Media,
     Message,
     ModelError,
+    NotDone,
     ReplyInfo,
     Text,
     ToolContext,
@@ -141,6 +143,32 @@ async def interruption(store: Store) -> None:
     (asked,) = (await flow.run(session_id=SESSION)).requests
     await flow.run(responses={asked.request_id: asked.data.run_again()})
     client.assert_done()
+
+
+async def reconciliation(store: Store) -> None:
+    """Three calls of a tool that can be asked are cut off: one was done, one was not, of one it cannot say."""
+    known: dict[str, str] = {}
+
+    def find(key: str, order: int) -> str | NotDone:
+        if order == 9:
+            raise ConnectionError("the post office does not answer")
+        return known.pop(key, NOT_DONE)
+
+    @tool(reconcile=find)
+    def post(order: int) -> str:
+        """Post an order."""
+        return f"posted {order}"
+
+    def desk(*replies: Reply) -> Workflow:
+        agent = ScriptedClient(*replies).as_agent("desk", tools=[post])
+        return HandoffBuilder(name="post", participants=[agent]).with_checkpointing(store).build()
+
+    for order in (7, 8, 9):
+        await until_crash(desk(call("post", order=order)), store, 3, f"Post {order}.")
+        known |= {f"{SESSION}/t1-s1-c0": "parcel 99"}
+        result = await desk("Posted.", "Posted.").run(session_id=SESSION)
+    (asked,) = result.requests
+    await desk("Posted.").run(responses={asked.request_id: "It is parcel 98."})
 
 
 async def failure(store: Store) -> None:
@@ -385,10 +413,35 @@ async def compaction(store: Store) -> None:
     client.assert_done()
 
 
+async def upgrade(store: Store) -> None:
+    """A new release renames an agent and a tool while an approval waits; the next one removes the agent."""
+    client = script(triage=[handoff_to("orders", reason="money")], orders=["One moment.", call("refund", order=7)])
+    first = team(store, client)
+    await first.run("Pay me back.", session_id=SESSION)
+    await first.run("Order 7.", session_id=SESSION)
+    client.assert_done()
+
+    @tool(name="pay_back", approval_mode="always_require")
+    def pay_back(order: int, amount: float = 10.0) -> str:
+        """Give money back."""
+        return f"{amount:.2f} for order {order}"
+
+    client = script(triage=["Anything else?"], money=["Paid."])
+    agents = [client.as_agent("triage"), client.as_agent("money", tools=[pay_back])]
+    builder = HandoffBuilder(name="support", participants=agents).with_checkpointing(store)
+    second = builder.with_upgrades(renamed={"orders": "money"}, renamed_tools={"refund": "pay_back"}).build()
+    (asked,) = (await second.run(session_id=SESSION)).requests
+    await second.run(responses={asked.request_id: True})
+    third = HandoffBuilder(name="support", participants=[client.as_agent("triage")]).with_checkpointing(store).build()
+    await third.run("No.", session_id=SESSION)
+    client.assert_done()
+
+
 SCENARIOS: tuple[Callable[[Store], Awaitable[None]], ...] = (
     handoff,
     approval,
     interruption,
+    reconciliation,
     failure,
     condition,
     withdrawal,
@@ -405,6 +458,7 @@ SCENARIOS: tuple[Callable[[Store], Awaitable[None]], ...] = (
     output,
     branch,
     compaction,
+    upgrade,
 )
 
 

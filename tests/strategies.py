@@ -19,12 +19,16 @@ from relayline.events import (
     Prompted,
     Replied,
     Retried,
+    Roster,
     SessionStarted,
     Settled,
     Spent,
     StateChanged,
     Stopped,
     Summarised,
+    TeamChanged,
+    ToolInterrupted,
+    ToolReconciled,
     ToolReturned,
     ToolStarted,
     Transfer,
@@ -62,12 +66,17 @@ _handoffs = st.builds(
 )
 _summaries = st.builds(Summarised, texts, numbers, texts, texts, numbers, numbers)
 
+_names = st.dictionaries(texts, texts, max_size=3)
+_rosters = st.none() | st.builds(Roster, _names, st.dictionaries(texts, _names, max_size=2), texts)
+
 FACTS: dict[type[Fact], st.SearchStrategy[Fact]] = {
-    SessionStarted: st.builds(SessionStarted, texts, texts),
+    SessionStarted: st.builds(SessionStarted, texts, texts, _rosters),
     UserSpoke: st.builds(UserSpoke, messages),
     TurnStarted: st.builds(TurnStarted, numbers, texts),
     Replied: st.builds(Replied, numbers, messages, texts, numbers, numbers),
     ToolStarted: st.builds(ToolStarted, numbers, calls),
+    ToolInterrupted: st.builds(ToolInterrupted, numbers, texts),
+    ToolReconciled: st.builds(ToolReconciled, numbers, texts, st.booleans()),
     ToolReturned: st.builds(ToolReturned, numbers, results, st.none() | st.builds(Transfer, texts, texts, json_values)),
     StateChanged: st.builds(
         StateChanged, st.dictionaries(texts, json_values, max_size=3), st.lists(texts, max_size=3).map(tuple), texts
@@ -86,6 +95,7 @@ FACTS: dict[type[Fact], st.SearchStrategy[Fact]] = {
         texts,
         st.none() | calls,
         st.lists(texts, max_size=3).map(tuple),
+        texts,
     ),
     Answered: st.builds(Answered, texts, st.sampled_from(get_args(Settled)), texts, texts),
     Failed: st.builds(Failed, texts, texts, texts, texts),
@@ -107,7 +117,9 @@ FACTS: dict[type[Fact], st.SearchStrategy[Fact]] = {
         st.dictionaries(texts, json_values, max_size=3),
         st.lists(_summaries, max_size=2).map(tuple),
         numbers,
+        _rosters,
     ),
+    TeamChanged: st.builds(TeamChanged, texts, _rosters, _names, _names),
 }
 
 facts = st.one_of(*FACTS.values())

@@ -271,6 +271,26 @@ def test_rl118_an_output_that_is_no_object() -> None:
     )
 
 
+def test_rl119_a_name_that_is_old_and_new() -> None:
+    """Of agents and of tools."""
+    builder = team(Agent("a", tools=[find]), B)
+    found = kinds(
+        lambda: builder,
+        ("with_upgrades", {"renamed": {"b": "a", "z": "y"}}),
+        ("with_upgrades", {"renamed_tools": {"look": "search", "find": "find"}}),
+        ("with_upgrades", {"on_change": "ask"}),
+    )
+    assert found == snapshot(
+        [
+            "RL119 'b' is renamed in with_upgrades, and is still in the team; leave one out",
+            "RL101 unknown agent 'y' in with_upgrades; participants: 'a', 'b'",
+            "RL119 'look' is renamed to 'search' in with_upgrades, and nobody has such a tool",
+            "RL119 'find' is renamed in with_upgrades, and is still a tool; leave one out",
+            "RL103 on_change is 'ask' in with_upgrades; allowed: continue, refuse",
+        ]
+    )
+
+
 # What cannot be a tool, or an agent
 
 
@@ -282,6 +302,20 @@ def test_rl121_a_string_where_a_list_belongs() -> None:
             ["RL121 tools of agent 'a' is a list; got one string"],
             ["RL121 knowledge of agent 'a' is a list; got one string"],
             ["RL121 examples of agent 'a' is a list; got one string"],
+        ]
+    )
+
+
+def test_rl135_and_rl136_a_hook_that_could_not_be_asked() -> None:
+    """Because of what it takes, or because nobody would ask; tests/test_reconcile.py has more of the first."""
+    found = [
+        *problems(partial(tool, find.function, reconcile=lambda key, price: key)),
+        *problems(partial(tool, find.function, reconcile=lambda key: key, repeatable=True)),
+    ]
+    assert found == snapshot(
+        [
+            "RL135 tool 'find': its reconcile is a function of the idempotency key, and then any of no arguments; got 'price' as well",
+            "RL136 tool 'find' is repeatable, so it is run again and nobody asks what became of a call; leave out repeatable or reconcile",
         ]
     )
 
@@ -337,7 +371,7 @@ def test_rl122_to_rl131_what_cannot_be_a_tool() -> None:
 def test_every_code_is_shown_here() -> None:
     """A code that is added is shown as well."""
     sources = Path(relayline.__file__).parent
-    names = ("builders", "declared", "review", "agent", "tools", "signature")
+    names = ("builders", "declared", "review", "agent", "tools", "signature", "reconcile")
     given = set(re.findall(r"RL\d{3}", "".join((sources / f"{name}.py").read_text("utf-8") for name in names)))
     shown = set(re.findall(r"\"(RL\d{3}) ", Path(__file__).read_text("utf-8")))
     assert given == shown

@@ -837,7 +837,7 @@ async def test_what_a_tool_emits_is_shown_in_order_before_its_result_and_kept_no
         assert {(event.executor_id, event.seq) for event in shown} == {("a", None)}
         kinds = [event.type for event in events]
         assert kinds[kinds.index("tool_call") + 1 : kinds.index("tool_result")] == ["progress"] * 50
-        assert not [entry for entry in await store.read(name) if "thread" in encode(entry.fact).replace(name, "")]
+        assert not [entry for entry in await store.read(name) if '"thread"' in encode(entry.fact).replace(name, "")]
 
 
 async def test_what_a_tool_emitted_before_it_failed_is_shown_too() -> None:

@@ -13,6 +13,7 @@ OPTIONAL = {
     "mcp",
     "numpy",
     "prompt_toolkit",
+    "psycopg",
     "pydantic_ai",
     "rich",
     "safetensors",

@@ -22,6 +22,7 @@ from relayline.errors import (
     SessionNotFound,
     StoreError,
     ToolError,
+    UpgradeRefused,
     UsageError,
     WorldError,
 )
@@ -30,6 +31,7 @@ from relayline.journal.checkpoints import Checkpoint
 from relayline.journal.store import InMemoryCheckpointStorage
 from relayline.loading import load
 from relayline.messages import Media, Message, Text, ToolCall, ToolResult
+from relayline.reconcile import NOT_DONE, NotDone
 from relayline.runtime.requests import (
     AgentResponse,
     FunctionApprovalRequestContent,
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from relayline.journal.sqlite import SqliteCheckpointStorage
 
 __all__ = [
+    "NOT_DONE",
     "Agent",
     "AgentResponse",
     "AgentRunUpdateEvent",
@@ -87,6 +90,7 @@ __all__ = [
     "Message",
     "MissingExtra",
     "ModelError",
+    "NotDone",
     "Participant",
     "ProviderError",
     "RelaylineError",
@@ -111,6 +115,7 @@ __all__ = [
     "ToolError",
     "ToolResult",
     "ToolSpec",
+    "UpgradeRefused",
     "UsageError",
     "Workflow",
     "WorkflowEvent",

@@ -1,9 +1,7 @@
 """Builders: say who is in the team and who may hand over to whom, and get a workflow."""
 
-import hashlib
-import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Self, cast, get_args
 
@@ -25,10 +23,13 @@ from relayline.journal.store import InMemoryCheckpointStorage, Store
 from relayline.machine.decide import Machine
 from relayline.machine.limits import Budget, Limits, OnLoop
 from relayline.machine.patterns import AUTONOMOUS_PROMPT, AUTONOMOUS_TURNS, Autonomy, Handoff
+from relayline.machine.roster import OnChange, Upgrades, digest, fingerprint, roster, short
 from relayline.machine.topology import Returns, ToolPolicy
+from relayline.messages import JSON
 from relayline.middleware import Middleware
 from relayline.review import review
 from relayline.runtime.perform import Condition, Performer
+from relayline.runtime.pool import ConcurrentInput
 from relayline.runtime.seat import Predicate
 from relayline.tools import ApprovalMode, Tool
 from relayline.views import Shape, View
@@ -77,6 +78,8 @@ class HandoffBuilder:
         self._limits: tuple[int | None, bool, OnLoop, Named | None] = (20, False, "tell_model", None)
         self._condition: Condition | None = None
         self._store: Store | None = None
+        self._concurrent: ConcurrentInput = "queue"
+        self._upgrades: tuple[OnChange, Mapping[str, str], Mapping[str, str]] = ("continue", {}, {})
 
     def participants(self, participants: Sequence[Participant | Agent]) -> Self:
         """The team, replacing what was given before."""
@@ -227,6 +230,34 @@ class HandoffBuilder:
         self._store = storage
         return self
 
+    def with_upgrades(
+        self,
+        *,
+        on_change: OnChange = "continue",
+        renamed: Mapping[str, str] | None = None,
+        renamed_tools: Mapping[str, str] | None = None,
+    ) -> Self:
+        """How sessions are taken that were begun with this team as it was before: other agents, tools or handoffs.
+
+        ``on_change``: ``continue`` lets them go on; what is gone is told and never guessed. ``refuse`` raises
+        `UpgradeRefused`, which says what differs. ``renamed``, ``renamed_tools``: what agents and tools were called
+        before, old name to new; also of agents that were removed, to whoever does their work now. What is only renamed
+        is never refused. `Workflow.affected_sessions` says beforehand what would become of each.
+        """
+        self._upgrades = (on_change, renamed or {}, renamed_tools or {})
+        return self
+
+    def with_concurrent_input(self, policy: ConcurrentInput) -> Self:
+        """What becomes of a message to a session that is at work on another.
+
+        ``queue``, the default: it waits its turn. ``reject``: it gets a `SessionBusy` at once. ``interrupt``: what goes
+        on is cut off, as by closing its run, which ends with `RunClosed`; then the message is heard. Answers to
+        requests and resumptions always wait. Between processes the store decides who was first; the other is heard
+        after.
+        """
+        self._concurrent = policy
+        return self
+
     def build(self) -> Workflow:
         """The workflow.
 
@@ -253,6 +284,9 @@ class HandoffBuilder:
         limits, budget, expires = self._loop_control(names, problems), self._spending(problems), self._expires(problems)
         terminal = all_named(self._terminal, names, "with_terminal_agents", problems)
         rescue = None if self._rescue is None else named(self._rescue, names, "with_fallback_agent", problems)
+        if self._concurrent not in get_args(ConcurrentInput):
+            allowed = ", ".join(get_args(ConcurrentInput))
+            problems.append(f"RL103 the policy is {self._concurrent!r} in with_concurrent_input; allowed: {allowed}")
         problems += [f"RL103 middleware is a function; got {each!r}" for each in self._middleware if not callable(each)]
         views = {
             name: view
@@ -263,16 +297,25 @@ class HandoffBuilder:
         sat = seats(agents, declared, views, problems) if not problems else {}
         if self._share_prefix and sat:
             sat = laid_out_alike(sat, views, problems)
+        tools = {name: {key: _policy(tool) for key, tool in seat.tools.items()} for name, seat in sat.items()}
+        upgrades = self._taken(names, {key for each in tools.values() for key in each}, problems)
         if problems:
             raise BuildError(*problems)
         pattern = Handoff(
             start, tuple(names), tuple(each.edge for each in declared), self._return_to_previous, autonomous
         )
+        contracts = {
+            (way.edge.source, way.edge.target): _contract(way.payload)
+            for seat in sat.values()
+            for way in seat.ways.values()
+            if way.payload
+        }
+        whole = roster(tools, people, pattern.edges, start, contracts)
         machine = Machine(
             name=self._name,
             pattern=pattern,
-            policies={name: {key: _policy(tool) for key, tool in seat.tools.items()} for name, seat in sat.items()},
-            fingerprint=_fingerprint(pattern),
+            policies=tools,
+            fingerprint=fingerprint(whole),
             condition=self._condition is not None,
             limits=limits,
             budget=budget,
@@ -280,6 +323,8 @@ class HandoffBuilder:
             nudge=self._repair,
             rescue=rescue or "",
             expires=expires,
+            roster=short(whole),
+            upgrades=upgrades,
         )
         warnings = tuple(review(agents, start, pattern.edges, machine, terminal, bool(self._handoffs)))
         for warning in warnings:
@@ -294,6 +339,7 @@ class HandoffBuilder:
             store,
             warnings,
             self._middleware,
+            self._concurrent,
             tuple(terminal),
         )
 
@@ -348,6 +394,23 @@ class HandoffBuilder:
             problems.append(f"RL108 the budget of seconds is {seconds!r}; it is a number above 0, or None")
         return Budget(turns, tokens, seconds)
 
+    def _taken(self, names: Sequence[str], tools: Collection[str], problems: list[str]) -> Upgrades:
+        on_change, renamed, renamed_tools = self._upgrades
+        if on_change not in get_args(OnChange):
+            problems.append(
+                f"RL103 on_change is {on_change!r} in with_upgrades; allowed: {', '.join(get_args(OnChange))}"
+            )
+        for old, new in renamed.items():
+            named(new, names, "with_upgrades", problems)
+            if old in names:
+                problems.append(f"RL119 {old!r} is renamed in with_upgrades, and is still in the team; leave one out")
+        for old, new in renamed_tools.items():
+            if new not in tools:
+                problems.append(f"RL119 {old!r} is renamed to {new!r} in with_upgrades, and nobody has such a tool")
+            if old in tools:
+                problems.append(f"RL119 {old!r} is renamed in with_upgrades, and is still a tool; leave one out")
+        return Upgrades(on_change, dict(renamed), dict(renamed_tools))
+
     def _expires(self, problems: list[str]) -> dict[Ask, float]:
         found: dict[Ask, float] = {}
         for ask, given in self._expiry.items():
@@ -365,10 +428,11 @@ def _positive(number: object) -> bool:
     return isinstance(number, int | float) and not isinstance(number, bool) and 0 < number < float("inf")
 
 
+def _contract(payload: Tool) -> str:
+    """A digest of what a handoff has to carry, without the words around it."""
+    properties = cast("Mapping[str, JSON]", payload.parameters["properties"])
+    return digest([properties["payload"], payload.parameters.get("$defs")])
+
+
 def _policy(tool: Tool) -> ToolPolicy:
-    return ToolPolicy(tool.approval_mode == "always_require", tool.repeatable)
-
-
-def _fingerprint(pattern: Handoff) -> str:
-    shape = [pattern.start, pattern.agents, [(edge.source, edge.target) for edge in pattern.edges]]
-    return hashlib.sha256(json.dumps(shape).encode()).hexdigest()[:12]
+    return ToolPolicy(tool.approval_mode == "always_require", tool.repeatable, tool.hook is not None)

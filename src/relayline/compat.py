@@ -14,8 +14,9 @@ from relayline.agent import Agent, Named, Participant
 from relayline.errors import BuildError
 from relayline.journal.checkpoints import Checkpoint
 from relayline.journal.store import InMemoryCheckpointStorage
-from relayline.machine.inputs import Response, UserSaid
+from relayline.machine.inputs import Response
 from relayline.messages import JSON, Message, Part, Text
+from relayline.runtime.pool import Hold
 from relayline.runtime.requests import (
     AgentResponse,
     FunctionApprovalRequestContent,
@@ -23,7 +24,6 @@ from relayline.runtime.requests import (
     InterruptedCallRequest,
 )
 from relayline.runtime.run import Run
-from relayline.runtime.session import Session
 from relayline.runtime.stream import (
     AgentRunUpdateEvent,
     Emit,
@@ -260,19 +260,11 @@ class Workflow(workflow.Workflow):
         """``run(responses=responses, stream=True)``."""
         return self.run(responses=responses, stream=True)
 
-    async def _work(
-        self,
-        session: Session,
-        said: UserSaid | None,
-        responses: Mapping[str, Any],
-        stream: bool,
-        settings: Mapping[str, Any],
-        emit: Emit,
-    ) -> RunResult:
+    async def _work(self, hold: Hold, given: workflow.Given, emit: Emit) -> RunResult:
         async def show(event: WorkflowEvent) -> None:
             await emit(_shown(event))
 
-        result = await super()._work(session, said, responses, stream, settings, show)
+        result = await super()._work(hold, given, show)
         return replace(
             result,
             messages=[_message(each) for each in result.messages],

@@ -9,6 +9,7 @@
     │   ├── RequestNotOpen        an answer to a request that is unknown, answered or withdrawn
     │   ├── SessionHeld           the session is under a legal hold, and was to be deleted or shortened
     │   ├── SessionBusy           the session is at work, and the team takes no message meanwhile
+    │   ├── UpgradeRefused        the session was begun with another team, and this one does not go on with it
     │   └── RunClosed             the result of a run that was closed before it had one
     └── WorldError                the call was right, the world was not; a retry is possible
         ├── ModelError            a chat client failed
@@ -22,6 +23,8 @@
 
 No exception of a library beneath us escapes except as ``__cause__``. Anything else you see is a bug: please report it.
 """
+
+from collections.abc import Sequence
 
 
 class RelaylineError(Exception):
@@ -54,6 +57,16 @@ class SessionHeld(UsageError):
 
 class SessionBusy(UsageError):
     """The session is at work on something else, and its team takes nothing meanwhile. Nothing was changed."""
+
+
+class UpgradeRefused(UsageError):
+    """The session was begun with another team, and this one takes no such sessions. ``differences``: every one, in
+    sentences; empty, if the journal is too old to tell.
+    """
+
+    def __init__(self, message: str, differences: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.differences = tuple(differences)
 
 
 class RunClosed(UsageError):

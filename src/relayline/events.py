@@ -43,11 +43,29 @@ Spent: TypeAlias = Literal["turns", "tokens", "seconds", "money"]
 
 
 @dataclass(frozen=True, slots=True)
+class Roster:
+    """A team as far as its conversations depend on it.
+
+    ``agents``: each with its tools in a line: ``pay!`` asks a person first, ``find*`` may be repeated, ``post?`` can
+    say what became of a call; ``@`` is a person. ``edges``: by source and target the terms of the handoff; an empty
+    name is everybody else. ``start``: who begins; empty: the first. Of what is long there is ``#`` and a digest.
+    """
+
+    agents: Mapping[str, str]
+    edges: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
+    start: str = ""
+
+    def __hash__(self) -> int:
+        return hash((tuple(self.agents.items()), self.start))
+
+
+@dataclass(frozen=True, slots=True)
 class SessionStarted:
-    """Always the first fact. ``fingerprint`` changes when the team's agents or edges do."""
+    """Always the first fact. ``fingerprint`` changes when what is in the ``roster`` of the team does."""
 
     workflow: str
     fingerprint: str
+    roster: Roster | None = None
     type: Literal["session_started"] = "session_started"
 
 
@@ -94,6 +112,28 @@ class ToolStarted:
     turn: int
     call: ToolCall
     type: Literal["tool_started"] = "tool_started"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolInterrupted:
+    """A tool was found started and without a result; its own hook is asked what became of the call ``call_id``."""
+
+    turn: int
+    call_id: str
+    type: Literal["tool_interrupted"] = "tool_interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolReconciled:
+    """The hook of an interrupted tool said whether the call ``call_id`` took effect.
+
+    ``done``: it did, and its result comes next; else the call is started again, with the same key.
+    """
+
+    turn: int
+    call_id: str
+    done: bool
+    type: Literal["tool_reconciled"] = "tool_reconciled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +246,7 @@ class TurnEnded:
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A person is asked. ``call`` is the tool call in question, if there is one; ``ways``: whom a participant who is a
-    person may hand over to.
+    person may hand over to. ``note``: why the tool could not say itself what became of the call.
     """
 
     request: str
@@ -215,6 +255,7 @@ class Asked:
     agent: str
     call: ToolCall | None = None
     ways: tuple[str, ...] = ()
+    note: str = ""
     type: Literal["asked"] = "asked"
 
 
@@ -299,7 +340,23 @@ class Compacted:
     shared: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
     summaries: tuple[Summarised, ...] = ()
     items: int = 0
+    roster: Roster | None = None
     type: Literal["compacted"] = "compacted"
+
+
+@dataclass(frozen=True, slots=True)
+class TeamChanged:
+    """The session goes on with a team that is not as it was; all after this was written under the ``roster``.
+
+    ``renamed``, ``renamed_tools``: what was called otherwise before, old name to new. From here on it is as if it had
+    always been called so.
+    """
+
+    fingerprint: str
+    roster: Roster | None = None
+    renamed: Mapping[str, str] = field(default_factory=dict[str, str])
+    renamed_tools: Mapping[str, str] = field(default_factory=dict[str, str])
+    type: Literal["team_changed"] = "team_changed"
 
 
 Fact: TypeAlias = (
@@ -308,6 +365,8 @@ Fact: TypeAlias = (
     | TurnStarted
     | Replied
     | ToolStarted
+    | ToolInterrupted
+    | ToolReconciled
     | ToolReturned
     | StateChanged
     | HandoffSent
@@ -324,6 +383,7 @@ Fact: TypeAlias = (
     | Finished
     | Forked
     | Compacted
+    | TeamChanged
 )
 
 

@@ -60,8 +60,9 @@ class MCPServer:
 
     ``prefix`` is put before the name of each tool, for agents with tools of several servers. ``approval_mode``: for
     all, or for those that a mapping names as the server does. ``repeatable``, in the same way: whether a call may be
-    run again; without it a tool is repeatable that the server calls read-only or idempotent. ``timeout``: how many
-    seconds a connection, or a call, may take; None for any number.
+    run again; without it a tool is repeatable that the server calls read-only or idempotent. ``reconcile``: for tools
+    by name, the function that finds out what became of a call (see `relayline.tool`), given the key and ``arguments``.
+    ``timeout``: how many seconds a connection, or a call, may take; None for any number.
 
     Agents that hold the same object share its connection. There is one for each event loop, in a task of its own; it
     is made anew when it was lost, and it ends with ``aclose()``, with ``async with``, or with its loop.
@@ -77,6 +78,7 @@ class MCPServer:
         prefix: str = "",
         approval_mode: ApprovalMode | Mapping[str, ApprovalMode] = "never_require",
         repeatable: bool | Mapping[str, bool] | None = None,
+        reconcile: Mapping[str, Callable[..., Any]] | None = None,
         timeout: float | None = 60.0,
     ) -> None:
         self._url = server if isinstance(server, str) and server.startswith(("http://", "https://")) else ""
@@ -94,6 +96,7 @@ class MCPServer:
         self._prefix = prefix
         self._approval_mode: ApprovalMode | Mapping[str, ApprovalMode] = approval_mode
         self._repeatable = repeatable
+        self._reconcile = dict(reconcile or {})
         self._timeout = timeout
         self._tools: dict[str, Tool] | None = None
         self._connections: dict[asyncio.AbstractEventLoop, _Connection] = {}
@@ -126,7 +129,7 @@ class MCPServer:
 
         Raises:
             ToolError: if it cannot be started or reached.
-            BuildError: if `approval_mode` or `repeatable` name a tool it does not have.
+            BuildError: if `approval_mode`, `repeatable` or `reconcile` name a tool it does not have.
         """
         client = (await self._connection()).client
         listed: list[Described] = []
@@ -142,8 +145,13 @@ class MCPServer:
             raise ToolError(f"the MCP server {self.name!r} does not tell its tools: {error}") from error
         before = self._tools
         self._tools = {each.name: self._tool(each) for each in listed}
+        settings = {
+            "approval_mode": self._approval_mode,
+            "repeatable": self._repeatable,
+            "reconcile": self._reconcile,
+        }
         try:
-            for where, given in (("approval_mode", self._approval_mode), ("repeatable", self._repeatable)):
+            for where, given in settings.items():
                 self._check(given if isinstance(given, Mapping) else (), where)
         except BuildError:
             self._tools = before
@@ -185,7 +193,9 @@ class MCPServer:
 
     def _tool(self, described: Described) -> Tool:
         name, hints = described.name, described.annotations
-        harmless = bool(hints and (hints.read_only_hint or hints.idempotent_hint))
+        hook = self._reconcile.get(name)
+        # Whoever gives a hook knows better than a hint.
+        harmless = bool(hook is None and hints and (hints.read_only_hint or hints.idempotent_hint))
         repeatable = _of(self._repeatable, name, harmless)
         return Tool.from_schema(
             tool_name(self._prefix + name),
@@ -194,6 +204,7 @@ class MCPServer:
             partial(self._call, name, repeatable),
             approval_mode=_of(self._approval_mode, name, "never_require"),
             repeatable=repeatable,
+            reconcile=hook,
         )
 
     async def _connection(self) -> "_Connection":

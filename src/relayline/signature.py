@@ -34,6 +34,10 @@ class Arguments(Protocol):
         """The positional and the named arguments of the call, of what `read` gave."""
         ...
 
+    def named(self, values: Any, context: object) -> Mapping[str, Any]:
+        """The arguments of the call by name, of what `read` gave."""
+        ...
+
 
 def _finite(values: dict[str, Any]) -> dict[str, Any]:
     json.dumps(values, allow_nan=False)
@@ -51,6 +55,9 @@ class Passed:
 
     def bind(self, values: dict[str, Any], context: object) -> tuple[list[Any], dict[str, Any]]:
         return [values, context], {}
+
+    def named(self, values: dict[str, Any], context: object) -> Mapping[str, Any]:
+        return {"arguments": values}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +82,8 @@ class Signature:
             BuildError: if a model could not fill a parameter by name, or not be told of what type it is.
         """
         parameters = _parameters(called, function)
-        hints = _hints(called, function)
-        shown = [parameter for parameter in parameters if filled not in _alternatives(hints[parameter.name])]
+        hints = hints_of(called, function)
+        shown = [parameter for parameter in parameters if filled not in alternatives(hints[parameter.name])]
         fields: dict[str, Any] = {
             f"p_{parameter.name}": (
                 _described(hints[parameter.name], about.get(parameter.name)),
@@ -128,6 +135,11 @@ class Signature:
                 kwargs[parameter.name] = value
         return args, kwargs
 
+    def named(self, values: BaseModel, context: object) -> Mapping[str, Any]:
+        """The arguments of the call by name."""
+        args, kwargs = self.bind(values, context)
+        return dict(zip((parameter.name for parameter in self.parameters), args, strict=False)) | kwargs
+
 
 def _parameters(called: str, function: Callable[..., Any]) -> list[inspect.Parameter]:
     """The parameters still to be filled, in order; refuses what a model could not fill by name."""
@@ -163,7 +175,7 @@ def _parameters(called: str, function: Callable[..., Any]) -> list[inspect.Param
     return parameters
 
 
-def _hints(called: str, function: Callable[..., Any]) -> Mapping[str, Any]:
+def hints_of(called: str, function: Callable[..., Any]) -> Mapping[str, Any]:
     """The annotations of the parameters, those written as strings too."""
     definition = inspect.unwrap(definition_of(function))
     scope: dict[str, Any] = getattr(definition, "__globals__", {})
@@ -171,7 +183,8 @@ def _hints(called: str, function: Callable[..., Any]) -> Mapping[str, Any]:
     def probe() -> None: ...
 
     # The type of the result is of no interest, and often one that is imported for type checkers only.
-    probe.__annotations__ = {name: hint for name, hint in definition.__annotations__.items() if name != "return"}
+    written: dict[str, Any] = getattr(definition, "__annotations__", {})  # nothing, if it is written in C
+    probe.__annotations__ = {name: hint for name, hint in written.items() if name != "return"}
     try:
         try:
             return get_type_hints(probe, scope, include_extras=True)
@@ -255,13 +268,13 @@ def _unbound(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def _alternatives(hint: Any) -> Iterator[Any]:
+def alternatives(hint: Any) -> Iterator[Any]:
     """The types a hint is made of, looking through ``Annotated`` and unions but not into containers."""
     if get_origin(hint) is Annotated:
-        yield from _alternatives(hint.__origin__)
+        yield from alternatives(hint.__origin__)
     elif get_origin(hint) in (Union, UnionType):
         for each in get_args(hint):
-            yield from _alternatives(each)
+            yield from alternatives(each)
     else:
         yield hint
 

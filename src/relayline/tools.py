@@ -7,7 +7,7 @@ therefore say what it takes: every parameter is annotated, and ``*args`` and ``*
 import asyncio
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol, TypeAlias, cast, get_args, overload
 
@@ -16,8 +16,9 @@ from pydantic_core import ErrorDetails, to_json
 from typing_extensions import ParamSpec, TypeVar
 
 from relayline.context import ToolContext
-from relayline.errors import BuildError, UsageError
+from relayline.errors import BuildError, ToolError, UsageError
 from relayline.messages import JSON
+from relayline.reconcile import Hook, NotDone
 from relayline.signature import Arguments, Passed, Signature, definition_of, docstring_of, name_of
 
 ApprovalMode: TypeAlias = Literal["always_require", "never_require"]
@@ -32,7 +33,7 @@ class Tool(Generic[P, R]):
 
     ``parameters`` is a JSON Schema (draft 2020-12) of type object. ``repeatable``: running the same call twice does no
     harm, as for reads, or for writes keyed by `ToolContext.idempotency_key`. After a crash such a call is simply run
-    again; any other waits for a person.
+    again. ``hook``: what finds out what became of a call that was cut off. Any other waits for a person.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Tool(Generic[P, R]):
     signature: Arguments = field(repr=False)
     approval_mode: ApprovalMode = "never_require"
     repeatable: bool = False
+    hook: Hook | None = None
 
     @classmethod
     def from_schema(
@@ -53,18 +55,21 @@ class Tool(Generic[P, R]):
         *,
         approval_mode: ApprovalMode = "never_require",
         repeatable: bool = False,
+        reconcile: Callable[..., Any] | None = None,
     ) -> "Tool":
         """A tool that is described elsewhere, by a server for instance.
 
         ``function`` is given the JSON object a model wrote and checks itself whether it fits ``parameters``; what it
-        raises is the result that the model is shown.
+        raises is the result that the model is shown. ``reconcile`` is as in `tool`; it may take that object as
+        ``arguments``.
 
         Raises:
-            BuildError: if the name or the approval mode is none.
+            BuildError: if the name or the approval mode is none, or ``reconcile`` cannot be called.
         """
         _checked(name, approval_mode)
+        hook = _hook(name, reconcile, ["arguments"], repeatable)
         schema: dict[str, JSON] = {"type": "object", "properties": dict[str, JSON](), **parameters}
-        return Tool(name, description, schema, function, Passed(), approval_mode, repeatable)
+        return Tool(name, description, schema, function, Passed(), approval_mode, repeatable, hook)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function as if it were no tool."""
@@ -90,19 +95,30 @@ class Tool(Generic[P, R]):
         Raises:
             UsageError: if there is a `problem` with the arguments; the function was not called.
         """
+        args, kwargs = self.signature.bind(self._read(arguments), context)
+        return _as_text(await _called(self.function, args, kwargs))
+
+    async def outcome(self, arguments: str, context: ToolContext) -> str | NotDone:
+        """Ask the tool's own hook what became of a call that was cut off: what `call` would have returned, or NOT_DONE.
+
+        Raises:
+            ToolError: if it has no hook, or the hook says nothing. What the hook raises propagates.
+            UsageError: if there is a `problem` with the arguments.
+        """
+        if self.hook is None:
+            raise ToolError(f"{self.name!r} cannot say what became of a call")
+        given = self.hook.bind(self.signature.named(self._read(arguments), context), context)
+        found = await _called(self.hook.function, [context.idempotency_key], given)
+        if found is None:
+            # Not "done", as of a call: it is what a search returns that found nothing and looked in one place only.
+            raise ToolError(f"the reconcile of {self.name!r} returned None; it returns what was done, or NOT_DONE")
+        return found if isinstance(found, NotDone) else _as_text(found)
+
+    def _read(self, arguments: str) -> Any:
         try:
-            values = self.signature.read(arguments)
+            return self.signature.read(arguments)
         except ValidationError as error:
             raise UsageError(self._explain(error)) from None
-        args, kwargs = self.signature.bind(values, context)
-        function: Callable[..., Any] = self.function
-        if inspect.iscoroutinefunction(definition_of(function)):
-            result = await function(*args, **kwargs)
-        else:
-            result = await asyncio.to_thread(_in_thread, function, args, kwargs)
-            if inspect.isawaitable(result):
-                result = await result
-        return _as_text(result)
 
     def _explain(self, error: ValidationError) -> str:
         # A wrong list can have a thousand wrong items; the first few say it.
@@ -138,6 +154,7 @@ def tool(
     description: str | None = None,
     approval_mode: ApprovalMode = "never_require",
     repeatable: bool = False,
+    reconcile: Callable[..., Any] | None = None,
 ) -> Tool[P, R]: ...
 @overload
 def tool(
@@ -146,6 +163,7 @@ def tool(
     description: str | None = None,
     approval_mode: ApprovalMode = "never_require",
     repeatable: bool = False,
+    reconcile: Callable[..., Any] | None = None,
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 def tool(
     fn: Callable[..., Any] | None = None,
@@ -155,6 +173,7 @@ def tool(
     description: str | None = None,
     approval_mode: ApprovalMode = "never_require",
     repeatable: bool = False,
+    reconcile: Callable[..., Any] | None = None,
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
     """Make a tool of a function: ``@tool``, ``@tool(approval_mode="always_require")`` or ``tool(shop.refund)``.
 
@@ -163,6 +182,11 @@ def tool(
     Methods are made tools once they are bound; what a `functools.partial` has bound is not shown to the model.
 
     ``approval_mode="always_require"``: a person is asked before each call.
+
+    ``reconcile``: a function, async or not, that is asked what became of a call that a crash cut off. It is given the
+    call's idempotency key, then whichever of the tool's parameters it names, and a `ToolContext` if it has a parameter
+    of that type. It returns what the call would have returned, or `NOT_DONE`: then the call is made again, with the
+    same key. If it raises or returns None a person is asked. It may be asked more than once.
 
     Raises:
         BuildError: if a model could not be shown the function as it stands; the message says what to change.
@@ -174,7 +198,9 @@ def tool(
         prose, about = docstring_of(function)
         signature = Signature.of(called, function, about, filled=ToolContext)
         text = prose if description is None else description
-        return Tool(called, text, signature.schema(), function, signature, approval_mode, repeatable)
+        offered = [each.name for each in signature.parameters]
+        hook = _hook(called, reconcile, offered, repeatable)
+        return Tool(called, text, signature.schema(), function, signature, approval_mode, repeatable, hook)
 
     return build if fn is None else build(fn)
 
@@ -224,6 +250,24 @@ def _checked(name: str, approval_mode: str) -> None:
     if approval_mode not in get_args(ApprovalMode):
         modes = " or ".join(map(repr, get_args(ApprovalMode)))
         raise BuildError(f"RL124 tool {name!r}: approval_mode is {approval_mode!r}; it has to be {modes}")
+
+
+def _hook(called: str, function: object, offered: Collection[str], repeatable: bool) -> Hook | None:
+    if function is None:
+        return None
+    if repeatable:
+        raise BuildError(
+            f"RL136 tool {called!r} is repeatable, so it is run again and nobody asks what became of a call; "
+            "leave out repeatable or reconcile"
+        )
+    return Hook.of(called, function, offered, ToolContext)
+
+
+async def _called(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    if inspect.iscoroutinefunction(definition_of(function)):
+        return await function(*args, **kwargs)
+    result = await asyncio.to_thread(_in_thread, function, args, kwargs)
+    return await result if inspect.isawaitable(result) else result
 
 
 def _in_thread(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:

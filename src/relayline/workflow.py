@@ -4,13 +4,9 @@ import asyncio
 import copy
 import importlib
 import re
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Any, Self, cast
-from weakref import WeakValueDictionary
+from typing import Any, NamedTuple, Self, cast
 
 from relayline.agent import Agent, ChatClient, ChatRequest, Named, as_client
 from relayline.drawing.diagram import Diagram
@@ -21,9 +17,11 @@ from relayline.drawing.team import diagram_of
 from relayline.drawing.trail import doing, with_path
 from relayline.errors import (
     ConditionError,
+    DamagedJournal,
     ModelError,
-    RelaylineError,
     RequestNotOpen,
+    SequenceConflict,
+    SessionBusy,
     SessionNotFound,
     UsageError,
     WorldError,
@@ -35,16 +33,17 @@ from relayline.journal.codec import checked
 from relayline.journal.ids import checked_id, new_id
 from relayline.journal.store import Store, conflict
 from relayline.machine.decide import Machine
-from relayline.machine.inputs import Answer, Approval, Expired, Input, Resumed, Terminate, Turned, UserSaid
+from relayline.machine.inputs import Answer, Approval, Expired, Input, Opened, Resumed, Terminate, Turned, UserSaid
 from relayline.machine.patterns import Pattern
 from relayline.machine.state import State
 from relayline.messages import JSON, Message
 from relayline.middleware import Middleware
 from relayline.runtime.driver import drive
 from relayline.runtime.perform import Context, Perform, Performer
+from relayline.runtime.pool import ConcurrentInput, Hold, Sessions
 from relayline.runtime.requests import as_response, user_message
 from relayline.runtime.run import Run
-from relayline.runtime.session import Session
+from relayline.runtime.session import ATTEMPTS, Session
 from relayline.runtime.stream import (
     Emit,
     Narrator,
@@ -56,10 +55,8 @@ from relayline.runtime.stream import (
     run_state,
 )
 from relayline.runtime.watch import watch
+from relayline.upgrades import SessionUpgrade, upgrade_of
 from relayline.usage import Price, SessionUsage, usage_of
-
-SESSIONS_KEPT = 64
-"""How many idle sessions a workflow keeps folded; any other is folded again from its journal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,47 +78,18 @@ class SessionView:
     handoffs: Sequence[HandoffSent | HandedBack] = ()
 
 
-_HELD: ContextVar[frozenset[tuple[int, str]]] = ContextVar("relayline_held", default=frozenset())
-"""The sessions that wait for what is being done: a tool sees the one it was called in."""
+class Given(NamedTuple):
+    """What a run was called with: a message, answers, or neither. ``seq``: where the session has to stand."""
 
+    said: UserSaid | None
+    responses: Mapping[str, Any]
+    seq: int | None
+    stream: bool
+    settings: Mapping[str, Any]
 
-class Sessions:
-    """The sessions of one store that this process has at hand: one run at a time for each, the others queue."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self._idle: OrderedDict[str, Session] = OrderedDict()
-        # By event loop too: a lock of one loop cannot be waited for in another. Across loops, as across processes, the
-        # store decides who was first.
-        self._locks: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
-
-    @asynccontextmanager
-    async def hold(self, session_id: str, machine: Machine) -> AsyncGenerator[Session]:
-        """The session, caught up with its journal and nobody else's in this process meanwhile."""
-        if (id(self), session_id) in _HELD.get():
-            raise UsageError(
-                f"session {session_id!r} is waiting for this very call, so it cannot be run in it; "
-                "what a tool or a condition needs of the conversation it is given"
-            )
-        lock = self._locks.setdefault((id(asyncio.get_running_loop()), session_id), asyncio.Lock())
-        async with lock:
-            held = _HELD.set(_HELD.get() | {(id(self), session_id)})
-            session = self._idle.pop(session_id, None) or Session(session_id, machine, self.store)
-            try:
-                await session.refresh()
-                yield session
-            except RelaylineError:
-                self._keep(session)
-                raise
-            finally:
-                _HELD.reset(held)
-            # Not if it was cancelled or broke: what was cut off half-way is folded anew the next time.
-            self._keep(session)
-
-    def _keep(self, session: Session) -> None:
-        self._idle[session.id] = session
-        if len(self._idle) > SESSIONS_KEPT:
-            self._idle.popitem(last=False)
+    @property
+    def anything(self) -> bool:
+        return self.said is not None or bool(self.responses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +98,8 @@ class Workflow:
 
     It holds no conversation: run as many sessions on it at once as you like, from as many tasks of one event loop.
     ``warnings``: what in its declaration looks like a mistake, each with a stable code. ``middleware``: what is done
-    around every effect, the outermost first. ``terminal``: who is meant to have no way out.
+    around every effect, the outermost first. ``concurrent``: what becomes of a message to a session that is at work.
+    ``terminal``: who is meant to have no way out.
     """
 
     name: str
@@ -141,6 +110,7 @@ class Workflow:
     store: Store = field(repr=False)
     warnings: tuple[str, ...] = field(default=(), repr=False)
     middleware: tuple[Middleware, ...] = field(default=(), repr=False)
+    concurrent: ConcurrentInput = field(default="queue", repr=False)
     terminal: tuple[str, ...] = field(default=(), repr=False)
     # Shared by copies on the same store, so that they queue as well.
     _sessions: Sessions | None = field(default=None, repr=False, compare=False)
@@ -197,7 +167,7 @@ class Workflow:
 
         Raises:
             UsageError: at once, if the call makes no sense; nothing was changed.
-            SessionNotFound, RequestNotOpen, ModelError, ConditionError, StoreError: from the `Run`.
+            SessionNotFound, RequestNotOpen, UpgradeRefused, ModelError, ConditionError, StoreError: from the `Run`.
         """
         if self.mute:
             raise UsageError(
@@ -237,11 +207,10 @@ class Workflow:
             seq = None
             if checkpoint_id is not None:
                 run.session_id, seq = await self._stand_at(checkpoint_id, session_id, responses or {})
-            async with self._sessions.hold(run.session_id, self.machine) as session:
-                if seq is not None and session.state.seq != seq:
-                    raise conflict(session.id, seq, session.state.seq)
+            policy = self.concurrent if said else "queue"
+            async with self._sessions.hold(run.session_id, self.machine, policy) as hold:
                 given_to = said and UserSaid(said, target or "", values)
-                return await self._work(session, given_to, responses or {}, stream, dict(settings or {}), emit)
+                return await self._work(hold, Given(given_to, responses or {}, seq, stream, dict(settings or {})), emit)
 
         run = Run(given, work)
         return run
@@ -308,7 +277,7 @@ class Workflow:
             SessionNotFound: if the store has no such session.
             UsageError: it is another team's, has no such position, or there is a session ``branch`` already.
         """
-        self._check_team(session_id, (await self._look(session_id)).state)
+        self.machine.decide((await self._look(session_id)).state, Opened(session_id))
         return await fork(self.store, session_id, at=at, branch=branch)
 
     def watch(
@@ -362,12 +331,15 @@ class Workflow:
         Raises:
             SessionNotFound: if the store has none of that id.
             UsageError: if there is no such agent.
+            UpgradeRefused: if the team does not take sessions that were begun with another.
             ConditionError: if the predicate of one of its handoffs fails.
         """
         name = agent if isinstance(agent, str) else getattr(agent, "name", repr(agent))
         if name not in self.performer.seats:
             raise UsageError(f"no agent {name!r}; there are: {', '.join(self.performer.seats)}")
         session = await self._look(session_id)
+        if session.state.workflow == self.name:
+            session.state = self.machine.decide(session.state, Opened(session_id)).state
         return await self.performer.seats[name].request(session)
 
     async def usage(self, session_id: str, price: Price | None = None) -> SessionUsage:
@@ -422,6 +394,21 @@ class Workflow:
         """
         return cast("str", importlib.import_module("relayline.teamfile.write").written(self, allow))
 
+    async def affected_sessions(self) -> list[SessionUpgrade]:
+        """What would become of each session of this team, were it run now: a dry run of an upgrade.
+
+        Reads every journal of the team, oldest session first by its last fact, and writes nothing. The policy is that
+        of `HandoffBuilder.with_upgrades`.
+        """
+        found: list[SessionUpgrade] = []
+        for each in await self.store.sessions():
+            try:
+                report = upgrade_of(each.session_id, await self.store.read(each.session_id), self.machine)
+            except DamagedJournal as error:
+                report = SessionUpgrade(each.session_id, "damaged", (str(error),))
+            found += [report] if report else []
+        return found
+
     async def _look(self, session_id: str) -> Session:
         session = Session(session_id, self.machine, self.store)
         await session.refresh()
@@ -449,34 +436,19 @@ class Workflow:
         """The same team on another store."""
         return replace(self, store=store, _sessions=None)
 
-    async def _work(
-        self,
-        session: Session,
-        said: UserSaid | None,
-        responses: Mapping[str, Any],
-        stream: bool,
-        settings: Mapping[str, Any],
-        emit: Emit,
-    ) -> RunResult:
-        state = session.state
-        if not state.seq and said is None:
-            raise _not_found(session.id)
-        self._check_team(session.id, state)
-        overdue = session.overdue(self.machine.expires)
-        expired = [Expired(request) for request in overdue]
-        inputs: list[Input] = [*expired, said] if said else [Resumed(), *expired]
-        if responses:
-            inputs += await self._answers(session.id, state, responses, overdue)
-        before = len(session.state.transcript)
+    async def _work(self, hold: Hold, given: Given, emit: Emit) -> RunResult:
+        session = hold.session
+        inputs = await self._inputs(session, given)
         narrator = Narrator(session, emit)
         await narrator.signal("started")
         await narrator.signal("status", WorkflowRunState.IN_PROGRESS)
-        if said is None and not responses:
-            await narrator.remind()
         try:
-            context = Context(session, narrator.progress, narrator.delta if stream else None, settings=settings)
+            before = await self._enter(session, given, inputs, narrator)
+            hold.begun()
+            delta = narrator.delta if given.stream else None
+            context = Context(session, narrator.progress, delta, settings=given.settings)
             seconds = self.machine.budget.seconds
-            cause = await drive(session, inputs, self._perform(), context, narrator.tell, seconds)
+            cause = await drive(session, (), self._perform(), context, narrator.tell, seconds)
             _check(session.state, cause)
         except WorldError as error:
             await narrator.signal("failed", error)
@@ -488,6 +460,52 @@ class Workflow:
         stopped = state.rest if isinstance(state.rest, Stopped) else None
         waiting = pending(session.id, state)
         return RunResult(session.id, run_state(state), new, state.transcript, waiting, stopped, self._value(new))
+
+    async def _inputs(self, session: Session, given: Given) -> list[Input]:
+        """What the run has to say to the session as it stands; refused, if it makes no sense there."""
+        state = session.state
+        if not state.seq and given.said is None:
+            raise _not_found(session.id)
+        if given.seq is not None and state.seq != given.seq:
+            raise conflict(session.id, given.seq, state.seq)
+        overdue = session.overdue(self.machine.expires)
+        expired = [Expired(request) for request in overdue]
+        opened = Opened(session.id)
+        changed, state = self.machine.decide(state, opened)
+        begin: list[Input] = [opened] if changed else []
+        if given.said:
+            return [*begin, *expired, given.said]
+        inputs: list[Input] = [*begin, Resumed(), *expired]
+        if given.responses:
+            # A team that has changed may have withdrawn what was asked.
+            ready = self.machine.decide(state, Resumed()).state if changed else state
+            inputs += await self._answers(session.id, ready, given.responses, overdue)
+        return inputs
+
+    async def _enter(self, session: Session, given: Given, inputs: Sequence[Input], narrator: Narrator) -> int:
+        """Put on record what the run was given, and show what waits; how many messages there were before.
+
+        Where another process wrote first, it is decided again on what that wrote: nobody has to say it twice.
+        """
+        for attempt in range(ATTEMPTS):
+            waiting, before = set(session.state.requests), len(session.state.transcript)
+            try:
+                entries = await session.commit(inputs)
+            except SequenceConflict as error:
+                if not given.anything or given.seq is not None:
+                    raise  # whoever only resumes need not, with somebody else at work
+                if self.concurrent == "reject":
+                    raise _busy(session.id) from error
+                await asyncio.sleep(attempt / 1000)
+                await session.refresh()
+                inputs = await self._inputs(session, given)
+                narrator.catch_up()
+                continue
+            await narrator.tell(entries)
+            if not given.anything:
+                await narrator.remind(waiting)
+            return before
+        raise _busy(session.id)
 
     def _value(self, new: Sequence[Message]) -> Any:
         """What the last reply is the JSON of, if its agent's replies are that of anything."""
@@ -507,17 +525,9 @@ class Workflow:
             return origin, at
         seq = standing(origin, entries, at)
         # All that can be wrong with the call is found before anything is written.
-        state = state_after(origin, _upto(entries, seq))
-        self._check_team(origin, state)
+        state = self.machine.decide(state_after(origin, _upto(entries, seq)), Opened(origin)).state
         await self._answers(origin, state, responses, ())
         return await fork(self.store, origin, at=seq, branch=branch), seq + 1
-
-    def _check_team(self, session_id: str, state: State) -> None:
-        if state.workflow not in ("", self.name):
-            raise UsageError(
-                f"session {session_id!r} belongs to the team {state.workflow!r}, not to {self.name!r}; "
-                "use another session id, or build the team under that name"
-            )
 
     async def _answers(
         self, session_id: str, state: State, responses: Mapping[str, Any], overdue: Collection[str]
@@ -557,6 +567,12 @@ class Workflow:
             raise UsageError(
                 f"the handoff from {asked.agent!r} to {given.to!r} is not open now; the request stays open"
             )
+
+
+def _busy(session_id: str) -> SessionBusy:
+    return SessionBusy(
+        f"session {session_id!r} is being written to by others all the time; nothing was changed, so say it again"
+    )
 
 
 def _not_found(session_id: str) -> SessionNotFound:

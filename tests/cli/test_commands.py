@@ -1,59 +1,18 @@
 """The commands beside the chat, and what they say when something is wrong."""
 
-import asyncio
 import json
 import sqlite3
 import subprocess
 import sys
-from contextlib import aclosing, suppress
 from pathlib import Path
 
 import pytest
 from inline_snapshot import snapshot
-from typer.testing import CliRunner, Result
 
-from relayline import ModelError
-from relayline.cli.commands import app
 from relayline.cli.model import Told
 from relayline.clients.weights import Progress
-from relayline.journal.sqlite import SqliteCheckpointStorage
-from tests.cli import people
 from tests.cli.conftest import PEOPLE, TEAM, Relayline
-from tests.cli.team import workflow
-
-
-def call(*arguments: str, lines: str = "") -> Result:
-    return CliRunner().invoke(app, [*arguments], input=lines)
-
-
-def hold(store: Path, session: str, *messages: str) -> None:
-    """Have a conversation."""
-
-    async def talk() -> None:
-        async with aclosing(SqliteCheckpointStorage(store)) as place:
-            team = workflow.with_store(place)
-            for message in messages:
-                with suppress(ModelError):
-                    await team.run(message, session_id=session)
-
-    asyncio.run(talk())
-
-
-def damage(store: Path, session: str) -> None:
-    with sqlite3.connect(store) as db:
-        db.execute(
-            'UPDATE fact SET body = \'{"type":"nonsense"}\' WHERE session = (SELECT key FROM session WHERE id = ?)',
-            [session],
-        )
-    db.close()
-
-
-@pytest.mark.parametrize("command", [[], ["chat"], ["sessions"], ["graph"], ["doctor"], ["model"], ["model", "fetch"]])
-def test_help(command: list[str]):
-    """Every command explains itself."""
-    shown = call(*command, "--help")
-    assert shown.exit_code == 0
-    assert "Usage: " in shown.output
+from tests.cli.kept import call, hold, parsed
 
 
 def test_version():
@@ -117,7 +76,7 @@ def test_places_where_no_store_can_be(tmp_path: Path):
     with sqlite3.connect(foreign) as db:
         db.execute("CREATE TABLE somebody_elses(thing)")
     db.close()
-    for path in (a_file / "below.db", tmp_path, garbage, foreign):
+    for path in (a_file / "below.db", garbage, foreign):
         for command in (["chat", TEAM], ["sessions"], ["doctor"]):
             if path == a_file / "below.db" and command == ["sessions"]:
                 continue  # a file that is not there holds no sessions
@@ -125,93 +84,6 @@ def test_places_where_no_store_can_be(tmp_path: Path):
             assert result.exit_code == 1, (command, path)
             assert str(path) in result.output
             assert result.exception is None or isinstance(result.exception, SystemExit)
-
-
-def test_sessions(store: Path):
-    """A line per session, the latest first: who has it, where it stands, how it began."""
-    hold(store, "asked", "hello")
-    hold(store, "gated", "order", "money")
-    hold(store, "broken", "fail please")
-    rows = call("sessions", "--store", str(store)).output.split("\n")
-    assert [" ".join(row.split()[:1] + row.split()[3:]) for row in rows if row] == snapshot(
-        [
-            "SESSION FACTS WITH STATE BEGAN WITH",
-            "broken 4 triage failed fail please",
-            "gated 19 orders waiting for approval order",
-            "asked 6 triage waiting for the user hello",
-        ]
-    )
-
-
-def test_sessions_as_json(store: Path):
-    """The same as JSON, for programs."""
-    hold(store, "gated", "order", "money")
-    (one,) = json.loads(call("sessions", "--json", "--store", str(store)).output)
-    del one["updated"]
-    assert one == snapshot(
-        {"session_id": "gated", "facts": 19, "agent": "orders", "state": "waiting for approval", "words": "order"}
-    )
-
-
-def test_no_sessions_yet(store: Path):
-    """A store that does not exist holds no sessions, and looking does not make it."""
-    assert call("sessions", "--store", str(store)).output == f"No session is kept in {store} yet.\n"
-    assert json.loads(call("sessions", "--json", "--store", str(store)).output) == []
-    assert not store.exists()
-
-
-def test_a_damaged_journal(store: Path):
-    """One damaged session is named, by the list, the doctor and the chat; the others are as well as before."""
-    hold(store, "good", "hello")
-    hold(store, "bad", "hello")
-    damage(store, "bad")
-    listed = {
-        each["session_id"]: each["state"]
-        for each in json.loads(call("sessions", "--json", "--store", str(store)).output)
-    }
-    assert listed == {"bad": "damaged", "good": "waiting for the user"}
-    examined = call("doctor", "--store", str(store))
-    assert examined.exit_code == 1
-    assert "problem  session 'bad'" in examined.output
-    talked = call("chat", TEAM, "--session", "bad", "--store", str(store), lines="hello\n")
-    assert talked.exit_code == 1
-    assert "session 'bad'" in talked.output
-
-
-def test_the_doctor_finds_a_sound_store(store: Path):
-    """The store, its sessions and the installation get a line each."""
-    assert "not there yet" in call("doctor", "--store", str(store)).output
-    assert not store.exists()
-    hold(store, "good", "hello")
-    shown = call("doctor", "--store", str(store)).output
-    assert f"ok       store {store}: " in shown
-    assert "sound, 1 sessions" in shown
-    assert all(line.startswith(("ok ", "absent ", "problem ")) for line in shown.strip().split("\n"))
-
-
-def test_the_doctor_leaves_other_peoples_databases_alone(tmp_path: Path):
-    """Looking at a database of another program changes no byte of it."""
-    path = tmp_path / "foreign.db"
-    with sqlite3.connect(path) as db:
-        db.execute("CREATE TABLE somebody_elses(thing)")
-    db.close()
-    before = path.read_bytes()
-    assert "a database of another program" in call("doctor", "--store", str(path)).output
-    assert path.read_bytes() == before
-
-
-def test_a_damaged_file(store: Path):
-    """A file with a torn page is found by the doctor."""
-    hold(store, "good", *["hello"] * 60)
-    with sqlite3.connect(store) as db:
-        db.execute("PRAGMA journal_mode = DELETE")
-    db.close()
-    body = bytearray(store.read_bytes())
-    body[4096 * 4 : 4096 * 5] = b"\xff" * 4096
-    store.write_bytes(body)
-    result = call("doctor", "--store", str(store))
-    assert result.exit_code == 1
-    assert "backup" in result.output
 
 
 def test_a_graph_in_words():
@@ -255,7 +127,7 @@ def test_a_graph_shows_the_way_of_a_session(store: Path):
     """Step by step, with what it is at; a session that is not there is no drawing, and no store is made for it."""
     missing = call("graph", TEAM, "--session", "one", "--store", str(store))
     assert missing.exit_code == 2
-    assert "no session 'one'" in missing.output
+    assert "no session is kept in" in missing.output
     assert not store.exists()
     hold(store, "one", "my order")
     assert call("graph", TEAM, "--session", "one", "--store", str(store)).output == snapshot("""\
@@ -272,6 +144,26 @@ path: triage -> orders
 """)
     assert "[1]" in call("graph", TEAM, "--session", "one", "--store", str(store), "--format", "dot").output
     assert "no session 'two'" in call("graph", TEAM, "--session", "two", "--store", str(store)).output
+
+
+def test_a_graph_shows_no_session_of_another_team(store: Path):
+    """Its names would mean other agents."""
+    hold(store, "one", "my order")
+    shown = call("graph", PEOPLE, "--session", "one", "--store", str(store))
+    assert shown.exit_code == 2
+    assert "session 'one' belongs to the team 'desk'" in shown.output
+
+
+def test_a_graph_finds_a_session_where_its_team_keeps_it(tmp_path: Path):
+    """A team that was built with a store that lasts needs no --store, as in a chat."""
+    path = tmp_path / "kept.py"
+    path.write_text(
+        "from relayline.journal.sqlite import SqliteCheckpointStorage\n"
+        "from tests.cli.team import workflow as there\n"
+        f"workflow = there.with_store(SqliteCheckpointStorage({str(tmp_path / 'kept.db')!r}))\n"
+    )
+    hold(tmp_path / "kept.db", "one", "my order")
+    assert "path: triage -> orders" in call("graph", str(path), "--session", "one").output
 
 
 def test_a_graph_shows_what_an_edge_asks(tmp_path: Path):
@@ -327,6 +219,8 @@ def test_what_the_model_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert shown.exit_code == 0
     assert "Apache-2.0" in shown.output
     assert "not here yet" in shown.output
+    as_json = parsed("model")
+    assert (as_json["installed"], as_json["complete"], as_json["bytes"]) == (False, False, 0)
 
 
 def test_the_progress_of_a_fetch(capsys: pytest.CaptureFixture[str]):
@@ -350,40 +244,6 @@ def test_a_chat_without_its_model(store: Path, tmp_path: Path, monkeypatch: pyte
     assert "relayline model fetch" in missed.output
     assert not store.exists()
     assert call("chat", TEAM, "--store", str(store), lines="hello\n").exit_code == 0
-
-
-def test_the_store_can_be_named_by_the_environment(store: Path, monkeypatch: pytest.MonkeyPatch):
-    """RELAYLINE_STORE does what --store does."""
-    hold(store, "there", "hello")
-    monkeypatch.setenv("RELAYLINE_STORE", str(store))
-    assert "there" in call("sessions").output
-
-
-def test_the_latest_sessions_only(store: Path):
-    """--limit shows no more than so many, the latest first."""
-    for name in ("one", "two", "three"):
-        hold(store, name, "hello")
-    shown = json.loads(call("sessions", "--json", "--limit", "2", "--store", str(store)).output)
-    assert [each["session_id"] for each in shown] == ["three", "two"]
-
-
-def test_sessions_that_wait_for_a_person_of_the_team(store: Path):
-    """The list says for whom, and which ran out of a budget; the graph says who is a person."""
-
-    async def talk() -> None:
-        async with aclosing(SqliteCheckpointStorage(store)) as place:
-            await people.workflow.with_store(place).run("a person, please", session_id="asked")
-            short = people.short.with_store(place)
-            (request,) = (await short.run("a person, please", session_id="spent")).requests
-            await short.run(responses={request.request_id: request.data.hand_back()})
-
-    asyncio.run(talk())
-    shown = json.loads(call("sessions", "--json", "--store", str(store)).output)
-    assert {each["session_id"]: (each["agent"], each["state"]) for each in shown} == {
-        "asked": ("jo", "waiting for jo"),
-        "spent": ("triage", "stopped, out of budget"),
-    }
-    assert "jo (a person): Decides about odd cases." in call("graph", PEOPLE).output
 
 
 def test_a_team_is_checked(tmp_path: Path):

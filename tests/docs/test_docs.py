@@ -100,9 +100,15 @@ class Program:
 
 @every_page
 def test_every_snippet_runs_and_prints_what_it_says(
-    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    page: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    request: pytest.FixtureRequest,
 ):
     """A reader who types a page in gets what the page shows, and no warning about the team."""
+    if "DATABASE_URL" in page.read_text("utf-8"):  # only then is a server started
+        monkeypatch.setenv("DATABASE_URL", request.getfixturevalue("dsn"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     program, drawn = Program(page), ""

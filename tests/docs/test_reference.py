@@ -128,6 +128,7 @@ def test_every_code_of_a_build_problem_is_described_once():
             "declared.py",
             "agent.py",
             "tools.py",
+            "reconcile.py",
             "signature.py",
             "delegated.py",
             "mcp.py",

@@ -9,14 +9,14 @@ import signal
 import sys
 
 from relayline import HandoffBuilder, StoreError
+from relayline.journal.opening import open_store
 from relayline.testing import ScriptedClient
-from tests.kills.stores import opened
 
 
 async def main(where: str) -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write that is too long fails, as on a disk that is full
     replies = [f"{number} " + "x" * 2_000 for number in range(1_000)]
-    store = opened(where)
+    store = open_store(where)
     agent = ScriptedClient(*replies).as_agent("ann")
     workflow = HandoffBuilder(name="desk", participants=[agent]).with_checkpointing(store).build()
     await workflow.run("Hello?", session_id="s")

@@ -29,10 +29,14 @@ from relayline.events import (
     Prompted,
     Replied,
     Retried,
+    Roster,
     SessionStarted,
     StateChanged,
     Stopped,
     Summarised,
+    TeamChanged,
+    ToolInterrupted,
+    ToolReconciled,
     ToolReturned,
     ToolStarted,
     Transfer,
@@ -88,6 +92,8 @@ def test_the_durable_format():
         TurnStarted(1, "triage"),
         Replied(1, reply, "a-model", 120, 17),
         ToolStarted(1, CALL),
+        ToolInterrupted(1, "t1-s1-c0"),
+        ToolReconciled(1, "t1-s1-c0", False),
         ToolReturned(1, ToolResult("t1-s1-c0", "look_up", "no", "error"), Transfer("orders", "late", {"order": 7})),
         StateChanged({"order": 7}, ("draft",), "t1-s1-c0"),
         HandoffSent(1, "triage", "orders", "wants to know"),
@@ -117,6 +123,12 @@ def test_the_durable_format():
             (Summarised("orders", 4, "They want to know."),),
             9,
         ),
+        TeamChanged(
+            "6dd6d98aaa98",
+            Roster({"triage": "", "parcels": "find* pay! post?", "jo": "@"}, {"triage": {"": ""}}, "jo"),
+            {"orders": "parcels"},
+            {"look_up": "find"},
+        ),
     ]
     assert [type(fact) for fact in written] == list(get_args(Fact))
     assert [encode(fact) for fact in written] == snapshot(
@@ -126,6 +138,8 @@ def test_the_durable_format():
             '{"type":"turn_started","turn":1,"agent":"triage"}',
             '{"type":"replied","turn":1,"message":{"role":"assistant","parts":[{"kind":"text","text":"Let me see."},{"kind":"tool_call","id":"t1-s1-c0","name":"look_up","arguments":"{\\"order\\":7}"}],"author_name":"triage"},"model":"a-model","input_tokens":120,"output_tokens":17}',
             '{"type":"tool_started","turn":1,"call":{"kind":"tool_call","id":"t1-s1-c0","name":"look_up","arguments":"{\\"order\\":7}"}}',
+            '{"type":"tool_interrupted","turn":1,"call_id":"t1-s1-c0"}',
+            '{"type":"tool_reconciled","turn":1,"call_id":"t1-s1-c0","done":false}',
             '{"type":"tool_returned","turn":1,"result":{"kind":"tool_result","call_id":"t1-s1-c0","name":"look_up","content":"no","outcome":"error"},"transfer":{"target":"orders","reason":"late","payload":{"order":7}}}',
             '{"type":"state_changed","values":{"order":7},"removed":["draft"],"call_id":"t1-s1-c0"}',
             '{"type":"handoff_sent","turn":1,"source":"triage","target":"orders","reason":"wants to know"}',
@@ -142,6 +156,7 @@ def test_the_durable_format():
             '{"type":"finished","reason":"terminal"}',
             '{"type":"forked","session":"session-1","upto":12}',
             '{"type":"compacted","upto":12,"workflow":"support","fingerprint":"2ce102e0f37a","turns":3,"asked":2,"speaker":"orders","callers":["triage"],"sticky":false,"arrivals":[{"type":"handoff_sent","turn":1,"source":"triage","target":"orders"}],"shared":{"order":7},"summaries":[{"type":"summarised","agent":"orders","upto":4,"text":"They want to know."}],"items":9}',
+            '{"type":"team_changed","fingerprint":"6dd6d98aaa98","roster":{"agents":{"triage":"","parcels":"find* pay! post?","jo":"@"},"edges":{"triage":{"":""}},"start":"jo"},"renamed":{"orders":"parcels"},"renamed_tools":{"look_up":"find"}}',
         ]
     )
 

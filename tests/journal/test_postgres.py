@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from relayline import SequenceConflict, StoreError
@@ -303,6 +304,22 @@ async def test_whatever_is_done_to_sessions_at_once_none_is_damaged(dsn: str, se
             assert seqs == list(range(seqs[0], each.seq + 1))
 
 
+async def test_what_is_appended_while_a_session_is_deleted_goes_with_it(dsn: str, postgres: Server):
+    """A delete waits for an append that is under way, and leaves nothing of it behind."""
+    async with opened(dsn) as store:
+        await store.append("s", facts(1), after=0)
+        async with await psycopg.AsyncConnection.connect(dsn) as append:
+            await append.execute("UPDATE relayline.session SET seq = 2")
+            await append.execute("INSERT INTO relayline.fact SELECT session, 2, at, version, body FROM relayline.fact")
+            await append.execute("INSERT INTO relayline.blob SELECT key, 'x', 'x' FROM relayline.session")
+            delete = asyncio.create_task(store.delete("s"))
+            while not postgres.do("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"):
+                await asyncio.sleep(0)
+        await delete
+    for table in ("session", "fact", "blob"):
+        assert postgres.do(f"SELECT count(*) FROM relayline.{table}", dsn) == [(0,)]
+
+
 # --- Cancelling, loops and forks
 
 
@@ -337,10 +354,10 @@ async def test_cancelling_all_of_many_appends_leaves_the_store_usable(dsn: str):
         assert {each.seq for each in await store.sessions()} == {5}
 
 
-def test_every_event_loop_has_connections_of_its_own(dsn: str):
-    """One store serves one event loop after the other, also if they end without closing it, and forked children."""
+def test_an_event_loop_that_ended_leaves_nothing(dsn: str):
+    """One store serves one event loop after the other; what was left open by one is closed from the next."""
     program = f"""
-import asyncio, os
+import asyncio, psycopg
 from relayline.events import TurnStarted
 from relayline.journal.postgres import PostgresCheckpointStorage
 
@@ -350,20 +367,49 @@ async def write(number):
     await store.append("s", [TurnStarted(number, "a")], after=number)
     await store.wait("s", after=number + 1, seconds=0.01)
 
-asyncio.run(write(0))
-if not (child := os.fork()):
-    asyncio.run(write(1))
-    os._exit(0)
-assert os.waitpid(child, 0)[1] == 0
-asyncio.run(write(2))
+for number in range(3):
+    asyncio.run(write(number))
 
 async def read():
     print([entry.seq for entry in await store.read("s")])
+    with psycopg.connect({dsn!r}) as other:
+        count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        while other.execute(count).fetchone()[0] > 2:
+            pass  # the server takes a moment
     await store.aclose()
 
 asyncio.run(read())
 """
     assert run(program) == "[1, 2, 3]\n"
+
+
+def test_a_forked_child_writes_through_a_connection_of_its_own(dsn: str):
+    """A store that was used before a server forked its workers is good in each of them, even on the same event loop."""
+    program = f"""
+import asyncio, os
+from relayline.events import TurnStarted
+from relayline.journal.postgres import PostgresCheckpointStorage
+
+store = PostgresCheckpointStorage({dsn!r})
+
+async def write(*numbers):
+    for number in numbers:
+        await store.append("s", [TurnStarted(number, "a")], after=number)
+
+with asyncio.Runner() as runner:
+    runner.run(write(0))
+    [mine] = [each.info.backend_pid for each in store._places[os.getpid(), runner.get_loop()][0]._idle]
+    if not (child := os.fork()):
+        runner.run(write(1, 2))
+        runner.run(store.aclose())
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    runner.run(write(3, 4))
+    print([entry.seq for entry in runner.run(store.read("s"))])
+    assert [mine] == [each.info.backend_pid for each in store._places[os.getpid(), runner.get_loop()][0]._idle]
+    runner.run(store.aclose())
+"""
+    assert run(program) == "[1, 2, 3, 4, 5]\n"
 
 
 async def test_several_event_loops_at_once_use_one_store(dsn: str):
@@ -378,6 +424,19 @@ async def test_several_event_loops_at_once_use_one_store(dsn: str):
     await asyncio.gather(*(asyncio.to_thread(lambda key=key: asyncio.run(write(key))) for key in "abc"))
     assert [each.seq for each in await store.sessions()] == [20, 20, 20]
     await store.aclose()
+
+
+def test_without_psycopg_there_is_a_line_to_type():
+    """Without the packages of the extra, importing the store says what to install."""
+    program = """
+import sys
+sys.modules["psycopg"] = None
+try:
+    import relayline.journal.postgres
+except ImportError as error:
+    print(type(error).__name__, error)
+"""
+    assert run(program) == "MissingExtra the PostgreSQL store needs psycopg: pip install 'relayline[postgres]'\n"
 
 
 # --- What cannot be kept, and what is not ours

@@ -65,17 +65,27 @@ async def test_a_write_in_another_process_wakes_who_waits(dsn: str, postgres: Se
 
 @pytest.mark.usefixtures("told_or_never")
 async def test_no_write_is_missed(dsn: str):
-    """However writing and waiting fall together: who waits for one fact after the other is told of each."""
+    """However a write and a wait fall together, the one is told of the other: here at every moment of waiting."""
+    async with opened(dsn) as store, opened(dsn) as other:
+        for after in range(200):
+            waiting = asyncio.create_task(store.wait("s", after=after, seconds=60))
+            for _ in range(after):
+                await asyncio.sleep(0)
+            await other.append("s", facts(1), after=after)
+            assert await waiting
+
+
+@pytest.mark.usefixtures("told_or_never")
+async def test_many_follow_many(dsn: str):
+    """Who waits for one fact after the other, in several sessions and stores at once, is told of each."""
 
     async def follow(store: PostgresCheckpointStorage, key: str) -> None:
-        for after in range(100):
+        for after in range(30):
             assert await store.wait(key, after=after, seconds=60)
 
     async def write(store: PostgresCheckpointStorage, key: str) -> None:
-        for after in range(100):
+        for after in range(30):
             await store.append(key, facts(1), after=after)
-            for _ in range(after % 7):
-                await asyncio.sleep(0)
 
     async with opened(dsn) as one, opened(dsn) as other, opened(dsn) as third:
         keys = [f"s{number}" for number in range(8)]

@@ -1,21 +1,24 @@
-"""The stores that processes are killed on, by a word that fits on a command line."""
+"""A new store of each kind that processes share, as the word that opens it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from relayline.journal.file import FileCheckpointStorage
-from relayline.journal.sqlite import SqliteCheckpointStorage
-from relayline.journal.store import Store
+from tests.postgres import installed, running
+
+KINDS = ("sqlite", "file", "postgresql")
 
 
-def opened(where: str) -> Store:
-    """``sqlite:PATH`` or ``file:PATH``."""
-    kind, _, place = where.partition(":")
+@contextmanager
+def a_store(kind: str, folder: Path) -> Iterator[str]:
+    """What `open_store` takes for an empty store in ``folder``, or on a server that is there for it."""
     match kind:
         case "sqlite":
-            return SqliteCheckpointStorage(Path(place))
+            yield str(folder / "sessions.db")
         case "file":
-            return FileCheckpointStorage(Path(place))
-        case "file":
-            return FileCheckpointStorage(Path(place))
+            yield f"{folder / 'sessions'}/"
+        case "postgresql":
+            with running(installed()) as server:
+                yield server.new_database()
         case _:
-            raise ValueError(where)
+            raise SystemExit(f"no store {kind!r}; there are: {', '.join(KINDS)}")

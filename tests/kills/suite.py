@@ -1,7 +1,7 @@
 """Kill working processes at random moments, and compare what the journals say with what was done.
 
     python -m tests.kills.suite                        sixty kills on each store, some minutes
-    python -m tests.kills.suite --kills 10 sqlite      ten, on one
+    python -m tests.kills.suite --kills 10 sqlite      ten, on one of: sqlite, file, postgresql
 
 Two processes work on one store, each on conversations of its own. One of them is killed with SIGKILL, and started again,
 so many times. Then they finish what was begun. What has to hold is `check`.
@@ -23,9 +23,10 @@ from pathlib import Path
 
 from relayline import InMemoryCheckpointStorage, Message
 from relayline.events import Asked, Entry, Replied, ToolReturned
+from relayline.journal.opening import open_store
 from relayline.testing import assert_replays
 from tests.kills.desk import TURNS, Ledger, team
-from tests.kills.stores import opened
+from tests.kills.stores import KINDS, a_store
 from tests.kills.worker import AT_ONCE, converse
 
 WORKERS = ("a", "b")
@@ -83,7 +84,7 @@ async def check(where: str, folder: Path, kills: int) -> Report:
     wanted = await _uninterrupted(folder)
     ledger = Ledger(folder)
     counts = collections.Counter(ledger.lines())
-    store = opened(where)
+    store = open_store(where)
     calls: list[tuple[str, str]] = []
     replies = facts = interrupted = 0
     sessions = [each.session_id for each in await store.sessions()]
@@ -167,12 +168,12 @@ def _start(where: str, folder: Path, name: str) -> subprocess.Popen[str]:
 
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stores", nargs="*", default=["sqlite", "file"])
+    parser.add_argument("stores", nargs="*", metavar="STORE")
     parser.add_argument("--kills", type=int, default=60)
     given = parser.parse_args(arguments)
-    for kind in given.stores:
-        with tempfile.TemporaryDirectory() as folder:
-            print(f"{kind}\n{run(f'{kind}:{folder}/store', Path(folder), given.kills)}", flush=True)
+    for kind in given.stores or KINDS:
+        with tempfile.TemporaryDirectory() as folder, a_store(kind, Path(folder)) as where:
+            print(f"{kind}\n{run(where, Path(folder), given.kills)}", flush=True)
 
 
 if __name__ == "__main__":

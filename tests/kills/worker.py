@@ -18,15 +18,15 @@ from relayline import (
     Workflow,
     WorkflowRunState,
 )
+from relayline.journal.opening import open_store
 from tests.kills.desk import TURNS, Ledger, team
-from tests.kills.stores import opened
 
 AT_ONCE = 4
 """How many conversations a worker has at once."""
 
 
 async def main(where: str, folder: Path, name: str) -> None:
-    store = opened(where)
+    store = open_store(where)
     workflow = team(store, folder)
     numbers = itertools.count()
     begun = {each.session_id for each in await store.sessions()}

@@ -178,6 +178,24 @@ async def test_a_gate_for_a_tool_that_does_not_exist_is_refused():
             pass
 
 
+async def test_a_tool_of_a_server_may_have_somebody_who_knows_what_it_did():
+    """A hook is given by the server's own name of the tool, and asked with the key and the arguments."""
+    asked: list[tuple[str, object]] = []
+
+    def find(key: str, arguments: dict[str, object]) -> str:
+        asked.append((key, arguments))
+        return "found"
+
+    async with MCPServer(SHOP, prefix="shop_", reconcile={"process": find}) as server:
+        (tool,) = [each for each in server.tools if each.hook]
+        assert (tool.name, tool.repeatable) == ("shop_process", False)
+        assert await tool.outcome('{"a": 1}', CONTEXT) == "found"
+        assert asked == [(CONTEXT.idempotency_key, {"a": 1})]
+    with pytest.raises(BuildError, match="RL134 .* no tool 'proces', as in reconcile; did you mean 'process'"):
+        async with MCPServer(SHOP, reconcile={"proces": find}):
+            pass
+
+
 async def test_names_that_collide_are_refused_and_a_prefix_helps():
     """Two servers may offer the same name; no model is shown it twice."""
 

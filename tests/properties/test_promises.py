@@ -20,6 +20,7 @@ from relayline.events import (
     Prompted,
     Replied,
     Stopped,
+    ToolReconciled,
     ToolReturned,
     ToolStarted,
     TurnStarted,
@@ -238,7 +239,9 @@ def test_nothing_is_wanted_exactly_when_the_session_rests(world: World) -> None:
     for batch in world.play(4).batches:
         state = fold(batch, state)
         waits_only = bool(state.requests) and not any(
-            each.stage == "started" and each.result is None for turn in state.open.values() for each in turn.calls
+            each.stage in ("started", "interrupted") and each.result is None
+            for turn in state.open.values()
+            for each in turn.calls
         )
         assert (not effects(state)) == bool(state.rest or waits_only)
 
@@ -267,14 +270,14 @@ def test_the_state_is_the_fold_of_the_journal(world: World) -> None:
 moments = st.sets(st.integers(1, 60))
 
 
-@given(machines(), st.integers(0, 2**32), st.integers(0, 9), moments, moments)
+@given(machines(), st.integers(0, 2**32), st.integers(0, 9), moments, moments, moments)
 def test_a_crashed_conversation_comes_to_the_same_end(
-    machine: Machine, seed: int, order: int, crashes: set[int], losses: set[int]
+    machine: Machine, seed: int, order: int, crashes: set[int], losses: set[int], deaths: set[int]
 ) -> None:
     """Killed after any appends and in any effects, in whatever order these finish: the same words, calls and results."""
     # Without failing models: to resume is to retry, so a crash would have a say in what is given up.
     smooth = World(machine, seed, failing=False).play(4)
-    rough = World(machine, seed, order, crashes, losses, failing=False).play(4)
+    rough = World(machine, seed, order, crashes, losses, deaths, failing=False).play(4)
     shortest = min(len(smooth.state.transcript), len(rough.state.transcript))
     cut_short = len(smooth.batches) > 300 or len(rough.batches) > 300
     assert smooth.state.transcript[:shortest] == rough.state.transcript[:shortest]
@@ -285,7 +288,7 @@ def test_a_crashed_conversation_comes_to_the_same_end(
 def test_what_must_not_run_twice_never_does_unasked(
     machine: Machine, seed: int, crashes: set[int], losses: set[int]
 ) -> None:
-    """A tool that is not repeatable runs once, or again because a person said so."""
+    """A tool that is not repeatable runs once, or again because a person or the tool itself said so."""
     world = World(machine, seed, 0, crashes, losses).play(4)
     allowed: Counter[str] = Counter()
     asked: dict[str, Asked] = {}
@@ -296,6 +299,8 @@ def test_what_must_not_run_twice_never_does_unasked(
             call = asked[fact.request].call
             assert call
             allowed[call.id] += 1
+        if isinstance(fact, ToolReconciled) and not fact.done:
+            allowed[fact.call_id] += 1
     for call_id, times in Counter(world.ran).items():
         assert times <= 1 + allowed[call_id] or call_id in _repeatable(world)
 
@@ -304,12 +309,45 @@ def _repeatable(world: World) -> set[str]:
     return {f.call.id for f in world.facts if isinstance(f, ToolStarted) and TOOLS[f.call.name].repeatable}
 
 
+@given(machines(), st.integers(0, 2**32), moments, moments, moments, st.booleans())
+def test_a_tool_that_can_be_asked_does_its_work_once(
+    machine: Machine, seed: int, crashes: set[int], losses: set[int], deaths: set[int], silent: bool
+) -> None:
+    """Wherever the process dies, before, in or after it: the ledger holds a call once, and its result is what it did."""
+    world = World(machine, seed, 0, crashes, losses, deaths, silent=silent).play(4)
+    assert {len(each) for each in world.ledger.values()} <= {1}
+    for fact in world.facts:
+        if isinstance(fact, ToolReturned) and fact.result.call_id in world.ledger and fact.result.outcome == "done":
+            assert fact.result.content == world.ledger[fact.result.call_id][0].content
+        if isinstance(fact, ToolReturned) and TOOLS.get(fact.result.name, TOOLS["look"]).reconcile:
+            assert fact.result.outcome != "done" or fact.result.call_id in world.ledger
+
+
+@given(machines(), st.integers(0, 2**32), moments, moments, moments)
+def test_what_is_finished_is_never_done_again(
+    machine: Machine, seed: int, crashes: set[int], losses: set[int], deaths: set[int]
+) -> None:
+    """A reply that was paid for and a tool that has returned are not asked for again, whatever becomes of those beside."""
+    world = World(machine, seed, 0, crashes, losses, deaths, silent=True).play(4)
+    finished: dict[str, int] = {}
+    replies: Counter[int] = Counter()
+    for number, batch in enumerate(world.batches, 1):
+        for fact in batch:
+            if isinstance(fact, ToolReturned):
+                finished[fact.result.call_id] = number
+            if isinstance(fact, Replied):
+                replies[fact.turn] += 1
+                finished[f"t{fact.turn}-s{replies[fact.turn]}"] = number
+    for effect, batches in world.performances:
+        assert batches < finished.get(effect.removesuffix("-outcome"), batches + 1)
+
+
 @given(machines(), st.integers(0, 2**32), moments, moments)
 def test_what_may_have_run_is_never_said_not_to_have(
     machine: Machine, seed: int, crashes: set[int], losses: set[int]
 ) -> None:
     """A call that was started ends as done, error or unknown, whatever people do about it."""
-    world = World(machine, seed, 0, crashes, losses, careless=True).play(5)
+    world = World(machine, seed, 0, crashes, losses, careless=True, silent=True).play(5)
     started: set[str] = set()
     for fact in world.facts:
         if isinstance(fact, ToolStarted):

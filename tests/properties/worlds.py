@@ -5,7 +5,7 @@ played twice, in another order or with crashes, and must come to the same conver
 """
 
 import random
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import get_args
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from relayline.events import Asked, Fact, Stopped, Transfer
 from relayline.journal.codec import decode, encode
 from relayline.machine.decide import Machine
-from relayline.machine.effects import CallModel, Effect, Judge, RunTool, effects
+from relayline.machine.effects import CallModel, Effect, Judge, Reconcile, RunTool, effects
 from relayline.machine.inputs import (
     Answer,
     Approval,
@@ -22,6 +22,8 @@ from relayline.machine.inputs import (
     Input,
     Judged,
     ModelReplied,
+    Opened,
+    OutcomeFound,
     OutcomeTold,
     Response,
     Resumed,
@@ -33,6 +35,7 @@ from relayline.machine.inputs import (
 )
 from relayline.machine.limits import Budget, Limits, OnLoop
 from relayline.machine.patterns import Autonomy, Handoff
+from relayline.machine.roster import fingerprint, roster, short
 from relayline.machine.state import State, fold
 from relayline.machine.topology import Edge, ToolPolicy, mesh, tool_names
 from relayline.messages import Message, Text, ToolCall, user
@@ -42,6 +45,8 @@ TOOLS = {
     "write": ToolPolicy(),
     "pay": ToolPolicy(approval=True),
     "sign": ToolPolicy(approval=True, repeatable=True),
+    "post": ToolPolicy(reconcile=True),
+    "wire": ToolPolicy(approval=True, reconcile=True),
 }
 ENOUGH = 400
 """Batches after which a world is left alone: models that only ever hand over would go on for ever."""
@@ -76,8 +81,18 @@ def machines(draw: st.DrawFn) -> Machine:
     )
     budget = draw(st.builds(Budget, st.none() | st.integers(1, 6), st.none() | st.integers(10, 60)))
     people = frozenset(draw(st.lists(st.sampled_from(agents), max_size=1)) if draw(st.booleans()) else [])
+    team = roster(policies, people, edges, pattern.start, {})
     return Machine(
-        "world", pattern, policies, "f", draw(st.booleans()), limits, budget, people, nudge=draw(st.booleans())
+        "world",
+        pattern,
+        policies,
+        fingerprint(team),
+        draw(st.booleans()),
+        limits,
+        budget,
+        people,
+        nudge=draw(st.booleans()),
+        roster=short(team),
     )
 
 
@@ -95,8 +110,12 @@ def _termed(edge: Edge, term: str) -> Edge:
 class World:
     """One play: ``batches`` is the journal as it was appended.
 
-    ``careless``: people may leave the question open what a crash did. ``crashes``: after which batches the process dies. ``losses``: after which effects it dies before what came of them is
-    appended.
+    ``careless``: people may leave the question open what a crash did. ``silent``: tools may not know what they did.
+    ``crashes``: after which batches the process dies. ``losses``: after which effects it dies before what came of them
+    is appended; ``deaths``: in which it dies before they have done anything. ``releases``: after which batches it ends,
+    and one with another team takes the session up. ``ledger``: what tools that can be asked
+    have done, each time, by the id of the call. ``performances``: every effect that was begun, with the number of
+    batches there were.
     """
 
     machine: Machine
@@ -104,13 +123,18 @@ class World:
     order: int = 0
     crashes: Collection[int] = ()
     losses: Collection[int] = ()
+    deaths: Collection[int] = ()
+    releases: Mapping[int, Machine] = field(default_factory=dict[int, Machine])
     failing: bool = True
     careless: bool = False
+    silent: bool = False
     batches: list[list[Fact]] = field(default_factory=list[list[Fact]])
     state: State = field(default_factory=State)
     calls: list[tuple[CallModel, State]] = field(default_factory=list[tuple[CallModel, State]])
     ran: list[str] = field(default_factory=list[str])
     performed: int = 0
+    ledger: dict[str, list[ToolDone]] = field(default_factory=dict[str, list[ToolDone]])
+    performances: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
 
     def chance(self, *what: object) -> random.Random:
         return random.Random(f"{self.seed} {what}")
@@ -133,8 +157,13 @@ class World:
         while len(self.batches) <= ENOUGH:
             wanted = effects(self.state)
             if wanted:
-                outcome = self.perform(shuffle.choice(wanted))
+                effect = shuffle.choice(wanted)
                 self.performed += 1
+                self.performances.append((effect.id, len(self.batches)))
+                if self.performed in self.deaths:
+                    self.crash()
+                    continue
+                outcome = self.perform(effect)
                 if self.performed in self.losses:
                     self.crash()
                 else:
@@ -167,12 +196,16 @@ class World:
             return
         self.batches.append(decision.facts)
         self.state = decision.state
-        if len(self.batches) in self.crashes:
+        if len(self.batches) in self.releases:
+            self.machine = self.releases[len(self.batches)]
+            self.crash()
+        elif len(self.batches) in self.crashes:
             self.crash()
 
     def crash(self) -> None:
         """What is left of a process is what the disk holds; another one takes it up."""
         self.state = fold(decode(encode(fact)) for batch in self.batches for fact in batch)
+        self.commit(Opened("world"))
         self.commit(Resumed())
 
     def perform(self, effect: Effect) -> Input:
@@ -182,19 +215,35 @@ class World:
                 return self.model(effect)
             case RunTool():
                 self.ran.append(effect.id)
-                chance = self.chance("tool", effect.id)
-                said = f"{effect.call.name} of {effect.id}"
-                if chance.random() < 0.2:
-                    return ToolDone(effect.id, said, "error")
-                values = {"last": effect.id} if chance.random() < 0.3 else {}
-                removed = ("last",) if not values and chance.random() < 0.1 else ()
-                wish = Transfer(chance.choice(["ann", "bob", "cy", "dee"]), "as the tool says")
-                return ToolDone(effect.id, said, "done", values, removed, wish if chance.random() < 0.2 else None)
+                done = self.tool(effect)
+                if TOOLS[effect.call.name].reconcile and done.outcome == "done":
+                    self.ledger.setdefault(effect.id, []).append(done)
+                return done
+            case Reconcile():
+                if not self.policy(effect).reconcile:
+                    return OutcomeFound(effect.id, problem="it has no hook any more")
+                if self.silent and self.chance("silent", effect.id).random() < 0.4:
+                    return OutcomeFound(effect.id, problem="the ledger cannot be reached")
+                return OutcomeFound(effect.id, next(iter(self.ledger.get(effect.call.id, [])), None))
             case Judge():
                 # Not by the judgement's id: it counts facts, and a crash may add one.
                 chance = self.chance("judge", len(self.state.transcript), self.state.turns)
                 ways = frozenset(name for name in ("ann", "bob", "cy", "dee") if chance.random() < 0.4)
                 return Judged(effect.id, stop=chance.random() < 0.1, ways=ways)
+
+    def policy(self, effect: RunTool | Reconcile) -> ToolPolicy:
+        return self.machine.policies.get(effect.agent, {}).get(effect.call.name, ToolPolicy())
+
+    def tool(self, effect: RunTool) -> ToolDone:
+        assert effect.call.name in self.machine.policies[effect.agent], "what is gone is not run"
+        chance = self.chance("tool", effect.id)
+        said = f"{effect.call.name} of {effect.id}"
+        if chance.random() < 0.2:
+            return ToolDone(effect.id, said, "error")
+        values = {"last": effect.id} if chance.random() < 0.3 else {}
+        removed = ("last",) if not values and chance.random() < 0.1 else ()
+        wish = Transfer(chance.choice(["ann", "bob", "cy", "dee"]), "as the tool says")
+        return ToolDone(effect.id, said, "done", values, removed, wish if chance.random() < 0.2 else None)
 
     def model(self, effect: CallModel) -> Input:
         chance = self.chance("model", effect.id)
@@ -222,7 +271,13 @@ class World:
     def person(self, asked: Asked) -> Response | None:
         chance = self.chance("person", asked.ask, asked.turn, asked.call and asked.call.id)
         if asked.ask == "outcome":
-            return None if self.careless and chance.random() < 0.5 else OutcomeTold(None)
+            if self.careless and chance.random() < 0.5:
+                return None
+            # Who is asked because the tool could not say looks for themselves.
+            assert asked.call
+            done = self.ledger.get(asked.call.id)
+            again = asked.call.name in self.machine.policies.get(asked.agent, {})
+            return OutcomeTold(done[0].content if done else None if again else "nobody knows")
         if chance.random() < 0.2:
             return None
         if chance.random() < 0.05:

@@ -6,8 +6,11 @@ tabs stay. So do letters of every script, but not the marks that turn their dire
 what it does not say (CVE-2021-42574).
 """
 
+import json
 import re
 import unicodedata
+
+from relayline.messages import JSON
 
 _STRING_BODY = r"[^\x07\x1b\x9c]"
 _SEQUENCE = re.compile(
@@ -46,6 +49,12 @@ def one_line(text: str) -> str:
 def visible(text: str) -> str:
     r"""The text with everything invisible written out (``\u202e``): for what a person is about to approve."""
     return "".join(f"\\u{ord(each):04x}" if _hidden(each) else each for each in text)
+
+
+def json_text(value: JSON, indent: int | None = 2) -> str:
+    """The value as JSON that a terminal can take: letters as they are, everything invisible as an escape."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    return "".join(json.dumps(each)[1:-1] if each != "\n" and _hidden(each) else each for each in text)
 
 
 def _hidden(character: str) -> bool:

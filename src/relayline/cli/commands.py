@@ -1,74 +1,16 @@
 """What can be typed after ``relayline``. Each command imports what it needs when it is called: help stays quick."""
 
-import os
-import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
-from typer.core import TyperGroup
 
-Target = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="TARGET",
-        help="The team: MODULE:NAME, file.py:NAME, file.py, team.yaml, or the name of an example. NAME is a workflow, "
-        "a builder or a function that returns one. Default: the example 'support'.",
-        show_default=False,
-    ),
-]
-Allow = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--allow",
-        metavar="MODULE",
-        help="What a team.yaml may name of code: a module, or MODULE:NAME. It is imported. Can be given several times.",
-    ),
-]
-StoreFile = Annotated[
-    Path | None,
-    typer.Option("--store", metavar="FILE", help="Where sessions are kept.", envvar="RELAYLINE_STORE"),
-]
+from relayline.cli.app import Allow, AsJson, StoreWord, Target, app, print_json, run
+from relayline.cli.checkpoint_commands import checkpoints_app
+from relayline.cli.request_commands import answer, approve, deny, requests
+from relayline.cli.session_commands import sessions_app
 
-
-class Sentences(TyperGroup):
-    """Says what is wrong in a sentence: status 2 if the command was wrong, 1 if the world was."""
-
-    def invoke(self, ctx: Any) -> Any:
-        from relayline.errors import RelaylineError, UsageError
-
-        try:
-            return super().invoke(ctx)
-        except RelaylineError as error:
-            from relayline.cli.clean import clean
-
-            print(f"relayline: {clean(str(error))}", file=sys.stderr)
-            raise typer.Exit(2 if isinstance(error, UsageError) else 1) from error
-
-
-app = typer.Typer(
-    cls=Sentences,
-    help="Talk to teams of agents that hand a conversation to one another, and look after what was said.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-def run() -> None:
-    """Do what was typed, and exit."""
-    for stream in (sys.stdin, sys.stdout, sys.stderr):
-        # A character that the terminal cannot show becomes a question mark; bytes that are no text do, too.
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-    try:
-        app(prog_name="relayline")
-    except BrokenPipeError:
-        # Whoever read our output has had enough. Python would complain while flushing it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+__all__ = ["app", "run"]
 
 
 def _show_version(wanted: bool) -> None:
@@ -102,7 +44,7 @@ def chat(
     session: Annotated[
         str | None, typer.Option(metavar="ID", help="Continue this session, or start it. Default: a new one.")
     ] = None,
-    store: StoreFile = None,
+    store: StoreWord = None,
     allow: Allow = None,
 ) -> None:
     """Talk to a team.
@@ -114,36 +56,18 @@ def chat(
     what a person of the team says on their turn, or /handoff NAME or /back; /continue once a budget is used up.
 
     Decisions are recorded under the name of your account.
+
+    Example: relayline chat team.py --model openai:gpt-5-mini
     """
     from relayline.cli.chat import chat as hold
 
     raise typer.Exit(hold(target, model, session, store, allow or ()))
 
 
-@app.command()
-def sessions(
-    store: StoreFile = None,
-    limit: Annotated[int, typer.Option(min=0, metavar="N", help="Only the latest N; 0 for all.")] = 50,
-    json: Annotated[bool, typer.Option("--json", help="As a JSON list.")] = False,
-) -> None:
-    """List what was said, and where it stands.
-
-    A session per line, the latest first: how many facts it has, who has the conversation, what it waits for.
-    """
-    import asyncio
-    import shutil
-
-    from relayline.cli.places import store_path
-    from relayline.cli.sessions import as_json, as_table, kept
-
-    path = store_path(store)
-    lines = asyncio.run(kept(path, limit))
-    if json:
-        print(as_json(lines))
-    elif lines:
-        print(as_table(lines, shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
-    else:
-        print(f"No session is kept in {path} yet.")
+for command in (requests, approve, deny, answer):
+    app.command()(command)
+app.add_typer(sessions_app, name="sessions")
+app.add_typer(checkpoints_app, name="checkpoints")
 
 
 @app.command()
@@ -158,7 +82,7 @@ def graph(
     session: Annotated[
         str | None, typer.Option(metavar="ID", help="Show the way this session took, and where it is.")
     ] = None,
-    store: StoreFile = None,
+    store: StoreWord = None,
     allow: Allow = None,
     check: Annotated[
         bool, typer.Option("--check", help="Say only what looks like a mistake; status 1 if any.")
@@ -167,6 +91,8 @@ def graph(
     """Draw a team and its handoffs, or a session of it, or check them.
 
     --check ends with status 0 if nothing looks like a mistake, 1 if something does, and 2 if the team cannot be built.
+
+    Example: relayline graph team.py --format mermaid
     """
     from relayline.cli.clean import clean
     from relayline.cli.graph import drawn
@@ -184,25 +110,42 @@ def graph(
 
 @app.command()
 def schema() -> None:
-    """Print the JSON Schema of a team.yaml, for an editor that completes and checks as you type."""
+    """Print the JSON Schema of a team.yaml, for an editor that completes and checks as you type.
+
+    Example: relayline schema
+    """
     from relayline.teamfile import schema as published
 
     print(published.text(), end="")
 
 
 @app.command()
-def doctor(store: StoreFile = None) -> None:
+def doctor(
+    store: StoreWord = None,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Cut off what is left of writes that were cut off: nothing else, no loss.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
     """Check that all is well; status 1 if not.
 
-    The installation, the embedded model, the session store, and every journal in it.
+    The installation, the embedded model, the session store, and every session in it: journals that cannot be read,
+    writes that were cut off, calls nobody knows the outcome of, requests nothing waits for. Each finding says what to
+    do. Nothing is changed without --fix.
+
+    Example: relayline doctor --store sessions.db
     """
     from relayline.cli.clean import clean
     from relayline.cli.doctor import findings
-    from relayline.cli.places import store_path
+    from relayline.cli.finding import as_json, as_lines
+    from relayline.cli.places import store_place
 
-    found = findings(store_path(store))
-    for finding in found:
-        print(clean(str(finding)))
+    found = findings(store_place(store), fix=fix)
+    if json:
+        print_json([as_json(each) for each in found])
+    else:
+        for line in as_lines(found):
+            print(clean(line))
     raise typer.Exit(int(any(finding.state == "problem" for finding in found)))
 
 
@@ -211,12 +154,15 @@ app.add_typer(model_commands, name="model")
 
 
 @model_commands.callback()
-def model(context: typer.Context) -> None:
+def model(context: typer.Context, json: AsJson = False) -> None:
     """Show the embedded model: what it is, where, how big. `fetch` brings it here."""
     if context.invoked_subcommand is None:
-        from relayline.cli.model import describe
+        from relayline.cli.model import as_json, describe
 
-        print(describe())
+        if json:
+            print_json(as_json())
+        else:
+            print(describe())
 
 
 @model_commands.command()
@@ -229,6 +175,8 @@ def fetch(
     """Bring the embedded model here.
 
     84 MB are downloaded, once. Without network, and at once, if it is here already.
+
+    Example: relayline model fetch
     """
     from relayline.cli.model import fetch as bring
 

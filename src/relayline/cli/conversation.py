@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
 from relayline.cli.sessions import folded
-from relayline.errors import RequestNotOpen, UsageError, WorldError
-from relayline.events import SessionStarted
+from relayline.errors import RequestNotOpen, SessionNotFound, UsageError, WorldError
 from relayline.machine.inputs import Approval, OutcomeTold
 from relayline.messages import Message
 from relayline.runtime.requests import HandoffAgentUserRequest, HumanTurnRequest
@@ -195,11 +194,9 @@ class Conversation:
             await self._turn()
 
     async def _check_team(self) -> None:
-        first = (await self._workflow.store.read(self._id, upto=1))[0].fact
-        if isinstance(first, SessionStarted) and first.workflow != self._workflow.name:
-            self._screen.problem(
-                f"this session was begun with the team {first.workflow!r}; {self._workflow.name!r} takes it up"
-            )
+        team = (await folded(self._workflow.store, self._id)).workflow
+        if team != self._workflow.name:
+            self._screen.problem(f"this session was begun with the team {team!r}; {self._workflow.name!r} takes it up")
 
     async def _turn(self, message: str | None = None, responses: dict[str, object] | None = None) -> str:
         """One run, shown. Returns why an answer would not do; the request is still open then."""
@@ -257,9 +254,10 @@ class Conversation:
 
 async def look(workflow: Workflow, session_id: str) -> SessionView | None:
     """The session as it stands; None if there is none."""
-    if not await workflow.store.read(session_id, upto=1):
+    try:
+        return await workflow.session(session_id)
+    except SessionNotFound:
         return None
-    return await workflow.session(session_id)
 
 
 def _turn_of(request: HumanTurnRequest, colleagues: Sequence[str], move: Move) -> Move:

@@ -2,25 +2,25 @@
 
 import asyncio
 from contextlib import aclosing
-from pathlib import Path
 from typing import Literal, TypeAlias, assert_never
 
-from relayline.cli.places import store_path
+from relayline.cli.opened import looking
+from relayline.cli.teams import check_team
 from relayline.drawing.text import as_text as in_words
-from relayline.errors import SessionNotFound
-from relayline.journal.sqlite import SqliteCheckpointStorage
+from relayline.journal.store import InMemoryCheckpointStorage
 from relayline.workflow import SessionView, Workflow
 
 Format: TypeAlias = Literal["text", "ascii", "mermaid", "dot", "svg"]
 
 
-def drawn(workflow: Workflow, format: Format, session: str | None, store: Path | None) -> str:  # noqa: A002  its option
+def drawn(workflow: Workflow, format: Format, session: str | None, store: str | None) -> str:  # noqa: A002  its option
     """The team in a format; with a session of the store, the way it took as well.
 
     Raises:
         SessionNotFound: there is no such session.
+        UsageError: it is of another team.
     """
-    shown = None if session is None else asyncio.run(_looked_at(workflow, session, store_path(store)))
+    shown = None if session is None else _looked_at(workflow, session, store)
     match format:
         case "text" | "ascii":
             return as_text(workflow, shown)
@@ -39,8 +39,18 @@ def as_text(workflow: Workflow, session: SessionView | None = None) -> str:
     return in_words(workflow.diagram(session))
 
 
-async def _looked_at(workflow: Workflow, session: str, path: Path) -> SessionView:
-    if not path.exists():  # noqa: ASYNC240  nothing else goes on; a store that is not there is not made
-        raise SessionNotFound(f"no session {session!r}: there is no store {path}; name another with --store")
-    async with aclosing(SqliteCheckpointStorage(path)) as store:
-        return await workflow.with_store(store).session(session)
+def _looked_at(workflow: Workflow, session: str, store: str | None) -> SessionView:
+    """The session, in the store that the chat would keep it in."""
+
+    async def look(team: Workflow) -> SessionView:
+        view = await team.session(session)
+        await check_team(team, session)
+        return view
+
+    async def look_at_home() -> SessionView:
+        async with aclosing(workflow.store):
+            return await look(workflow)
+
+    if store is None and not isinstance(workflow.store, InMemoryCheckpointStorage):
+        return asyncio.run(look_at_home())
+    return looking(store, lambda place: look(workflow.with_store(place)))

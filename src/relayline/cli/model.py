@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 from relayline.clients import weights
+from relayline.messages import JSON
 
 
 def describe() -> str:
@@ -20,6 +21,18 @@ def describe() -> str:
         return "\n".join([*lines, "state    not here yet: relayline model fetch (84 MB to download, once)"])
     good = "complete" if found.sha256_ok else "damaged: relayline model fetch brings it anew"
     return "\n".join([*lines, f"size     {found.bytes / 1e6:.0f} MB ({found.quantisation})", f"state    {good}"])
+
+
+def as_json() -> dict[str, JSON]:
+    """The same for programs."""
+    found = weights.status()
+    return {
+        "model": weights.MODEL,
+        "folder": str(found.path),
+        "installed": found.installed,
+        "complete": found.installed and found.sha256_ok,
+        "bytes": found.bytes if found.installed else 0,
+    }
 
 
 def fetch(source: Path | None) -> None:

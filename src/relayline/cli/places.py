@@ -1,11 +1,16 @@
 """Where the command line keeps things: the session store and what was typed."""
 
 import os
+import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from relayline.errors import UsageError
+from relayline.journal.opening import Place, place_of
+
+STORE = "RELAYLINE_STORE"
 
 
 def data_folder() -> Path:
@@ -22,12 +27,23 @@ def data_folder() -> Path:
         chosen = Path(os.environ.get("XDG_DATA_HOME", ""))
         return (chosen if chosen.is_absolute() else Path.home() / ".local" / "share") / "relayline"
     except RuntimeError as error:
-        raise UsageError(f"no folder for sessions: {error}. --store or RELAYLINE_STORE can name a file") from error
+        raise UsageError(f"no folder for sessions: {error}. --store or RELAYLINE_STORE can name a store") from error
 
 
-def store_path(given: Path | None) -> Path:
-    """The session store: as given (``--store``, or ``RELAYLINE_STORE``), else ``sessions.db`` in the data folder."""
-    return given.expanduser() if given is not None else data_folder() / "sessions.db"
+def store_place(given: str | None) -> Place:
+    """The session store: as given (``--store``, or ``RELAYLINE_STORE``), else ``sessions.db`` in the data folder.
+
+    Raises:
+        UsageError: what is given can be no store.
+    """
+    return place_of(given if given is not None else data_folder() / "sessions.db")
+
+
+def store_option(given: str | None) -> list[str]:
+    """What to type to name the store again. One with a password is left to the environment, if that has it."""
+    if given is None or (str(place_of(given)) != given and given == os.environ.get(STORE)):
+        return []
+    return ["--store", str(place_of(given))]
 
 
 def history_path() -> Path | None:
@@ -47,3 +63,19 @@ def command() -> str:
     if here.name != "relayline" or shutil.which("relayline"):
         return "relayline"
     return os.path.relpath(here) if here.is_absolute() else str(here)
+
+
+def resume_line(
+    target: str | None, model: str | None, store: str | None, session_id: str, allow: Sequence[str] = ()
+) -> str:
+    """What to type to take a session up, in a shell."""
+    allowed = [word for each in allow for word in ("--allow", each)]
+    options = [*allowed, *([] if model is None else ["--model", model]), *store_option(store)]
+    # After --session=, because an id may begin with a dash.
+    session = ["--session", session_id] if not session_id.startswith("-") else [f"--session={session_id}"]
+    return shlex.join([command(), "chat", *([target] if target else []), *options, *session])
+
+
+def answer_line(request_id: str) -> str:
+    """What to type to answer a request, in a shell, up to the answer."""
+    return shlex.join([command(), "answer", *(["--"] if request_id.startswith("-") else []), request_id])

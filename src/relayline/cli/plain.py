@@ -70,7 +70,7 @@ class PlainScreen(Screen):
                 pass
 
     def ask(self, request: WorkflowEvent) -> None:
-        """Put a request."""
+        """Put a request, to be answered by the next line."""
         data: object = request.data
         if isinstance(data, FunctionApprovalRequestContent):
             how = "may it run? yes, or no REASON"
@@ -78,6 +78,13 @@ class PlainScreen(Screen):
             how = "it was interrupted, and may have taken effect: again (r), or SAY WHAT IT DID"
         if isinstance(data, FunctionApprovalRequestContent | InterruptedCallRequest):
             self._line(f"?? {one_line(request.executor_id)}: {written(data.function_call)} ({how})")
+
+    def ask_later(self, request: WorkflowEvent) -> None:
+        """Put a request, to be answered under its id."""
+        data: object = request.data
+        decided = isinstance(data, FunctionApprovalRequestContent | InterruptedCallRequest)
+        what = written(data.function_call) if decided else "your turn"
+        self._line(f"?? {one_line(request.executor_id)}: {what} ({one_line(request.request_id)})")
 
     def ask_turn(self, request: WorkflowEvent, colleagues: Sequence[str]) -> None:
         """Give the conversation to a person of the team."""

@@ -1,49 +1,64 @@
 """``relayline sessions``: what is kept, and where each conversation stands."""
 
-import json
-from collections.abc import Sequence
-from contextlib import aclosing
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
+from datetime import UTC, datetime
 
 from relayline.cli.clean import one_line
+from relayline.cli.table import table
 from relayline.errors import DamagedJournal
+from relayline.events import Entry
 from relayline.journal.checkpoints import after
-from relayline.journal.sqlite import SqliteCheckpointStorage
 from relayline.journal.store import SessionSummary, Store
 from relayline.machine.state import State
+from relayline.messages import JSON
 from relayline.runtime.requests import HandoffAgentUserRequest, HumanTurnRequest, InterruptedCallRequest
 from relayline.runtime.stream import WorkflowEvent, WorkflowRunState, pending, run_state
 
 LONGEST_WORDS = 200
 
+HEAD = ("SESSION", "LAST WRITTEN", "FACTS", "TEAM", "WITH", "STATE", "BRANCH OF", "BEGAN WITH")
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A session in a line. ``words``: how the user began. ``problem``: why it cannot be read, if it cannot."""
+    """A session in a line. ``state`` and what follows are of what it says, if that can be read; else ``problem`` says
+    why not. ``words``: how the user began.
+    """
 
-    session_id: str
-    updated: datetime
-    facts: int
-    agent: str
-    situation: str
-    words: str
+    summary: SessionSummary
+    state: WorkflowRunState | None = None
+    requests: Sequence[WorkflowEvent] = ()
+    team: str = ""
+    agent: str = ""
+    words: str = ""
     problem: str = ""
+
+    @property
+    def situation(self) -> str:
+        return "damaged" if self.state is None else situation(self.state, self.requests)
 
 
 async def listed(store: Store, limit: int | None = None) -> list[Line]:
     """The sessions of a store, the one most recently written to first."""
     summaries = (await store.sessions())[::-1]
-    return [await _line(store, each) for each in (summaries[:limit] if limit else summaries)]
+    return [await line(store, each) for each in (summaries[:limit] if limit else summaries)]
 
 
-async def kept(path: Path, limit: int | None = None) -> list[Line]:
-    """`listed` for a SQLite file; a file that is not there has no sessions, and is not made."""
-    if not path.exists():  # noqa: ASYNC240  nothing else goes on
-        return []
-    async with aclosing(SqliteCheckpointStorage(path)) as store:
-        return await listed(store, limit)
+async def line(store: Store, summary: SessionSummary) -> Line:
+    """How this session stands."""
+    try:
+        return line_of(summary, await folded(store, summary.session_id))
+    except DamagedJournal as error:
+        return Line(summary, problem=str(error))
+
+
+def line_of(summary: SessionSummary, state: State) -> Line:
+    """A session that was read, in a line."""
+    first = next((message.in_words for message in state.transcript if message.role == "user"), "")
+    requests = pending(summary.session_id, state)
+    words = one_line(first)[:LONGEST_WORDS]
+    return Line(summary, run_state(state), requests, state.workflow, state.floor.speaker, words)
 
 
 async def folded(store: Store, session_id: str) -> State:
@@ -52,8 +67,17 @@ async def folded(store: Store, session_id: str) -> State:
     Raises:
         DamagedJournal: if what is written does not make a conversation.
     """
+    return folded_up(session_id, await store.read(session_id))
+
+
+def folded_up(session_id: str, entries: Iterable[Entry]) -> State:
+    """The state these entries make.
+
+    Raises:
+        DamagedJournal: if they do not make a conversation.
+    """
     state = State()
-    for entry in await store.read(session_id):
+    for entry in entries:
         state = after(state, entry, session_id)
     return state
 
@@ -74,40 +98,46 @@ def situation(state: WorkflowRunState, requests: Sequence[WorkflowEvent]) -> str
 
 
 def as_table(lines: Sequence[Line], width: int | None = None) -> str:
-    """Aligned columns under a heading; each line cut to ``width``."""
+    """Aligned columns under a heading. ``width``: of the terminal, if it is for one."""
     if not lines:
         return ""
-    rows = [("SESSION", "LAST WRITTEN", "FACTS", "WITH", "STATE", "BEGAN WITH"), *map(_row, lines)]
-    widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1]]
-    return "\n".join(_cut("  ".join(map(str.ljust, row, (*widths, 0))), width) for row in rows)
+    if width is None:
+        return table(HEAD, [_row(each) for each in lines])
+    several = len({each.team for each in lines if each.state is not None}) > 1
+    head = [title.removeprefix("LAST ") for title in HEAD]
+    return table(head, [_short_row(each, several=several) for each in lines], width)
 
 
-def as_json(lines: Sequence[Line]) -> str:
-    """A JSON list of objects, times in ISO 8601."""
-    shown = [
-        {
-            "session_id": line.session_id,
-            "updated": line.updated.isoformat(),
-            "facts": line.facts,
-            "agent": line.agent,
-            "state": line.situation,
-            "words": line.words,
-            **({"problem": line.problem} if line.problem else {}),
-        }
-        for line in lines
-    ]
-    return json.dumps(shown, ensure_ascii=False, indent=2)
+def as_json(each: Line) -> dict[str, JSON]:
+    """A session for programs: every key is always there, times are in ISO 8601."""
+    summary = each.summary
+    return {
+        "session_id": summary.session_id,
+        "team": each.team,
+        "agent": each.agent,
+        "state": each.situation,
+        "run_state": str(each.state or ""),
+        "requests": [request.request_id for request in each.requests],
+        "facts": summary.seq,
+        "started": summary.started.isoformat(),
+        "updated": summary.updated.isoformat(),
+        "parent": summary.parent,
+        "shared": summary.shared,
+        "held": summary.held,
+        "words": each.words,
+        "problem": each.problem,
+    }
 
 
-async def _line(store: Store, summary: SessionSummary) -> Line:
-    try:
-        state = await folded(store, summary.session_id)
-    except DamagedJournal as error:
-        return Line(summary.session_id, summary.updated, summary.seq, "", "damaged", "", str(error))
-    first = next((message.in_words for message in state.transcript if message.role == "user"), "")
-    where = situation(run_state(state), pending(summary.session_id, state))
-    words = one_line(first)[:LONGEST_WORDS]
-    return Line(summary.session_id, summary.updated, summary.seq, state.floor.speaker, where, words)
+def local(at: datetime) -> str:
+    """A time as people here read it, to the minute."""
+    return at.astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def short(at: datetime) -> str:
+    """The same in 11 cells: without the year, or without the hour if it is another year's."""
+    there = at.astimezone()
+    return there.strftime("%m-%d %H:%M" if there.year == datetime.now(UTC).astimezone().year else "%Y-%m-%d")
 
 
 def _waits_for(requests: Sequence[WorkflowEvent]) -> str:
@@ -121,12 +151,22 @@ def _waits_for(requests: Sequence[WorkflowEvent]) -> str:
     return "waiting for approval"
 
 
-def _row(line: Line) -> tuple[str, ...]:
-    updated = line.updated.astimezone().strftime("%Y-%m-%d %H:%M")
-    words = line.words or one_line(line.problem)
-    return one_line(line.session_id), updated, str(line.facts), one_line(line.agent), line.situation, words
+def _row(each: Line) -> tuple[str, ...]:
+    summary = each.summary
+    return (
+        one_line(summary.session_id),
+        local(summary.updated),
+        str(summary.seq),
+        one_line(each.team),
+        one_line(each.agent),
+        each.situation + (", held" if summary.held else ""),
+        f"{one_line(summary.parent)}@{summary.shared}" if summary.parent else "",
+        each.words or one_line(each.problem),
+    )
 
 
-def _cut(text: str, width: int | None) -> str:
-    text = text.rstrip()
-    return text if width is None or len(text) <= width else f"{text[: max(width - 3, 0)]}..."
+def _short_row(each: Line, *, several: bool) -> tuple[str, ...]:
+    """The same where there is little room. ``several``: whether there are sessions of several teams."""
+    session_id, _, facts, team, agent, state, branch, words = _row(each)
+    words = f"({branch}) {words}" if branch else words
+    return session_id, short(each.summary.updated), facts, team if several else "", agent, state, "", words

@@ -8,14 +8,14 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Annotated, Any, cast, get_args
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import CoreSchema, SchemaValidator
 
 from relayline.errors import DamagedJournal, StoreError
-from relayline.events import Fact, Replied, UserSpoke
+from relayline.events import Fact, Replied, Roster, UserSpoke
 from relayline.messages import JSON, Part
 
 VERSION = 1
@@ -124,6 +124,12 @@ def _shape(kind: type[Any]) -> tuple[tuple[str, Any], ...]:
     return tuple((each.name, MISSING if each.name in TAGS else _default(each)) for each in named)
 
 
+@lru_cache(maxsize=64)
+def _roster(roster: Roster) -> dict[str, Any]:
+    """As `_plain`: the same few of them begin all the sessions there are."""
+    return {name: _plain(each) for name, default in _shape(Roster) if (each := getattr(roster, name)) != default}
+
+
 def _default(of: Any) -> Any:
     return of.default if of.default_factory is MISSING else of.default_factory()
 
@@ -132,6 +138,8 @@ def _plain(value: Any) -> Any:
     kind = cast("type[Any]", type(value))
     if kind in _SCALARS:
         return value
+    if kind is Roster:
+        return _roster(value)
     if shape := _shape(kind):  # before the abstract classes, which are slow to ask
         shown: dict[str, Any] = {}
         for name, default in shape:
@@ -167,7 +175,11 @@ def _json_value(value: object, room: int) -> JSON:
         raise ValueError(f"it is nested more than {DEEPEST} levels deep")
     if isinstance(value, Mapping):
         items = cast("Mapping[object, object]", value).items()
-        return {_name(key): _json_value(each, room - 1) for key, each in items}
+        # Nearly all are strings, and to see that here is cheap.
+        return {
+            key if type(key) is str else _name(key): each if type(each) is str else _json_value(each, room - 1)
+            for key, each in items
+        }
     if isinstance(value, list | tuple):
         return [_json_value(each, room - 1) for each in cast("Sequence[object]", value)]
     raise ValueError(f"{value!r:.80} is not a JSON value")

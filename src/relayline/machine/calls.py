@@ -29,6 +29,8 @@ NUDGE = (
 )
 
 
+MAY_HAVE_RUN = ("started", "interrupted", "unclear")
+
 REPAIR = """\
 Your reply does not fit what it has to be:
 {problem}
@@ -117,7 +119,7 @@ def tool_done(draft: Draft, given: ToolDone) -> None:
     """A tool's result is in."""
     for turn in draft.state.open.values():
         for each in turn.calls:
-            if each.call.id == given.effect and each.stage in ("started", "unclear") and each.result is None:
+            if each.call.id == given.effect and each.stage in MAY_HAVE_RUN and each.result is None:
                 # Whoever was asked what became of it need not find out any more.
                 for request in list(draft.state.requests.values()):
                     if request.call and request.call.id == given.effect:

@@ -29,4 +29,5 @@ def compacted(facts: Sequence[Fact], messages: int) -> Compacted | None:
         state.shared,
         tuple(state.summaries.values()),
         state.items,
+        state.started.roster,
     )

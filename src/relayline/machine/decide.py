@@ -3,7 +3,7 @@
 from typing import NamedTuple, assert_never
 
 from relayline.events import Fact, Stopped
-from relayline.machine import calls, people, turns
+from relayline.machine import calls, people, recovery, turns, upgrades
 from relayline.machine.draft import Draft
 from relayline.machine.effects import effects
 from relayline.machine.inputs import (
@@ -13,6 +13,8 @@ from relayline.machine.inputs import (
     Input,
     Judged,
     ModelReplied,
+    Opened,
+    OutcomeFound,
     OutOfBudget,
     Resumed,
     Summary,
@@ -43,7 +45,8 @@ class Machine(Rules):
 
         Raises:
             RequestNotOpen: an answer to a request that is not waiting for one.
-            UsageError: an answer of a kind the request does not take.
+            UsageError: an answer of a kind the request does not take, or a session of another team.
+            UpgradeRefused: the session was begun with a team that this one is not, and it goes on with no such.
         """
         draft = Draft(self, state)
         match given:
@@ -60,10 +63,15 @@ class Machine(Rules):
                     turns.route(draft, stop=given.stop, ways=given.ways)
             case Summary():
                 calls.summarised(draft, given)
+            case OutcomeFound():
+                recovery.outcome_found(draft, given)
             case EffectFailed():
-                calls.effect_failed(draft, given)
+                if not recovery.no_outcome(draft, given):
+                    calls.effect_failed(draft, given)
+            case Opened():
+                upgrades.opened(draft, given)
             case Resumed():
-                people.resumed(draft)
+                recovery.resumed(draft)
             case Expired():
                 people.expired(draft, given)
             case OutOfBudget(budget, message):

@@ -24,12 +24,16 @@ class Draft:
         """Give ``agent`` the next turn."""
         self.add(TurnStarted(self.state.turns + 1, agent))
         if agent in self.rules.people:
-            ways = tuple(edge.target for edge in self.rules.pattern.exits(agent).values())
-            self.add(Asked(f"r{self.state.asked + 1}", "reply", self.state.turns, agent, ways=ways))
+            self.ask_person(self.state.turns, agent)
 
-    def ask(self, turn: Turn, ask: Ask, call: ToolCall | None = None) -> None:
+    def ask_person(self, turn: int, agent: str) -> None:
+        """It is the turn of a participant who is a person: ask them."""
+        ways = tuple(edge.target for edge in self.rules.pattern.exits(agent).values())
+        self.add(Asked(f"r{self.state.asked + 1}", "reply", turn, agent, ways=ways))
+
+    def ask(self, turn: Turn, ask: Ask, call: ToolCall | None = None, note: str = "") -> None:
         """Ask a person."""
-        self.add(Asked(f"r{self.state.asked + 1}", ask, turn.number, turn.agent, call))
+        self.add(Asked(f"r{self.state.asked + 1}", ask, turn.number, turn.agent, call, note=note))
 
     def result(self, turn: int, call: ToolCall, content: str, outcome: Outcome) -> None:
         """Give ``call`` its result."""

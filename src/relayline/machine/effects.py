@@ -27,13 +27,23 @@ class RunTool:
 
 
 @dataclass(frozen=True, slots=True)
+class Reconcile:
+    """Ask a tool's own hook what became of a call that was cut off."""
+
+    id: str
+    turn: int
+    agent: str
+    call: ToolCall
+
+
+@dataclass(frozen=True, slots=True)
 class Judge:
     """Ask the conditions: is the conversation over, and if not, which guarded ways on from here are open?"""
 
     id: str
 
 
-Effect: TypeAlias = CallModel | RunTool | Judge
+Effect: TypeAlias = CallModel | RunTool | Reconcile | Judge
 
 
 def effects(state: State) -> list[Effect]:
@@ -44,11 +54,13 @@ def effects(state: State) -> list[Effect]:
     people = {asked.turn for asked in state.requests.values() if asked.ask == "reply"}
     for turn in state.open.values():
         if turn.calls:
-            wanted.extend(
-                RunTool(each.call.id, turn.number, turn.agent, each.call)
-                for each in turn.calls
-                if each.stage == "started" and each.result is None
-            )
+            for each in turn.calls:
+                if each.result is not None:
+                    continue
+                if each.stage == "started":
+                    wanted.append(RunTool(each.call.id, turn.number, turn.agent, each.call))
+                elif each.stage == "interrupted":
+                    wanted.append(Reconcile(f"{each.call.id}-outcome", turn.number, turn.agent, each.call))
         elif turn.number not in people:
             wanted.append(CallModel(model_call(turn), turn.number, turn.agent))
     if state.due:

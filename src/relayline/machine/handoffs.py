@@ -8,7 +8,7 @@ from relayline.machine.draft import Draft
 from relayline.machine.patterns import AskUser, Stop
 from relayline.machine.state import Turn
 from relayline.machine.topology import Edge
-from relayline.machine.turns import follow, hand_over, stop_exhausted
+from relayline.machine.turns import GONE, follow, hand_over, stop_exhausted, vacate
 from relayline.messages import JSON, ToolCall, valid
 
 
@@ -27,6 +27,10 @@ def settle(draft: Draft, number: int) -> None:
     """If only handoffs are left of a reply's calls, take the first in call order and say so to the others."""
     turn = draft.state.open[number]
     if any(each.result is None and each.stage != "parked" for each in turn.calls):
+        return
+    if draft.rules.gone(turn.agent):
+        _leave(draft, turn, f"Not taken: {turn.agent} is {GONE}.")
+        vacate(draft, draft.state.open[number])
         return
     limits = draft.rules.limits
     refused: list[str] = []

@@ -112,6 +112,19 @@ class ToolDone:
 
 
 @dataclass(frozen=True, slots=True)
+class OutcomeFound:
+    """A tool's own hook was asked what became of a call.
+
+    ``done``: what it did, as the tool would have returned it; None: it took no effect, and none will come of that
+    attempt. ``problem``: why it could not say.
+    """
+
+    effect: str
+    done: ToolDone | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Judged:
     """The conditions answered: is the conversation over, and where do the guarded ``ways`` on that are open lead?"""
 
@@ -151,6 +164,16 @@ class EffectFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Opened:
+    """A run of ``session`` begins, with the team as it is now.
+
+    Before anything else, so that all else is decided on what the session has become.
+    """
+
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
 class Resumed:
     """Whoever had this session's effects in flight is gone; somebody takes it up again."""
 
@@ -171,5 +194,16 @@ class OutOfBudget:
 
 
 Input: TypeAlias = (
-    UserSaid | Answer | ModelReplied | Summary | ToolDone | Judged | EffectFailed | Resumed | Expired | OutOfBudget
+    UserSaid
+    | Answer
+    | ModelReplied
+    | Summary
+    | ToolDone
+    | OutcomeFound
+    | Judged
+    | EffectFailed
+    | Opened
+    | Resumed
+    | Expired
+    | OutOfBudget
 )

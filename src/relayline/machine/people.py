@@ -7,15 +7,12 @@ from relayline.errors import RequestNotOpen, UsageError
 from relayline.events import (
     Answered,
     Asked,
-    Failed,
     Finished,
     HandedBack,
     Replied,
-    Retried,
     SessionStarted,
     Settled,
     StateChanged,
-    Stopped,
     ToolStarted,
     TurnEnded,
     UserSpoke,
@@ -24,7 +21,6 @@ from relayline.machine.draft import Draft
 from relayline.machine.handoffs import settle
 from relayline.machine.inputs import Answer, Approval, Expired, OutcomeTold, Terminate, Turned, UserSaid, Words
 from relayline.machine.state import OpenCall
-from relayline.machine.topology import ToolPolicy
 from relayline.machine.turns import end, hand_over, next_speaker
 from relayline.messages import Message, Outcome, Text
 
@@ -36,7 +32,7 @@ EXPIRED = "Not run: nobody decided about it in time."
 def user_said(draft: Draft, given: UserSaid) -> None:
     """The user said something, whatever was going on."""
     if not draft.state.seq:
-        draft.add(SessionStarted(draft.rules.name, draft.rules.fingerprint))
+        draft.add(SessionStarted(draft.rules.name, draft.rules.fingerprint, draft.rules.roster))
     clear(draft, "replied")
     if given.values:
         draft.add(StateChanged(given.values))
@@ -123,6 +119,11 @@ def _approval(draft: Draft, asked: Asked, response: Approval) -> None:
 def _outcome(draft: Draft, asked: Asked, told: OutcomeTold) -> None:
     assert asked.call is not None
     if told.result is None:
+        if asked.call.name not in draft.rules.policies.get(asked.agent, {}):
+            raise UsageError(
+                f"{asked.agent!r} has no tool {asked.call.name!r} any more, so the call cannot be run again; "
+                "say what became of it; the request stays open"
+            )
         draft.add(Answered(asked.request, "rerun", by=told.by))
         draft.add(ToolStarted(asked.turn, asked.call))
         return
@@ -171,23 +172,11 @@ def _give_back(draft: Draft, asked: Asked, giver: str, reason: str = "") -> None
     draft.start(giver)
 
 
-def resumed(draft: Draft) -> None:
-    """Want again what failed, and ask about what may or may not have happened."""
-    if isinstance(draft.state.rest, Failed | Stopped):
-        draft.add(Retried(draft.state.rest.effect if isinstance(draft.state.rest, Failed) else ""))
-    for turn in list(draft.state.open.values()):
-        policies = draft.rules.policies.get(turn.agent, {})
-        for each in turn.calls:
-            safe = policies.get(each.call.name, ToolPolicy()).repeatable
-            if each.stage == "started" and each.result is None and not safe:
-                draft.ask(turn, "outcome", each.call)
-
-
 def _left_open(each: OpenCall) -> tuple[str, Outcome]:
     match each.stage:
         case "asked":
             return WITHDRAWN, "withdrawn"
-        case "started" | "unclear":
+        case "started" | "interrupted" | "unclear":
             return INTERRUPTED, "unknown"
         case "parked":
             return "Not taken: the conversation went on before it could happen.", "not_taken"

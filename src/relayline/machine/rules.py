@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from relayline.events import Ask
+from relayline.events import Ask, Roster
 from relayline.machine.limits import Budget, Limits
 from relayline.machine.patterns import Pattern
+from relayline.machine.roster import Upgrades
 from relayline.machine.topology import ToolPolicy
 
 
@@ -17,6 +18,8 @@ class Rules:
     ``people``: the agents who are persons. ``nudge``: whether an agent that says it hands over, and does not, is told.
     ``rescue``: who takes over from an agent whose model cannot be had.
     ``expires``: how many seconds people have to answer; a kind of request that is not there waits for ever.
+    ``roster``: the team as journals remember it, with its ``fingerprint``. ``upgrades``: how it takes sessions that
+    were begun with another.
     """
 
     name: str
@@ -30,3 +33,9 @@ class Rules:
     nudge: bool = False
     rescue: str = ""
     expires: Mapping[Ask, float] = field(default_factory=dict[Ask, float])
+    roster: Roster | None = None
+    upgrades: Upgrades = field(default_factory=Upgrades)
+
+    def gone(self, agent: str) -> bool:
+        """Whether ``agent`` is not in the team; it may have been when it got the conversation."""
+        return agent not in self.policies and bool(self.policies)

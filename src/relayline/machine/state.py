@@ -4,8 +4,8 @@ Its parts are named tuples, not dataclasses: every fact makes a changed copy, an
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias, assert_never
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple, assert_never
 
 from relayline.events import (
     Answered,
@@ -24,6 +24,9 @@ from relayline.events import (
     StateChanged,
     Stopped,
     Summarised,
+    TeamChanged,
+    ToolInterrupted,
+    ToolReconciled,
     ToolReturned,
     ToolStarted,
     Transfer,
@@ -33,21 +36,19 @@ from relayline.events import (
     Warned,
 )
 from relayline.machine.log import Log
+from relayline.machine.renaming import Names, Spoken
 from relayline.messages import JSON, Message, ToolCall, ToolResult
-
-Spoken: TypeAlias = Message | HandoffSent | HandedBack | Prompted
-"""What a view is made from: the messages, and what went on between them."""
 
 
 class OpenCall(NamedTuple):
     """A call of the reply that is being worked off.
 
     ``parked``: a handoff waits for the calls beside it. ``asked``: a person decides whether it runs. ``started``: it
-    may be running. ``unclear``: it was cut off, and a person is asked what became of it.
+    may be running. ``interrupted``, ``unclear``: it was cut off, and its tool or a person is asked what became of it.
     """
 
     call: ToolCall
-    stage: Literal["parked", "asked", "started", "unclear"] = "parked"
+    stage: Literal["parked", "asked", "started", "interrupted", "unclear"] = "parked"
     result: ToolResult | None = None
 
 
@@ -179,6 +180,8 @@ def evolve(state: State, fact: Fact) -> State:
             return _replied(state, seq, fact)
         case ToolStarted():
             return state._replace(seq=seq, open=_staged(state, fact.turn, OpenCall(fact.call, "started")))
+        case ToolInterrupted():
+            return _interrupted(state, seq, fact)
         case ToolReturned():
             return _returned(state, seq, fact)
         case TurnStarted():
@@ -196,7 +199,7 @@ def evolve(state: State, fact: Fact) -> State:
             return state._replace(seq=seq, spoken=state.spoken.append(fact), due=None, since=since, floor=floor)
         case Prompted():
             return _prompted(state, seq, fact)
-        case Warned() | Forked():
+        case Warned() | Forked() | ToolReconciled():
             return state._replace(seq=seq)
         case Summarised():
             spent = _took(state.since, fact.model, fact.input_tokens, 0, fact.output_tokens)
@@ -229,6 +232,8 @@ def evolve(state: State, fact: Fact) -> State:
             return state._replace(seq=seq, started=fact)
         case Compacted():
             return _compacted(fact)
+        case TeamChanged():
+            return _team_changed(state, seq, fact)
         case _:
             assert_never(fact)
 
@@ -237,7 +242,7 @@ def _compacted(fact: Compacted) -> State:
     arrivals = {handoff.target: Arrival(handoff, 0) for handoff in fact.arrivals}
     return State(
         seq=fact.upto,
-        started=SessionStarted(fact.workflow, fact.fingerprint),
+        started=SessionStarted(fact.workflow, fact.fingerprint, fact.roster),
         turns=fact.turns,
         asked=fact.asked,
         floor=Floor(fact.speaker, fact.callers, fact.sticky, arrivals),
@@ -245,6 +250,51 @@ def _compacted(fact: Compacted) -> State:
         summaries={made.agent: made for made in fact.summaries},
         forgotten=fact.items,
     )
+
+
+def _team_changed(state: State, seq: int, fact: TeamChanged) -> State:
+    if fact.renamed or fact.renamed_tools:
+        state = _renamed(state, Names.of(fact))
+    floor = state.floor
+    if fact.roster is not None:
+        # Nobody gives back to who is not there.
+        floor = floor._replace(callers=tuple(each for each in floor.callers if each in fact.roster.agents))
+    started = SessionStarted(state.workflow, fact.fingerprint, fact.roster)
+    return state._replace(seq=seq, started=started, floor=floor)
+
+
+def _renamed(state: State, names: Names) -> State:
+    """The same conversation under other names. Two agents that become one are one from the beginning."""
+    floor, due, rest = state.floor, state.due, state.rest
+    speaker = names.agent(floor.speaker)
+    callers: list[str] = []
+    for each in map(names.agent, floor.callers):
+        if each not in (speaker, *callers[-1:]):  # nobody waits for themselves
+            callers.append(each)
+    arrivals: dict[str, Arrival] = {}
+    for each in sorted(floor.arrivals.values(), key=lambda each: each.at):
+        handoff = names.handoff(each.handoff)
+        arrivals[handoff.target] = Arrival(handoff, each.at)
+    walked = {(names.agent(source), names.agent(target)) for source, target in state.since.walked}
+    made = sorted(state.summaries.values(), key=lambda each: each.upto)
+    return state._replace(
+        spoken=Log([names.spoken(each) for each in state.spoken]),
+        transcript=Log([names.message(each) for each in state.transcript]),
+        open={number: _turn_renamed(turn, names) for number, turn in state.open.items()},
+        requests={key: names.asked(each) for key, each in state.requests.items()},
+        due=due and Due(due.turn and _turn_renamed(due.turn, names), names.agent(due.to)),
+        rest=replace(rest, agent=names.agent(rest.agent)) if isinstance(rest, Failed) else rest,
+        floor=Floor(speaker, tuple(callers), floor.sticky, arrivals),
+        since=state.since._replace(walked=frozenset(walked)),
+        summaries={names.agent(each.agent): replace(each, agent=names.agent(each.agent)) for each in made},
+    )
+
+
+def _turn_renamed(turn: Turn, names: Names) -> Turn:
+    calls = [each._replace(call=names.call(each.call), result=each.result and names.result(each.result))
+             for each in turn.calls]  # fmt: skip
+    wishes = tuple((place, names.transfer(wish)) for place, wish in turn.wishes)
+    return turn._replace(agent=names.agent(turn.agent), calls=tuple(calls), wishes=wishes)
 
 
 def _turn_started(state: State, seq: int, fact: TurnStarted) -> State:
@@ -342,6 +392,11 @@ def _answered(state: State, seq: int, fact: Answered) -> State:
         # What is approved is no longer asked; a tool is started by the next fact, a handoff waits to be taken.
         opened = _staged(state, asked.turn, OpenCall(asked.call))
     return state._replace(seq=seq, requests=requests, open=opened)
+
+
+def _interrupted(state: State, seq: int, fact: ToolInterrupted) -> State:
+    (call,) = (each.call for each in state.open[fact.turn].calls if each.call.id == fact.call_id)
+    return state._replace(seq=seq, open=_staged(state, fact.turn, OpenCall(call, "interrupted")))
 
 
 def _staged(state: State, number: int, changed: OpenCall) -> Mapping[int, Turn]:

@@ -40,10 +40,13 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class ToolPolicy:
-    """What the machine knows of a tool: whether a person must approve a call, whether it may be run again unasked."""
+    """What the machine knows of a tool: whether a person must approve a call, whether it may be run again unasked,
+    whether it can say itself what became of a call.
+    """
 
     approval: bool = False
     repeatable: bool = False
+    reconcile: bool = False
 
 
 def mesh(agents: Sequence[str]) -> tuple[Edge, ...]:

@@ -11,6 +11,8 @@ from relayline.machine.state import Turn
 from relayline.machine.topology import Edge
 from relayline.messages import JSON
 
+GONE = "not in the team any more"
+
 
 def stop_exhausted(draft: Draft, turn: Turn) -> None:
     """End the turn of an agent that gets nothing right, or goes on and on."""
@@ -48,7 +50,7 @@ def route(draft: Draft, *, stop: bool, ways: frozenset[str] = frozenset()) -> No
     if stop:
         follow(draft, Stop("condition"))
     else:
-        begin = Speak(due.to) if due.to else pattern.begin(draft.state)
+        begin = Speak(due.to) if due.to and not draft.rules.gone(due.to) else pattern.begin(draft.state)
         follow(draft, pattern.after(draft.state, due.turn, ways) if due.turn else begin)
 
 
@@ -78,6 +80,18 @@ def stop_if_spent(draft: Draft) -> None:
         stopped = draft.rules.budget.spent(draft.state)
         if stopped:
             draft.add(stopped)
+
+
+def vacate(draft: Draft, turn: Turn) -> None:
+    """The agent of ``turn`` is gone: who waits for the conversation gets it back, or whoever begins one."""
+    draft.add(TurnEnded(turn.number, turn.agent))
+    callers = draft.state.floor.callers
+    route = Speak(callers[-1]) if callers else draft.rules.pattern.begin(draft.state)
+    if isinstance(route, Speak):
+        draft.add(HandedBack(turn.number, turn.agent, route.agent, f"{turn.agent} is {GONE}."))
+        draft.start(route.agent)
+    else:
+        follow(draft, route)
 
 
 def follow(draft: Draft, route: Route) -> None:

@@ -63,8 +63,7 @@ async def _commit(session: Session, inputs: Sequence[Input]) -> Sequence[Entry]:
         # Somebody else has taken the session up. What a tool did is theirs to go on with, and must not be lost.
         done = [each for each in inputs if isinstance(each, ToolDone)]
         if done:
-            await session.refresh()
-            await session.commit(done)
+            await session.commit_after_others(done)
         raise
 
 

@@ -11,13 +11,15 @@ from typing import Any, TypeAlias, assert_never
 from relayline.context import Host, SharedState, ToolContext
 from relayline.errors import BuildError, ConditionError, UsageError
 from relayline.events import Transfer
-from relayline.machine.effects import CallModel, Effect, Judge, RunTool
-from relayline.machine.inputs import EffectFailed, Input, Judged, ToolDone
+from relayline.machine.effects import CallModel, Effect, Judge, Reconcile, RunTool
+from relayline.machine.inputs import EffectFailed, Input, Judged, OutcomeFound, ToolDone
 from relayline.messages import JSON, Message, valid
+from relayline.reconcile import NotDone
 from relayline.runtime.progress import Progress, unless_cancelled
 from relayline.runtime.reply import reply, summarise
 from relayline.runtime.seat import Seat, Way, told
 from relayline.runtime.session import Session
+from relayline.tools import Tool
 
 Condition: TypeAlias = Callable[[Sequence[Message]], bool | Awaitable[bool]]
 """A termination condition: is this conversation, oldest message first, over?"""
@@ -39,6 +41,8 @@ class Context:
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
+_Work: TypeAlias = Callable[[Tool, ToolContext], Awaitable[str | NotDone]]
+
 Perform: TypeAlias = Callable[[Effect, Context], Coroutine[Any, Any, Input]]
 
 
@@ -55,6 +59,8 @@ class Performer:
                 return await self._call_model(effect, context)
             case RunTool():
                 return await self._run_tool(effect, context)
+            case Reconcile():
+                return await self._reconcile(effect, context)
             case Judge():
                 return await self._judge(effect, context)
             case _:
@@ -89,47 +95,64 @@ class Performer:
         return self.seats[agent]
 
     async def _run_tool(self, effect: RunTool, context: Context) -> Input:
-        session = context.session
         try:
-            seat = self._seat(effect.agent)
-            if effect.call.name not in seat.tools:
-                raise BuildError(f"{effect.agent!r} has no tool {effect.call.name!r} any more; the team has changed")
-            shared = SharedState(lambda: session.state.shared)
-            progress = Progress(effect.agent, context.progress)
-            arrival = session.state.floor.arrivals.get(effect.agent)
-            given = ToolContext(
-                session.id,
-                effect.agent,
-                effect.id,
-                f"{session.id}/{effect.id}",
-                session.state.transcript,
-                shared,
-                copy.deepcopy(arrival.handoff.payload) if arrival else None,
-                [],
-                partial(_check, seat, progress),
-                progress,
-                Host(seat.client, session.store),
-            )
-            async with progress:
-                content = valid(await seat.tools[effect.call.name].call(effect.call.arguments, given))
-            # The tool has run. From here on its result is what it said, whatever becomes of the rest.
-            values: Mapping[str, JSON] = {}
-            removed: tuple[str, ...] = ()
-            shared.close()
-            try:
-                values, removed = shared.changes()
-            except TypeError as error:
-                content = valid(f"{content}\nIts changes were not kept: {error}.")
-            wish = given.handoffs[-1] if given.handoffs else None
-            way = wish and seat.way(wish.target)
-            if wish and way:
-                left = {key: value for key, value in session.state.shared.items() if key not in removed}
-                if why := await _shut(way, session.state.transcript, {**left, **values}):
-                    content, wish = f"{content}\nNot transferred to {wish.target}: {why}.", None
-            return ToolDone(effect.id, content, "done", values, removed, wish)
+            done = await self._in_tool(effect, context, lambda tool, given: tool.call(effect.call.arguments, given))
+            assert done is not None
+            return done
         except (Exception, asyncio.CancelledError, SystemExit) as error:  # argparse and its kin exit
             unless_cancelled(error)
-            return ToolDone(effect.id, valid(f"{type(error).__name__}: {told(error)}"), "error")
+            return ToolDone(effect.id, _said(error), "error")
+
+    async def _reconcile(self, effect: Reconcile, context: Context) -> Input:
+        try:
+            work = partial(_outcome, effect.call.arguments)
+            return OutcomeFound(effect.id, await self._in_tool(effect, context, work))
+        except (Exception, asyncio.CancelledError, SystemExit) as error:
+            unless_cancelled(error)
+            return OutcomeFound(effect.id, problem=_said(error))
+
+    async def _in_tool(self, effect: RunTool | Reconcile, context: Context, work: _Work) -> ToolDone | None:
+        """What comes of ``work`` in the call's tool; None: nothing was done."""
+        session, call = context.session, effect.call
+        seat = self._seat(effect.agent)
+        if call.name not in seat.tools:
+            raise BuildError(f"{effect.agent!r} has no tool {call.name!r} any more; the team has changed")
+        shared = SharedState(lambda: session.state.shared)
+        progress = Progress(effect.agent, context.progress)
+        arrival = session.state.floor.arrivals.get(effect.agent)
+        given = ToolContext(
+            session.id,
+            effect.agent,
+            call.id,
+            f"{session.id}/{call.id}",
+            session.state.transcript,
+            shared,
+            copy.deepcopy(arrival.handoff.payload) if arrival else None,
+            [],
+            partial(_check, seat, progress),
+            progress,
+            Host(seat.client, session.store),
+        )
+        async with progress:
+            said = await work(seat.tools[call.name], given)
+        if isinstance(said, NotDone):
+            return None
+        # The tool has run. From here on its result is what it said, whatever becomes of the rest.
+        content = valid(said)
+        values: Mapping[str, JSON] = {}
+        removed: tuple[str, ...] = ()
+        shared.close()
+        try:
+            values, removed = shared.changes()
+        except TypeError as error:
+            content = valid(f"{content}\nIts changes were not kept: {error}.")
+        wish = given.handoffs[-1] if given.handoffs else None
+        way = wish and seat.way(wish.target)
+        if wish and way:
+            left = {key: value for key, value in session.state.shared.items() if key not in removed}
+            if why := await _shut(way, session.state.transcript, {**left, **values}):
+                content, wish = f"{content}\nNot transferred to {wish.target}: {why}.", None
+        return ToolDone(call.id, content, "done", values, removed, wish)
 
     async def _judge(self, effect: Judge, context: Context) -> Input:
         state = context.session.state
@@ -165,6 +188,14 @@ async def _shut(way: Way, transcript: Sequence[Message], shared: Mapping[str, JS
     except ConditionError as error:
         # The tool has run. What it did is kept, whatever becomes of its wish.
         return valid(str(error))
+
+
+async def _outcome(arguments: str, tool: Tool, given: ToolContext) -> str | NotDone:
+    return await tool.outcome(arguments, given)
+
+
+def _said(error: BaseException) -> str:
+    return valid(f"{type(error).__name__}: {told(error)}")
 
 
 def _failed(effect: str, error: BaseException, prefix: str = "") -> EffectFailed:

@@ -66,10 +66,11 @@ class FunctionApprovalRequestContent:
 class InterruptedCallRequest:
     """A tool was running when its process ended, and running it again might do harm. What became of it?
 
-    A plain string (what it did, as found out) answers it too.
+    A plain string (what it did, as found out) answers it too. ``problem``: why the tool's own hook could not say.
     """
 
     function_call: ToolCall
+    problem: str = ""
 
     @staticmethod
     def create_response(result: str, by: str = "") -> Response:
@@ -120,8 +121,9 @@ def request_data(asked: Asked, state: State) -> RequestData:
         return HumanTurnRequest(asked.agent, tuple(view(state.spoken, asked.agent)), asked.ways)
     if asked.call is None:
         return HandoffAgentUserRequest(AgentResponse(asked.agent, _last_words(state, asked.agent)))
-    kind = FunctionApprovalRequestContent if asked.ask == "approval" else InterruptedCallRequest
-    return kind(asked.call)
+    if asked.ask == "approval":
+        return FunctionApprovalRequestContent(asked.call)
+    return InterruptedCallRequest(asked.call, asked.note)
 
 
 def _last_words(state: State, agent: str) -> tuple[Message, ...]:

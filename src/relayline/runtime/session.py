@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from relayline.events import Answered, Ask, Asked, Entry, Fact, Forked
+from relayline.errors import SequenceConflict
+from relayline.events import Answered, Ask, Asked, Entry, Fact, Forked, TeamChanged
 from relayline.journal.checkpoints import after
 from relayline.journal.store import Store
 from relayline.machine.decide import Machine
@@ -12,6 +13,9 @@ from relayline.machine.state import State
 from relayline.machine.view import Show, view
 from relayline.messages import Message
 from relayline.views import View, text
+
+ATTEMPTS = 20
+"""How often something is decided anew, where others write to the session at the same moment."""
 
 
 class Session:
@@ -77,6 +81,17 @@ class Session:
         self._date(entries)
         return entries
 
+    async def commit_after_others(self, inputs: Sequence[Input]) -> list[Entry]:
+        """As `commit`, on what others wrote first; again, while they do, but not for ever."""
+        for attempt in range(ATTEMPTS):
+            await self.refresh()
+            try:
+                return await self.commit(inputs)
+            except SequenceConflict:
+                if attempt == ATTEMPTS - 1:
+                    raise
+        return []
+
     def _date(self, entries: Sequence[Entry]) -> None:
         if entries:
             self._first = entries[0].seq if self._first is None else self._first
@@ -89,6 +104,8 @@ class Session:
             elif isinstance(entry.fact, Forked):
                 # A branch of what was said long ago asks anew.
                 self._asked = dict.fromkeys(self._asked, entry.at)
+            elif isinstance(entry.fact, TeamChanged):
+                self._views.clear()  # what was rendered may have other names now
 
     def view(self, agent: str, given: View = text) -> list[Message]:
         """What ``agent`` sees of the conversation now. Only what is new since the last time is rendered."""

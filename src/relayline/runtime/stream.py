@@ -1,6 +1,6 @@
 """What a caller sees of a run: numbered facts, and unnumbered signals around them."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -25,6 +25,9 @@ from relayline.events import (
     StateChanged,
     Stopped,
     Summarised,
+    TeamChanged,
+    ToolInterrupted,
+    ToolReconciled,
     ToolReturned,
     ToolStarted,
     TurnEnded,
@@ -48,6 +51,8 @@ EventType: TypeAlias = Literal[
     "message",
     "message_delta",
     "tool_call",
+    "tool_interrupted",
+    "tool_reconciled",
     "tool_result",
     "handoff_sent",
     "handed_back",
@@ -59,6 +64,7 @@ EventType: TypeAlias = Literal[
     "summarised",
     "forked",
     "compacted",
+    "team_changed",
     "progress",
     "output",
     "warning",
@@ -261,6 +267,10 @@ class Narrator:
         self._emit = emit
         self._reader = Reader(session.id, session.state)
 
+    def catch_up(self) -> None:
+        """The session has read what others wrote."""
+        self._reader = Reader(self._session.id, self._session.state)
+
     async def tell(self, entries: Sequence[Entry]) -> None:
         """Show what was just appended."""
         for entry in entries:
@@ -278,10 +288,12 @@ class Narrator:
         """Show what an agent's tool has to show."""
         await self._emit(WorkflowEvent("progress", self._session.id, data, agent))
 
-    async def remind(self) -> None:
-        """Show again what waits for a person."""
+    async def remind(self, waiting: Collection[str]) -> None:
+        """Show again what was ``waiting`` for a person, by its local id, as far as it still is."""
+        still = {request_id(self._session.id, local) for local in waiting}
         for event in pending(self._session.id, self._session.state):
-            await self._emit(event)
+            if event.request_id in still:
+                await self._emit(event)
 
 
 class Reader:
@@ -304,6 +316,10 @@ class Reader:
                 return "message", message, message.author_name, ""
             case ToolStarted(turn, call):
                 return "tool_call", call, self._agents[turn], ""
+            case ToolInterrupted(turn):
+                return "tool_interrupted", fact, self._agents[turn], ""
+            case ToolReconciled(turn):
+                return "tool_reconciled", fact, self._agents[turn], ""
             case ToolReturned(turn, result):
                 return "tool_result", result, self._agents[turn], ""
             case TurnStarted(turn, agent):
@@ -342,6 +358,9 @@ class Reader:
                 return "forked", fact, "", ""
             case Compacted():
                 return "compacted", fact, "", ""
+            case TeamChanged():
+                self._agents = {turn: fact.renamed.get(agent, agent) for turn, agent in self._agents.items()}
+                return "team_changed", fact, "", ""
             case _:
                 assert_never(fact)
 

@@ -4,8 +4,8 @@ from relayline.errors import MissingExtra
 
 try:
     from relayline.journal.postgres.storage import PostgresCheckpointStorage
-except ModuleNotFoundError as missing:
-    if missing.name != "psycopg":
+except ImportError as missing:
+    if (missing.name or "").startswith("relayline"):
         raise
     raise MissingExtra("the PostgreSQL store needs psycopg: pip install 'relayline[postgres]'") from missing
 
