@@ -159,8 +159,8 @@ def test_a_graph_finds_a_session_where_its_team_keeps_it(tmp_path: Path):
     path = tmp_path / "kept.py"
     path.write_text(
         "from relayline.journal.sqlite import SqliteCheckpointStorage\n"
-        "from tests.cli.team import workflow as there\n"
-        f"workflow = there.with_store(SqliteCheckpointStorage({str(tmp_path / 'kept.db')!r}))\n"
+        "from tests.cli.team import workflow as _there\n"
+        f"workflow = _there.with_store(SqliteCheckpointStorage({str(tmp_path / 'kept.db')!r}))\n"
     )
     hold(tmp_path / "kept.db", "one", "my order")
     assert "path: triage -> orders" in call("graph", str(path), "--session", "one").output
