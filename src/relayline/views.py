@@ -66,6 +66,25 @@ def last(count: int, base: View = text) -> View:
     return _narrowed(base, first)
 
 
+def _answered(state: State, agent: str) -> int:
+    """Where the last words of somebody else stand that ``agent`` goes on from, its own later attempts after them."""
+    place = len(state.spoken)
+    while place:
+        place -= 1
+        item = state.spoken[place]
+        if not isinstance(item, Message) or item.author_name == agent or item.role == "tool":
+            continue
+        before = state.spoken[place - 1] if place else None
+        again = item.role == "user" and isinstance(before, Message) and before.author_name == agent
+        if not again and (item.role == "user" or item.text.strip()):
+            return place
+    return 0
+
+
+previous = View(first=_answered)
+"""The last words of whoever spoke before, or what the user said; and what was said to the agent since."""
+
+
 def summary(client: ChatClient | str, base: View = text) -> View:
     """What went on before the agent got the conversation, summed up by ``client``; all since then as ``base`` shows it.
 

@@ -44,8 +44,8 @@ def race(writers: Sequence[subprocess.Popen[str]], rounds: int) -> None:
         assert (writer.returncode, errors) == (0, "")
 
 
-def kill(writer: subprocess.Popen[str], size: Callable[[], int], chance: random.Random) -> int:
-    """Let it write, kill it while its file grows, and return the last batch it had acknowledged."""
+def kill(writer: subprocess.Popen[str], size: Callable[[], object], chance: random.Random) -> int:
+    """Let it write, kill it while what it writes to grows, and return the last batch it had acknowledged."""
     tell(writer, 100)
     acknowledged = -1
     for _ in range(chance.randrange(1, 8)):
