@@ -25,6 +25,7 @@ OPTIONAL = {
     "tokenizers",
     "typer",
     "xllamacpp",
+    "yaml",
 }
 
 

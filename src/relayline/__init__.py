@@ -11,6 +11,7 @@ from relayline.errors import (
     ConditionError,
     DamagedJournal,
     DispatchError,
+    ExecutorError,
     MissingExtra,
     ModelError,
     ProviderError,
@@ -28,13 +29,20 @@ from relayline.errors import (
     WorldError,
 )
 from relayline.events import HandoffSent, Stopped
+from relayline.executors import Executor, ExecutorContext, executor
+from relayline.graphs import Case, Default, WorkflowBuilder
+from relayline.groupchat import GroupChatBuilder, GroupChatState
 from relayline.journal.checkpoints import Checkpoint
 from relayline.journal.store import InMemoryCheckpointStorage
+from relayline.loading import load
 from relayline.messages import Media, Message, Text, ToolCall, ToolResult
+from relayline.pipelines import ConcurrentBuilder, SequentialBuilder
 from relayline.reconcile import NOT_DONE, NotDone
 from relayline.runtime.requests import (
     AgentResponse,
+    AgentReviewRequest,
     FunctionApprovalRequestContent,
+    FunctionInfoRequest,
     HandoffAgentUserRequest,
     HumanTurnRequest,
     InterruptedCallRequest,
@@ -66,19 +74,29 @@ __all__ = [
     "NOT_DONE",
     "Agent",
     "AgentResponse",
+    "AgentReviewRequest",
     "AgentRunUpdateEvent",
     "BuildError",
+    "Case",
     "ChatClient",
     "ChatRequest",
     "Checkpoint",
+    "ConcurrentBuilder",
     "ConditionError",
     "DamagedJournal",
+    "Default",
     "DispatchError",
+    "Executor",
     "ExecutorCompletedEvent",
+    "ExecutorContext",
+    "ExecutorError",
     "ExecutorFailedEvent",
     "ExecutorInvokedEvent",
     "FileCheckpointStorage",
     "FunctionApprovalRequestContent",
+    "FunctionInfoRequest",
+    "GroupChatBuilder",
+    "GroupChatState",
     "HandoffAgentUserRequest",
     "HandoffBuilder",
     "HandoffSent",
@@ -102,6 +120,7 @@ __all__ = [
     "RunClosed",
     "RunResult",
     "SequenceConflict",
+    "SequentialBuilder",
     "SessionBusy",
     "SessionHeld",
     "SessionNotFound",
@@ -119,6 +138,7 @@ __all__ = [
     "UpgradeRefused",
     "UsageError",
     "Workflow",
+    "WorkflowBuilder",
     "WorkflowEvent",
     "WorkflowFailedEvent",
     "WorkflowOutputEvent",
@@ -126,6 +146,8 @@ __all__ = [
     "WorkflowStartedEvent",
     "WorkflowStatusEvent",
     "WorldError",
+    "executor",
+    "load",
     "tool",
 ]
 

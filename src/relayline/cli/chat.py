@@ -4,7 +4,8 @@ import asyncio
 import re
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from relayline.cli.conversation import Conversation, Opening, look
 from relayline.cli.places import history_path, resume_line
@@ -20,15 +21,21 @@ HEAD_START = 0.1  # seconds for the prompt to be drawn, before loading the model
 
 
 def chat(
-    target: str | None, model: str | None, session: str | None, store: str | None, engine_word: str | None = None
+    target: str | None,
+    model: str | None,
+    session: str | None,
+    store: str | None,
+    allow: Sequence[str] = (),
+    engine_word: str | None = None,
 ) -> int:
     """Hold a conversation; returns the exit status."""
     if session is not None and (not session or not session.isprintable()):
         raise UsageError(f"a session id is a printable, non-empty string; got {session!r}")
-    workflow = at_work(target, model, store)
+    workflow = at_work(target, model, store, allow)
     if engine_word is not None:
         workflow = workflow.with_dispatcher(engine(engine_word, workflow.name))
-    return perform(workflow, lambda: _talk(workflow, session, lambda name: resume_line(target, model, store, name)))
+    again = partial(resume_line, target, model, store, allow=allow)
+    return perform(workflow, lambda: _talk(workflow, session, again))
 
 
 async def _talk(workflow: Workflow, session: str | None, resume: Callable[[str], str]) -> int:

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 
 from relayline.cli.teams import at_work
@@ -47,6 +48,7 @@ def work(
     target: str | None,
     model: str | None,
     store: str | None,
+    allow: Sequence[str],
     engine_word: str,
     limits: Limits,
     grace: float,
@@ -58,7 +60,7 @@ def work(
     # Blocked before there is any thread, so that all have it: an engine's SDK may want the signal for itself, and would
     # take it from us.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
-    workflow = at_work(target, model, store)
+    workflow = at_work(target, model, store, allow)
     workflow = workflow.with_dispatcher(engine(engine_word, workflow.name, listen, address))
     return asyncio.run(_work(Worker(workflow, limits), grace, health))
 

@@ -18,7 +18,7 @@ Fate: TypeAlias = Literal["waiting", "taken", "refused"]
 """What became of a message."""
 
 
-class Waiting(NamedTuple):
+class Delivery(NamedTuple):
     """A message in the inbox. ``body``: JSON text."""
 
     message_id: str
@@ -51,7 +51,7 @@ class Claim:
     owner: str
     attempt: int
     cancelled: bool
-    waiting: Sequence[Waiting]
+    waiting: Sequence[Delivery]
     news: int = 0
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from relayline.journal.deltas import Deltas
-from relayline.journal.inbox import ANY, CANCELLED, Claim, Inbox, Receipt, Room, Waiting, gone
+from relayline.journal.inbox import ANY, CANCELLED, Claim, Delivery, Inbox, Receipt, Room, gone
 
 
 @dataclass(slots=True)
@@ -157,9 +157,9 @@ class MemoryInbox(Inbox):
         work = self._work.get(claim.session_id)
         return work if work and (work.owner, work.attempt) == (claim.owner, claim.attempt) else None
 
-    def _waiting(self, session_id: str, now: datetime) -> list[Waiting]:
+    def _waiting(self, session_id: str, now: datetime) -> list[Delivery]:
         letters = self._letters.get(session_id, {})
-        return [Waiting(key, each.body) for key, each in letters.items() if _waits(each) and each.due <= now]
+        return [Delivery(key, each.body) for key, each in letters.items() if _waits(each) and each.due <= now]
 
     def _has_room(self, session_id: str, tenant: str, room: Room) -> bool:
         now = self._clock()

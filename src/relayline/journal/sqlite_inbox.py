@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-from relayline.journal.inbox import ANY, CANCELLED, Claim, Fate, Inbox, Receipt, Room, Waiting, gone
+from relayline.journal.inbox import ANY, CANCELLED, Claim, Delivery, Fate, Inbox, Receipt, Room, gone
 from relayline.journal.packing import Packer
 
 T = TypeVar("T")
@@ -74,7 +74,7 @@ class SqliteInbox(Inbox):
         until = micros(now + timedelta(seconds=seconds))
         claim = await self._do(lambda db: _claim(db, session_id, owner, team, micros(now), until, force, room))
         return claim and replace(
-            claim, waiting=[Waiting(key, self._packer.unseal(body)) for key, body in claim.waiting]
+            claim, waiting=[Delivery(key, self._packer.unseal(body)) for key, body in claim.waiting]
         )
 
     async def renew(self, owner: str, *, seconds: float) -> Collection[str]:
@@ -187,7 +187,7 @@ def _claim(
         (session, now),
     ).fetchall()
     db.execute("COMMIT")
-    return Claim(session, owner, attempt, bool(found[1]), [Waiting(*each) for each in waiting])
+    return Claim(session, owner, attempt, bool(found[1]), [Delivery(*each) for each in waiting])
 
 
 def _has_room(db: sqlite3.Connection, session: str, tenant: str, now: int, room: Room) -> bool:

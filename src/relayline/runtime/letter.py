@@ -4,24 +4,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
 from relayline.errors import DamagedJournal, UsageError
 from relayline.journal.codec import checked
-from relayline.machine.inputs import Approval, OutcomeTold, Response, Terminate, Turned, UserSaid, Words
+from relayline.machine.inputs import Response, UserSaid
 from relayline.messages import JSON
 
 FORMAT = 1
 
-RESPONSES: Mapping[str, type[Response]] = {
-    "words": Words,
-    "terminate": Terminate,
-    "approval": Approval,
-    "outcome": OutcomeTold,
-    "turned": Turned,
-}
+RESPONSES: Mapping[str, type[Response]] = {each.__name__: each for each in get_args(Response)}
 
 
 @dataclass(frozen=True, slots=True)

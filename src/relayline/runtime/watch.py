@@ -69,7 +69,7 @@ class Watcher:
             for entry in batch:
                 event = self._reader.event(entry, self.state)
                 self.last = entry
-                if entry.seq > self._after:
+                if event is not None and entry.seq > self._after:
                     yield event
         if delta is not None:
             for event in self._said(delta):

@@ -9,7 +9,7 @@ from typing import Any
 
 from psycopg.types.numeric import Int8
 
-from relayline.journal.inbox import ANY, CANCELLED, Claim, Inbox, Receipt, Room, Waiting
+from relayline.journal.inbox import ANY, CANCELLED, Claim, Delivery, Inbox, Receipt, Room
 from relayline.journal.packing import Packer
 from relayline.journal.postgres import inbox_statements as statements
 from relayline.journal.postgres.connections import Connections, rows
@@ -72,7 +72,7 @@ class PostgresInbox(Inbox):
         if not found:
             return None
         attempt, cancelled, news, _, _ = found[0]
-        waiting = [Waiting(message, self._packer.unseal(body)) for *_, message, body in found if message is not None]
+        waiting = [Delivery(message, self._packer.unseal(body)) for *_, message, body in found if message is not None]
         return Claim(session_id, owner, attempt, cancelled, waiting, news)
 
     async def _claim_in(self, room: Room, given: dict[str, Any], connection: Connection) -> list[tuple[Any, ...]]:

@@ -42,11 +42,11 @@ FROM session AS each LEFT JOIN session AS parent ON parent.key = each.parent ORD
 # Counted, not timed: a clock may stand still or go back.
 _BEGIN = """mine AS (
     INSERT INTO session(id, seq, started, updated, written, parent, shared)
-    SELECT %(id)s, %(last)s, %(at)s, %(at)s, nextval('written'), %(parent)s::bigint, %(shared)s {where}
+    SELECT %(id)s, %(last)s, %(at)s, %(updated)s, nextval('written'), %(parent)s::bigint, %(shared)s {where}
     ON CONFLICT (id) DO NOTHING RETURNING key
 )"""
 _GO_ON = """mine AS (
-    UPDATE session SET seq = %(last)s, updated = %(at)s, written = nextval('written')
+    UPDATE session SET seq = %(last)s, updated = %(updated)s, written = nextval('written')
     WHERE id = %(id)s AND seq = %(after)s {where} RETURNING key
 )"""
 # The messages that become these facts. They are locked first, so that whoever comes second finds them taken.
@@ -66,6 +66,14 @@ _LINES = """, lines AS (
     FROM mine, unnest(string_to_array(%(versions)s, ' ')::int[], string_to_array(%(bodies)s, chr(10)))
         WITH ORDINALITY AS line(version, body, number)
 )"""
+_DATED_LINES = """, lines AS (
+    INSERT INTO fact(session, seq, at, version, body, batch)
+    SELECT key, %(first)s - 1 + number, dated, version, body, CASE number WHEN 1 THEN %(batch)s::bigint END
+    FROM mine, unnest(
+        %(times)s::timestamptz[],
+        string_to_array(%(versions)s, ' ')::int[], string_to_array(%(bodies)s, chr(10))
+    ) WITH ORDINALITY AS line(dated, version, body, number)
+)"""
 _BESIDE = """, beside AS (
     INSERT INTO blob(session, name, content)
     SELECT key, name, content FROM mine, unnest(%(names)s::text[], %(contents)s::bytea[]) AS each(name, content)
@@ -82,6 +90,9 @@ def begin(*, blobs: bool, taking: bool) -> str:
     """An append to a session that does not exist, with what is beside the lines, and messages it takes."""
     mine = _BEGIN.format(where=f"WHERE {_ALL_THERE}" if taking else "")
     return _append(mine, blobs=blobs, taking=taking)
+
+
+RESTORE = "\nWITH " + _BEGIN.format(where="") + _DATED_LINES + _BESIDE + _RING
 
 
 @cache

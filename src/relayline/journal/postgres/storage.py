@@ -82,11 +82,16 @@ class PostgresCheckpointStorage(Store, PostgresInbox):
         at: datetime | None = None,
         taking: Collection[str] = (),
     ) -> list[Entry]:
-        packed = [self._packer.pack(fact) for fact in facts]
         entries = numbered(facts, after, at or self._clock())
-        batch = Batch(self.schema, session_id, packed, after, entries[0].seq, entries[0].at, tuple(taking))
-        await batch.append(self._connections)
+        await self._batch(session_id, entries, after, taking).append(self._connections)
         return entries
+
+    async def restore(self, session_id: str, entries: Sequence[Entry]) -> None:
+        await self._batch(session_id, entries, 0).append(self._connections)
+
+    def _batch(self, session_id: str, entries: Sequence[Entry], after: int, taking: Collection[str] = ()) -> Batch:
+        packed = [self._packer.pack(each.fact) for each in entries]
+        return Batch(self.schema, session_id, entries, packed, after, tuple(taking))
 
     async def read(self, session_id: str, *, after: int = 0, upto: int | None = None) -> list[Entry]:
         upto = changes.LAST if upto is None else upto
@@ -137,8 +142,7 @@ class PostgresCheckpointStorage(Store, PostgresInbox):
         ]
 
     async def fork(self, session_id: str, branch: str, *, upto: int) -> None:
-        packed, at = self._packer.pack(Forked(session_id, upto)), self._clock()
-        batch = Batch(self.schema, branch, [packed], 0, upto + 1, at)
+        batch = self._batch(branch, [Entry(upto + 1, self._clock(), Forked(session_id, upto))], 0)
         begin = partial(changes.fork, session_id=session_id, batch=batch, upto=upto)
         await self._connections.transact(begin)
 
