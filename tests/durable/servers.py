@@ -21,6 +21,15 @@ ROOT = Path(__file__).parent.parent.parent
 RESTATE = "1.7.12"
 """The version of the npm package ``@restatedev/restate-server``."""
 
+# The end of a pipe is what kills it, so that it does not outlive us even if we are killed.
+SUPERVISE = """
+"$@" </dev/null &
+cat >/dev/null
+kill -9 $! 2>/dev/null
+wait
+exit 0
+"""
+
 CACHE = ROOT / ".cache" / f"restate-{RESTATE}"
 
 
@@ -50,7 +59,13 @@ class Engine:
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                self.command, cwd=self.folder, env={**os.environ, **self.settings}, stdout=log, stderr=log
+                ["sh", "-c", SUPERVISE, "engine", *self.command],
+                cwd=self.folder,
+                env={**os.environ, **self.settings},
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for pytest, which stops it in its own time
             )
         end = time.monotonic() + 60
         while not self._answers():
@@ -60,8 +75,7 @@ class Engine:
 
     def kill(self) -> None:
         if self.process is not None:
-            self.process.kill()
-            self.process.wait()
+            self.process.communicate()
             self.process = None
 
     def wipe(self) -> None:

@@ -63,11 +63,12 @@ async def run(kind: str, folder: Path, kills: int, seed: int = 0) -> tuple[Repor
     Raises:
         AssertionError: with what does not hold.
     """
-    with a_store("sqlite" if kind == "sqlite" else "postgresql", folder) as where, _engine(kind) as (word, options):
+    with a_store("sqlite" if kind == "sqlite" else "postgresql", folder) as where, an_engine(kind) as (word, options):
         command = [sys.executable, "-m", "relayline.cli", "worker", "tests.kills.fleet:desk"]
         command += ["--store", where, "--engine", word, *options]
         store = open_store(where)
-        users = _Users(team(store, folder).with_dispatcher(engine(word, "desk")), Ledger(folder))
+        dispatcher = engine(word, "desk")
+        users = _Users(team(store, folder).with_dispatcher(dispatcher), Ledger(folder))
         async with _workers(command, folder) as workers:
             talking = asyncio.create_task(users.talk())
             chance = random.Random(seed)
@@ -86,6 +87,7 @@ async def run(kind: str, folder: Path, kills: int, seed: int = 0) -> tuple[Repor
             for worker in workers:
                 ended = await asyncio.wait_for(worker.wait(), 60)
                 assert ended == 0, f"{ended}: {(folder / 'workers.log').read_text()[-3000:]}"
+        await dispatcher.aclose()
         await store.aclose()
         return await check(where, folder, kills, USERS), Recovery(sorted(users.recovered))
 
@@ -146,7 +148,7 @@ class _Timed:
 
 
 @contextmanager
-def _engine(kind: str) -> Iterator[tuple[str, list[str]]]:
+def an_engine(kind: str) -> Iterator[tuple[str, list[str]]]:
     """A server of its own, as the word for ``--engine``; and what else a worker has to be told."""
     match kind:
         case "restate":

@@ -122,7 +122,8 @@ class Restate(Dispatcher):
                 task.cancel()
             await asyncio.wait([listening], timeout=2 * LEAVING)
             listening.cancel()
-            await asyncio.wait([listening], timeout=LEAVING)
+            # Connections may break under it while they end; nobody is there any more who minds.
+            await asyncio.wait([asyncio.gather(listening, return_exceptions=True)], timeout=LEAVING)
 
     async def aclose(self) -> None:
         http, self._http = self._http, None
