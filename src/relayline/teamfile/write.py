@@ -137,7 +137,7 @@ class _Writer:
     def _view(self, view: View, what: str) -> JSON:
         """The form of a view; None: it is the one that everybody has."""
         show, last = SHOWN.get(view.show), view.first.count if view.first else None
-        if show is None:  # nobody but a module of its own makes such a view
+        if show is None or (view.first and view.first.previous):  # what has no form of its own has a name
             return self._name(view, what)
         shapes = _shapes(view)
         if shapes == [views.words] and view == views.shaped(views.words):
