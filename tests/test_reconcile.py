@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,9 @@ from relayline import (
 )
 from relayline.events import ToolInterrupted, ToolReconciled, ToolReturned, ToolStarted
 from relayline.journal.store import Store
+from relayline.machine.effects import Effect, Reconcile
+from relayline.machine.inputs import EffectFailed, Input
+from relayline.runtime.perform import Context, Perform
 from relayline.testing import Crash, Reply, ScriptedClient, call, crash_at
 
 
@@ -109,6 +112,23 @@ async def test_who_cannot_say_leaves_it_to_a_person(hook: Callable[..., Any] | N
     result = await desk(store, "Good.", tools=tools).run(responses={asked.request_id: "The bank has it."})
     assert [each.content for message in result.conversation for each in message.tool_results] == ["The bank has it."]
     assert bank.attempts == ["s/t1-s1-c0"]
+
+
+async def test_a_hook_that_is_kept_from_answering_leaves_it_to_a_person():
+    """A middleware that gives up on it fails no run: the question is another's now."""
+    store, bank = InMemoryCheckpointStorage(), Bank()
+    await cut_off(store, [bank.tool()])
+
+    def impatient(perform: Perform) -> Perform:
+        async def around(effect: Effect, context: Context) -> Input:
+            late = EffectFailed(effect.id, "TimeoutError", "no answer within 5 seconds")
+            return late if isinstance(effect, Reconcile) else await perform(effect, context)
+
+        return around
+
+    workflow = replace(desk(store, tools=[bank.tool()]), middleware=(impatient,))
+    (asked,) = (await workflow.run(session_id="s")).requests
+    assert asked.data.problem == "TimeoutError: no answer within 5 seconds"
 
 
 async def test_a_crash_while_the_hook_is_asked_is_just_asked_again():

@@ -15,8 +15,10 @@ from relayline import (
     HumanAgent,
     InMemoryCheckpointStorage,
     InterruptedCallRequest,
+    Message,
     RequestNotOpen,
     SequenceConflict,
+    Text,
     Tool,
     ToolContext,
     UpgradeRefused,
@@ -32,6 +34,7 @@ from relayline.machine.compaction import compacted
 from relayline.messages import user
 from relayline.testing import Crash, Reply, ScriptedClient, assert_replays, call, crash_at, handoff_to
 from relayline.upgrades import as_json, as_table
+from relayline.views import summary
 
 RAN: list[str] = []
 
@@ -248,6 +251,30 @@ async def test_an_answer_may_come_together_with_the_new_names():
     assert (await renamed.build().run(responses={"s/r1": True})).text == "Paid."
 
 
+async def test_a_user_who_is_called_like_an_agent_keeps_their_name():
+    """What is renamed are agents."""
+    store = InMemoryCheckpointStorage()
+    workflow = team(store, "Hello.", "Hello again.")
+    await workflow.run(Message("user", (Text("Hi."),), "orders"), session_id="s")
+    renamed = builder(store, ScriptedClient("Hello again."), "triage", "parcels").with_upgrades(
+        renamed={"orders": "parcels"}
+    )
+    result = await renamed.build().run("Hi again.", session_id="s")
+    assert [message.author_name for message in result.conversation] == ["orders", "triage", "", "triage"]
+
+
+async def test_what_was_summed_up_for_an_agent_is_not_summed_up_again():
+    """It was made for it, whatever it was called."""
+    store, scribe = InMemoryCheckpointStorage(), ScriptedClient("They want order 7.")
+    first = builder(store, ScriptedClient(handoff_to("orders"), "Which one?"), "triage", "orders")
+    await first.with_view("orders", summary(scribe)).build().run("Where is order 7?", session_id="s")
+    client = ScriptedClient("Seven, then.")
+    renamed = builder(store, client, "triage", "parcels").with_view("parcels", summary(scribe))
+    await renamed.with_upgrades(renamed={"orders": "parcels"}).build().run("Seven.", session_id="s")
+    assert "They want order 7." in client.requests[0].messages[0].text
+    scribe.assert_done()
+
+
 async def test_a_removed_agent_may_become_another_that_is_there():
     """Who does its work now takes its words and what is open as its own."""
     store = InMemoryCheckpointStorage()
@@ -315,6 +342,37 @@ async def test_who_was_about_to_answer_is_gone():
     assert result.text == "I cannot say."
     last = client.requests[0].messages[-1].text
     assert last == "[orders] gives the conversation back to you. orders is not in the team any more."
+
+
+async def test_who_a_message_was_meant_for_is_gone():
+    """Before it was theirs: whoever begins takes it."""
+    store = InMemoryCheckpointStorage()
+
+    def watched(client: ScriptedClient, *names: str) -> Workflow:
+        return builder(store, client, *names).with_termination_condition(lambda transcript: False).build()
+
+    with pytest.raises(Crash):
+        dying = watched(ScriptedClient(), "triage", "orders").with_store(crash_at(store, 2))
+        await dying.run("Hi.", session_id="s", to="orders")
+    assert (
+        await watched(ScriptedClient({"triage": ["Hello."]}), "triage", "sales").run(session_id="s")
+    ).text == "Hello."
+
+
+async def test_who_handed_over_to_a_person_is_gone():
+    """They cannot give it back, and are told so; what they say reaches the user."""
+    store = InMemoryCheckpointStorage()
+
+    def with_jo(client: ScriptedClient, *names: str) -> Workflow:
+        agents = [*(client.as_agent(name, "", name) for name in names), HumanAgent("jo")]
+        return HandoffBuilder(name="shop", participants=agents).with_checkpointing(store).build()
+
+    script = {"triage": [handoff_to("jo")]}
+    (turn,) = (await with_jo(ScriptedClient(script), "triage", "sales").run("Jo, please.", session_id="s")).requests
+    changed = with_jo(ScriptedClient(), "front", "sales")
+    with pytest.raises(UsageError, match="nobody handed the conversation over to 'jo'"):
+        await changed.run(responses={turn.request_id: turn.data.hand_back("Bye.")})
+    assert (await changed.run(responses={turn.request_id: "I am Jo."})).text == "I am Jo."
 
 
 async def test_who_waits_to_get_it_back_is_gone():

@@ -132,7 +132,7 @@ async def test_other_files_in_the_folder_are_left_alone(tmp_path: Path):
 async def test_two_processes_on_one_session_lose_nothing(tmp_path: Path):
     """Each number is won by one process; what either was told is kept is there, whole, once and in its order."""
     rounds, size = 100, 3
-    writers = [await asyncio.to_thread(start, f"file:{tmp_path}", "s", name, size) for name in ("one", "two")]
+    writers = [await asyncio.to_thread(start, f"{tmp_path}/", "s", name, size) for name in ("one", "two")]
     await asyncio.to_thread(race, writers, rounds)
     async with opened(tmp_path) as store:
         entries = await store.read("s")
@@ -146,7 +146,7 @@ async def test_two_processes_on_one_session_lose_nothing(tmp_path: Path):
 
 async def test_who_reads_while_others_write_sees_whole_batches(tmp_path: Path):
     """A reader that looks as fast as it can finds the beginning of the same journal every time, and no damage."""
-    writer = await asyncio.to_thread(start, f"file:{tmp_path}", "s", "one", 50)
+    writer = await asyncio.to_thread(start, f"{tmp_path}/", "s", "one", 50)
     tell(writer, 150)
     seen: list[Entry] = []
     async with opened(tmp_path) as store:
@@ -165,7 +165,7 @@ async def test_who_reads_while_others_write_sees_whole_batches(tmp_path: Path):
 async def test_a_process_that_is_killed_leaves_whole_batches(tmp_path: Path, seed: int):
     """After SIGKILL in the middle of a write every batch is there whole or not at all, and every acknowledged one is there."""
     size = 5_000
-    writer = await asyncio.to_thread(start, f"file:{tmp_path}", "s", "doomed", size)
+    writer = await asyncio.to_thread(start, f"{tmp_path}/", "s", "doomed", size)
     acknowledged = await asyncio.to_thread(kill, writer, lambda: the_file(tmp_path).stat().st_size, random.Random(seed))
     async with opened(tmp_path) as store:
         entries = await store.read("s")

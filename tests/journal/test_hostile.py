@@ -134,6 +134,8 @@ async def test_facts_that_nearly_make_a_conversation_end_in_a_sentence(batch: li
 async def _end_in_a_sentence(batch: Sequence[Fact]) -> None:
     store = InMemoryCheckpointStorage()
     await talk(store, "t")
+    if isinstance(batch[0], Compacted) and batch[0].upto < 1:
+        return  # no store takes that
     await store.append("s", batch, after=0)
     for attempt, error, text in await tried(store):
         assert not error.startswith("not ours"), f"{attempt}: {text}"

@@ -294,7 +294,9 @@ class World:
         if exits and chance.random() < 0.4:
             return Turned("Over to you.", chance.choice(exits))
         floor = self.state.floor
-        return Turned("I see.", back=bool(floor.callers or asked.agent in floor.arrivals) and chance.random() < 0.3)
+        arrival = floor.arrivals.get(asked.agent)
+        giver = floor.callers[-1] if floor.callers else arrival.handoff.source if arrival else ""
+        return Turned("I see.", back=giver in self.machine.policies and chance.random() < 0.3)
 
     @property
     def facts(self) -> list[Fact]:

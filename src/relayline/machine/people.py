@@ -229,10 +229,11 @@ def _turned(draft: Draft, asked: Asked, given: Turned) -> None:
 
 
 def _giver(draft: Draft, agent: str) -> str:
-    """Who the conversation goes back to from ``agent``; empty: nobody handed it over."""
+    """Who the conversation goes back to from ``agent``; empty: nobody handed it over, or nobody who is still there."""
     floor = draft.state.floor
     arrival = floor.arrivals.get(agent)
-    return floor.callers[-1] if floor.callers else arrival.handoff.source if arrival else ""
+    giver = floor.callers[-1] if floor.callers else arrival.handoff.source if arrival else ""
+    return "" if draft.rules.gone(giver) else giver
 
 
 def _give_back(draft: Draft, asked: Asked, giver: str, reason: str = "") -> None:

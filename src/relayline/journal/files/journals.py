@@ -20,10 +20,7 @@ from relayline.journal.files.lines import Batch, Head, journal_lines
 from relayline.journal.files.listing import files, reason
 from relayline.journal.files.media import Part
 from relayline.journal.packing import WITH_BLOBS, Packed, Packer
-from relayline.journal.store import check_cut, check_delete, check_fork, conflict, unknown
-
-LAST = 2**62
-"""No fact has this number."""
+from relayline.journal.store import MOST, check_cut, check_delete, check_fork, conflict, unknown
 
 
 class Journals:
@@ -116,10 +113,10 @@ class Journals:
             # Whoever comes after one who died here has media to remove.
             put(path.with_suffix(".sweep"), [])
             self._free_branches(session_id)
-            parts = self._parts(session_id, 0, LAST)
+            parts = self._parts(session_id, 0, MOST)
             (cut,) = [each for _, each in parts if each.before < fact.upto <= each.seq]
             stand_in = Batch(fact.upto, cut.at, cut.written, (packed.version,), (packed.body,))
-            kept = [Part(place, rest) for place, each in parts if (rest := each.part(fact.upto, LAST))]
+            kept = [Part(place, rest) for place, each in parts if (rest := each.part(fact.upto, MOST))]
             self._rewrite(session_id, [Part(path, stand_in), *kept], [])
             self._sweep(path)
 
@@ -210,7 +207,9 @@ class Journals:
                     self._stand_alone(branch)
 
     def _stand_alone(self, branch: str) -> None:
-        parts = self._parts(branch, 0, LAST)
+        parts = self._parts(branch, 0, MOST)
+        if not parts:
+            raise damaged(branch, self._path(branch), "it has no facts")
         last = parts[-1].batch
         notes = [Batch(last.seq, last.at, last.written, (), (), each) for each in noted(self._path(branch))]
         self._rewrite(branch, parts, notes)
@@ -218,8 +217,10 @@ class Journals:
     def _rewrite(self, session_id: str, parts: Sequence[Part], notes: Sequence[Batch]) -> None:
         """Put all of a journal into its own file."""
         path = self._path(session_id)
-        with closing(self._lineage(session_id)) as lineage:
-            head = next(lineage).head
+        found = open_journal(path, session_id)
+        assert found is not None
+        with found:
+            head = found.head
         assert head is not None
         media.gather(parts, self._packer, path)
         whole = Head(session_id, head.started)
@@ -256,7 +257,7 @@ class Journals:
         found = open_journal(path, None)
         if found is not None:
             with found:
-                parts = [Part(path, each) for each in found.batches(0, LAST, counted=True)]
+                parts = [Part(path, each) for each in found.batches(0, MOST, counted=True)]
             media.remove(path, but=media.names(parts, self._packer))
         path.with_suffix(".sweep").unlink()
 
@@ -316,7 +317,9 @@ class Journals:
             for found in lineage:
                 last = found.seq if last is None else last
                 if not found.shared:
-                    return next(found.batches(0, LAST, counted=True)).before + 1, last
+                    for batch in found.batches(0, MOST, counted=True):
+                        return batch.before + 1, last
+                    raise damaged(session_id, found.path, "it has no facts")
         raise unknown(session_id)
 
     def _parts(self, session_id: str, after: int, upto: int) -> list[Part]:
