@@ -33,6 +33,7 @@ from relayline.graphs import Case, Default, WorkflowBuilder
 from relayline.groupchat import GroupChatBuilder, GroupChatState
 from relayline.journal.checkpoints import Checkpoint
 from relayline.journal.store import InMemoryCheckpointStorage
+from relayline.loading import load
 from relayline.messages import Media, Message, Text, ToolCall, ToolResult
 from relayline.pipelines import ConcurrentBuilder, SequentialBuilder
 from relayline.reconcile import NOT_DONE, NotDone
@@ -144,6 +145,7 @@ __all__ = [
     "WorkflowStatusEvent",
     "WorldError",
     "executor",
+    "load",
     "tool",
 ]
 

@@ -222,7 +222,7 @@ class HandoffBuilder(TeamBuilder):
         warnings = tuple(review(agents, start, pattern.edges, workflow.machine, terminal, bool(self._handoffs)))
         for warning in warnings:
             logger.warning("team %r: %s", self._name, warning)
-        return replace(workflow, warnings=warnings)
+        return replace(workflow, warnings=warnings, terminal=tuple(terminal))
 
     def _autonomy(self, names: Sequence[str], people: frozenset[str], problems: list[str]) -> dict[str, Autonomy]:
         if self._autonomous is None:

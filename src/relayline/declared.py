@@ -352,6 +352,11 @@ def _payload_tool(name: str, payload: type[Any], problems: list[str]) -> Tool | 
         return None
 
 
+def payload_type(checks: Tool) -> type[Any]:
+    """The type whose values `Way.payload` lets pass."""
+    return cast("type[Any]", checks.function.__annotations__["payload"])
+
+
 def _without_codes(error: Exception) -> str:
     """What is wrong, as a part of a problem that has a code itself."""
     return re.sub(r"^RL\d+ ", "", str(error), flags=re.MULTILINE)

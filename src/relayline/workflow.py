@@ -2,12 +2,19 @@
 
 import asyncio
 import copy
+import importlib
 import re
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, cast
 
 from relayline.agent import Agent, ChatClient, ChatRequest, Named, as_client
+from relayline.drawing.diagram import Diagram
+from relayline.drawing.dot import as_dot
+from relayline.drawing.mermaid import as_mermaid
+from relayline.drawing.svg import as_svg
+from relayline.drawing.team import diagram_of
+from relayline.drawing.trail import doing, with_path
 from relayline.errors import (
     ConditionError,
     DamagedJournal,
@@ -20,7 +27,7 @@ from relayline.errors import (
     UsageError,
     WorldError,
 )
-from relayline.events import Entry, Stopped, UserSpoke
+from relayline.events import Entry, HandedBack, HandoffSent, Stopped, UserSpoke
 from relayline.history.branches import fork
 from relayline.journal.checkpoints import request_id, standing, state_after
 from relayline.journal.codec import checked
@@ -61,7 +68,8 @@ class SessionView:
     """A session as it stands in its journal.
 
     ``active_agent``: who had the conversation last, or has it now. ``shared``: what the team keeps in common: the
-    ``state`` of `ToolContext`.
+    ``state`` of `ToolContext`. ``handoffs``: the way the conversation took, oldest first,
+    without what was compacted.
     """
 
     session_id: str
@@ -71,6 +79,7 @@ class SessionView:
     requests: Sequence[RequestInfoEvent]
     seq: int
     shared: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
+    handoffs: Sequence[HandoffSent | HandedBack] = ()
 
 
 class Given(NamedTuple):
@@ -94,6 +103,7 @@ class Workflow:
     It holds no conversation: run as many sessions on it at once as you like, from as many tasks of one event loop.
     ``warnings``: what in its declaration looks like a mistake, each with a stable code. ``middleware``: what is done
     around every effect, the outermost first. ``concurrent``: what becomes of a message to a session that is at work.
+    ``terminal``: who is meant to have no way out.
     """
 
     name: str
@@ -105,6 +115,7 @@ class Workflow:
     warnings: tuple[str, ...] = field(default=(), repr=False)
     middleware: tuple[Middleware, ...] = field(default=(), repr=False)
     concurrent: ConcurrentInput = field(default="queue", repr=False)
+    terminal: tuple[str, ...] = field(default=(), repr=False)
     # Shared by copies on the same store, so that they queue as well.
     _sessions: Sessions | None = field(default=None, repr=False, compare=False)
 
@@ -335,6 +346,7 @@ class Workflow:
             pending(session_id, state),
             state.seq,
             copy.deepcopy(dict(state.shared)),
+            [each for each in state.spoken if isinstance(each, HandoffSent | HandedBack)],
         )
 
     async def preview(self, session_id: str, agent: Named) -> ChatRequest:
@@ -372,6 +384,41 @@ class Workflow:
         if not entries:
             raise _not_found(session_id)
         return entries
+
+    def diagram(self, session: SessionView | None = None) -> Diagram:
+        """The team as it is drawn; with a session, what `Workflow.session` gave: the way it took, and where it is.
+
+        Raises:
+            UsageError: if there is no drawing of teams of this pattern.
+        """
+        drawn = diagram_of(self.agents, self.machine)
+        if session is None:
+            return drawn
+        return with_path(drawn, session.handoffs, session.active_agent, doing(session.state, session.requests))
+
+    def to_mermaid(self, session: SessionView | None = None) -> str:
+        """`diagram`, for Markdown: a flowchart in the words of Mermaid."""
+        return as_mermaid(self.diagram(session))
+
+    def to_dot(self, session: SessionView | None = None) -> str:
+        """`diagram`, for Graphviz."""
+        return as_dot(self.diagram(session))
+
+    def to_svg(self, session: SessionView | None = None) -> str:
+        """`diagram`, as a picture of its own, with a light and a dark face."""
+        return as_svg(self.diagram(session))
+
+    def to_yaml(self, allow: Sequence[str] | Mapping[str, object] | None = None) -> str:
+        """The team as a file that `relayline.load` reads (the extra ``yaml``): all of it that is no code.
+
+        Code is named. ``allow``: as for `load`, which reads the file with the same; by default every function and class
+        that can be had from its own module. A store is no part of a team, nor is a client given by `with_client`.
+
+        Raises:
+            UsageError: with everything that has no name.
+            MissingExtra: pyyaml is not installed.
+        """
+        return cast("str", importlib.import_module("relayline.teamfile.write").written(self, allow))
 
     async def affected_sessions(self) -> list[SessionUpgrade]:
         """What would become of each session of this team, were it run now: a dry run of an upgrade.

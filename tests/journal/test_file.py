@@ -560,19 +560,20 @@ async def test_a_place_where_no_folder_can_be_is_a_store_error(tmp_path: Path, w
     assert (tmp_path / "file").read_text() == "I am in the way."
 
 
-@pytest.mark.parametrize("half", ["\ud800", "a\udfff"])
-async def test_an_id_with_half_a_character_is_a_store_error(tmp_path: Path, half: str):
-    """It could not be written down, and is refused before anything is."""
+@pytest.mark.parametrize("half", ["\ud800", "a\udfff", ""])
+async def test_an_id_of_half_a_character_or_none_is_a_store_error(tmp_path: Path, half: str):
+    """It could not be written down, or told from no id, and is refused before anything is."""
     async with opened(tmp_path) as store:
         with pytest.raises(StoreError):
             await store.append(half, facts(1), after=0)
         await store.append("s", facts(1), after=0)
-        with pytest.raises(StoreError):
-            await store.hold("s", half)
+        if half:
+            with pytest.raises(StoreError):
+                await store.hold("s", half)
         with pytest.raises(StoreError):
             await store.fork("s", half, upto=1)
-        assert [each.session_id for each in await store.sessions()] == ["s"]
-        assert [each.held for each in await store.sessions()] == [""]
+        assert [(each.session_id, each.held) for each in await store.sessions()] == [("s", "")]
+        assert len(await store.read("s")) == 1
 
 
 # --- What is kept of what is gone

@@ -2,7 +2,7 @@
 
 import asyncio
 import getpass
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 
@@ -19,13 +19,14 @@ INTERRUPTED = 130
 """The exit status by which a shell says that Ctrl-C ended a program."""
 
 
-def at_work(target: str | None, model: str | None, store: str | None) -> Workflow:
-    """The team of ``target``, with a model for everyone, on ``store`` as `placed` puts it there.
+def at_work(target: str | None, model: str | None, store: str | None, allow: Sequence[str] = ()) -> Workflow:
+    """The team of ``target``, with a model for everyone, on ``store`` as `placed` puts it there. ``allow``: what its
+    file may name of code.
 
     Raises:
         UsageError, MissingExtra, WorldError: the team, its model or its store cannot be had.
     """
-    return placed(given_voice(targets.load(target), model), store)
+    return placed(given_voice(targets.load(target, allow), model), store)
 
 
 def placed(workflow: Workflow, store: str | None) -> Workflow:

@@ -43,11 +43,7 @@ class Journals:
         with locked(self.folder) as lock:
             self._tidy()
             path = self._path(session_id)
-            found = open_journal(path, session_id)
-            if found is not None:
-                with found:
-                    if found.head is not None:
-                        raise conflict(session_id, 0, found.seq)
+            self._check_free(session_id)
             self._finish_deleting(path)
             written = lock.count(batches[-1][0].at)
             whole = [
@@ -99,6 +95,7 @@ class Journals:
             self._tidy()
             first, last = self._extent(session_id)
             check_fork(session_id, upto, first, last)
+            self._check_free(branch)
             # First, because who cuts or deletes the session has to know of the branch.
             self._note(session_id, branch)
             self._extend(Head(branch, at, session_id, upto), [packed], 0, upto + 1, at, lock)
@@ -273,6 +270,14 @@ class Journals:
 
     def _path(self, session_id: str) -> Path:
         return self.folder / f"{stem(session_id)}.jsonl"
+
+    def _check_free(self, session_id: str) -> None:
+        """Refuse the name of a session that is there."""
+        found = open_journal(self._path(session_id), session_id)
+        if found is not None:
+            with found:
+                if found.head is not None:
+                    raise conflict(session_id, 0, found.seq)
 
     def _existing(self, session_id: str) -> Path:
         """The journal of a session that is there, in whatever state."""
