@@ -18,6 +18,8 @@ from typing import Any
 
 from relayline import (
     NOT_DONE,
+    ConcurrentBuilder,
+    ExecutorContext,
     HandoffAgentUserRequest,
     HandoffBuilder,
     HumanAgent,
@@ -27,8 +29,10 @@ from relayline import (
     ModelError,
     NotDone,
     ReplyInfo,
+    SequentialBuilder,
     Text,
     ToolContext,
+    executor,
     tool,
 )
 from relayline.journal.store import Store
@@ -437,6 +441,80 @@ async def upgrade(store: Store) -> None:
     client.assert_done()
 
 
+@executor(repeatable=True)
+def length(draft: str) -> int:
+    """How many words there are."""
+    return len(draft.split())
+
+
+@executor
+async def confirmed(words: list[int], context: ExecutorContext) -> dict[str, Any]:
+    """Ask a person, who does not answer at once with what is wanted."""
+    sure = await context.request_info({"words": words}, bool)
+    return {"sure": sure, "language": await context.request_info("Which language?", str)}
+
+
+async def sequential(store: Store) -> None:
+    """A draft that a person sends back once, a function after it, and another user message."""
+    client = ScriptedClient({"writer": ["A short draft.", "A much longer draft.", "Another."], "editor": ["Done."] * 2})
+    members = [client.as_agent("writer"), length, client.as_agent("editor")]
+    flow = SequentialBuilder(name="article", participants=members).with_request_info(["writer"])
+    workflow = flow.with_checkpointing(store).build()
+    run = await workflow.run("Write about bees.", session_id=SESSION)
+    run = await workflow.run(responses={run.requests[0].request_id: "Longer, please."})
+    run = await workflow.run(responses={run.requests[0].request_id: True})
+    run = await workflow.run("And about tea.", session_id=SESSION)
+    await workflow.run(responses={run.requests[0].request_id: run.requests[0].data.approve(by="Zoë")})
+    client.assert_done()
+
+
+async def concurrent(store: Store) -> None:
+    """Two at once, one with a gated tool; a function of both asks twice, and once more where the answer is none."""
+    client = ScriptedClient({"ann": [call("refund", order=7), "12"], "cy": ["3"]})
+    members = [client.as_agent("ann", tools=[refund]), client.as_agent("cy")]
+    flow = ConcurrentBuilder(name="panel", participants=members).with_aggregator(confirmed)
+    workflow = flow.with_checkpointing(store).build()
+    run = await workflow.run("How many words?", session_id=SESSION)
+    run = await workflow.run(responses={run.requests[0].request_id: True})
+    for answer in ("surely", True, "en"):
+        run = await workflow.run(responses={run.requests[0].request_id: answer})
+    client.assert_done()
+
+
+async def partial(store: Store) -> None:
+    """One of two fails for good, and the other goes on without it."""
+    client = ScriptedClient({"ann": ["A view."], "bob": [RuntimeError("no route")]})
+    members = [client.as_agent("ann"), client.as_agent("bob")]
+    flow = ConcurrentBuilder(name="panel", participants=members, on_failure="partial").with_checkpointing(store)
+    await flow.build().run("What do you think?", session_id=SESSION)
+    client.assert_done()
+
+
+async def nested(store: Store) -> None:
+    """A desk is a team in a team in a team: a question to the user, an approval, a review and a handoff on the way."""
+    client = ScriptedClient(
+        {
+            "triage": [handoff_to("desk", reason="about money")],
+            "refunds": ["Which order?", handoff_to("fraud")],
+            "checker": ["It looks fine."],
+            "payer": [call("refund", order=7), "Paid."],
+        }
+    )
+    check = [client.as_agent("checker"), client.as_agent("payer", tools=[refund])]
+    fraud = SequentialBuilder(name="fraud", participants=check).with_request_info(["checker"]).build()
+    refunds = client.as_agent("refunds", description="Money.")
+    desk = HandoffBuilder(name="desk", participants=[refunds, fraud.as_agent(description="Looks closely.")])
+    desk = desk.add_handoff(refunds, "fraud").with_terminal_agents(["fraud"]).build()
+    members = [client.as_agent("triage"), desk.as_agent(description="Money.")]
+    team = HandoffBuilder(name="front", participants=members).add_handoff("triage", "desk")
+    workflow = team.with_terminal_agents(["desk"]).with_checkpointing(store).build()
+    await workflow.run("I want my money.", session_id=SESSION)
+    run = await workflow.run("Order 7.", session_id=SESSION)
+    while run.requests:
+        run = await workflow.run(responses={run.requests[0].request_id: True})
+    client.assert_done()
+
+
 SCENARIOS: tuple[Callable[[Store], Awaitable[None]], ...] = (
     handoff,
     approval,
@@ -459,6 +537,10 @@ SCENARIOS: tuple[Callable[[Store], Awaitable[None]], ...] = (
     branch,
     compaction,
     upgrade,
+    sequential,
+    concurrent,
+    partial,
+    nested,
 )
 
 

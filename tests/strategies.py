@@ -16,10 +16,12 @@ from relayline.events import (
     Forked,
     HandedBack,
     HandoffSent,
+    Joined,
     Prompted,
     Replied,
     Retried,
     Roster,
+    Routed,
     SessionStarted,
     Settled,
     Spent,
@@ -36,6 +38,7 @@ from relayline.events import (
     TurnStarted,
     UserSpoke,
     Warned,
+    Within,
 )
 from relayline.messages import Media, Message, Outcome, Role, Text, ToolCall, ToolResult
 
@@ -72,7 +75,7 @@ _rosters = st.none() | st.builds(Roster, _names, st.dictionaries(texts, _names, 
 FACTS: dict[type[Fact], st.SearchStrategy[Fact]] = {
     SessionStarted: st.builds(SessionStarted, texts, texts, _rosters),
     UserSpoke: st.builds(UserSpoke, messages),
-    TurnStarted: st.builds(TurnStarted, numbers, texts),
+    TurnStarted: st.builds(TurnStarted, numbers, texts, st.lists(numbers, max_size=3).map(tuple), st.booleans(), texts),
     Replied: st.builds(Replied, numbers, messages, texts, numbers, numbers),
     ToolStarted: st.builds(ToolStarted, numbers, calls),
     ToolInterrupted: st.builds(ToolInterrupted, numbers, texts),
@@ -86,7 +89,9 @@ FACTS: dict[type[Fact], st.SearchStrategy[Fact]] = {
     Prompted: st.builds(Prompted, numbers, texts, texts, texts),
     Summarised: _summaries,
     Warned: st.builds(Warned, texts, texts, texts),
-    TurnEnded: st.builds(TurnEnded, numbers, texts),
+    TurnEnded: st.builds(TurnEnded, numbers, texts, texts),
+    Routed: st.builds(Routed, numbers, st.lists(texts, max_size=3).map(tuple)),
+    Joined: st.builds(Joined, st.lists(numbers, max_size=3).map(tuple)),
     Asked: st.builds(
         Asked,
         texts,
@@ -96,8 +101,10 @@ FACTS: dict[type[Fact], st.SearchStrategy[Fact]] = {
         st.none() | calls,
         st.lists(texts, max_size=3).map(tuple),
         texts,
+        json_values,
+        json_values,
     ),
-    Answered: st.builds(Answered, texts, st.sampled_from(get_args(Settled)), texts, texts),
+    Answered: st.builds(Answered, texts, st.sampled_from(get_args(Settled)), texts, texts, json_values),
     Failed: st.builds(Failed, texts, texts, texts, texts),
     Retried: st.builds(Retried, texts),
     Stopped: st.builds(Stopped, st.sampled_from(get_args(Spent)), texts),
@@ -121,5 +128,7 @@ FACTS: dict[type[Fact], st.SearchStrategy[Fact]] = {
     ),
     TeamChanged: st.builds(TeamChanged, texts, _rosters, _names, _names),
 }
+
+FACTS[Within] = st.builds(Within, numbers, st.one_of(*FACTS.values()))
 
 facts = st.one_of(*FACTS.values())

@@ -11,7 +11,19 @@ import pytest
 from inline_snapshot import snapshot
 
 import relayline
-from relayline import Agent, BuildError, HandoffBuilder, HumanAgent, tool, views
+from relayline import (
+    Agent,
+    BuildError,
+    Case,
+    Default,
+    GroupChatBuilder,
+    HandoffBuilder,
+    HumanAgent,
+    WorkflowBuilder,
+    executor,
+    tool,
+    views,
+)
 from relayline.testing import ScriptedClient
 
 A, B, C = (Agent(name, description=words) for name, words in zip("abc", ("First.", "Bills.", "Boxes."), strict=True))
@@ -103,7 +115,7 @@ def test_rl103_something_of_the_wrong_kind() -> None:
     assert [each.partition(" is <")[0] for each in lambda_at] == ["RL103 when"]
     assert [each for each in found if each not in lambda_at] == snapshot(
         [
-            "RL103 participants are agents, or objects with a name and stream(request); got 7",
+            "RL103 participants are agents, functions, or objects with a name and stream(request); got 7",
             "RL103 an agent's name is a string; got 7",
             "RL103 the client of 'a' has no stream(request); got 7",
             "RL103 with_termination_condition takes a function of the transcript; got 'soon'",
@@ -368,10 +380,69 @@ def test_rl122_to_rl131_what_cannot_be_a_tool() -> None:
     )
 
 
+def two(one: int, other: int) -> None: ...
+
+
+def odd(thing: logging.Logger) -> None: ...
+
+
+def sized(text: str) -> int:
+    return len(text)
+
+
+def test_rl140_functions() -> None:
+    """A function as a member takes one value of a type that has JSON, and chooses nobody."""
+    found = [each for function in (two, odd) for each in problems(lambda function=function: executor(function))]
+    found += problems(HandoffBuilder(participants=[sized, A]).add_handoff("sized", A).build)
+    assert found == snapshot(
+        [
+            "RL140 executor 'two' takes one value and an ExecutorContext at most; it has one, other",
+            "RL141 executor 'odd': nothing can be made of Logger: Unable to generate pydantic-core schema for <class 'logging.Logger'>",
+            "RL142 'sized' is a function or a team, which chooses nobody: say always=True, with when=... if it depends",
+        ]
+    )
+
+
+def test_rl144_names_in_teams_of_a_team() -> None:
+    """In one conversation a name tells who spoke, however deep."""
+    inner = HandoffBuilder(name="inner", participants=[A, B]).build()
+    assert problems(HandoffBuilder(participants=[A, inner.as_agent(), C]).build) == snapshot(
+        ["RL144 'a' is the name of several in the teams within this team; names must differ"]
+    )
+
+
+def listed(values: list[float]) -> str:
+    return ""
+
+
+def test_rl143_and_rl150_discussions_and_graphs() -> None:
+    """A chat that nobody ends, and edges that cannot be meant."""
+    graph = (
+        WorkflowBuilder(start_executor=sized).add_edge(sized, A).add_edge(sized, A).add_edge(A, listed).add_edge(B, A)
+    )
+    graph = graph.add_switch_case_edge_group(sized, [Default(B), Case(bool, C)])
+    found = problems(GroupChatBuilder(participants=[A, B]).build) + problems(graph.build)
+    lonely = WorkflowBuilder(start_executor=sized).add_edge(sized, listed).add_fan_in_edges([A, B], listed)
+    assert found + problems(lonely.build) == snapshot(
+        [
+            "RL143 nobody ever ends this chat: give it max_rounds, a termination condition or a budget",
+            "RL150 the edge from 'sized' to 'a' is there twice; keep one",
+            "RL153 the cases of 'sized' end with their one Default; what comes after is never met",
+            "RL152 no way leads from 'sized' to 'a'",
+            "RL152 no way leads from 'sized' to 'b'",
+            "RL154 'listed' waits for several, and 'sized' leads to it by itself; let it wait for that as well",
+            "RL151 'sized' gives int, and 'listed' takes list[float]",
+            "RL151 'a' gives str, and 'listed' takes list[float], one list of what all it waits for give; give 'a' an output_type",
+            "RL151 'b' gives str, and 'listed' takes list[float], one list of what all it waits for give; give 'b' an output_type",
+        ]
+    )
+
+
 def test_every_code_is_shown_here() -> None:
     """A code that is added is shown as well."""
     sources = Path(relayline.__file__).parent
-    names = ("builders", "declared", "review", "agent", "tools", "signature", "reconcile")
+    names = ("builders", "declared", "review", "agent", "tools", "signature", "reconcile", "assembled", "executors")
+    names += ("pipelines", "groupchat", "graphs")
     given = set(re.findall(r"RL\d{3}", "".join((sources / f"{name}.py").read_text("utf-8") for name in names)))
     shown = set(re.findall(r"\"(RL\d{3}) ", Path(__file__).read_text("utf-8")))
     assert given == shown

@@ -47,7 +47,7 @@ def test_every_problem_is_reported_at_once_with_what_to_do() -> None:
         [
             "RL102 two participants are called 'billing'; names must differ",
             "RL104 an agent has no name; names are how agents and people tell each other apart",
-            "RL103 participants are agents, or objects with a name and stream(request); got 'triage'",
+            "RL103 participants are agents, functions, or objects with a name and stream(request); got 'triage'",
             "RL101 unknown agent 'biling' in add_handoff; did you mean 'billing'?",
             "RL107 add_handoff from 'billing' names no target",
             "RL106 add_handoff from 'b' to itself: an agent that wants to go on just answers",

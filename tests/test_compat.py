@@ -14,6 +14,7 @@ from relayline.compat import (
     ChatAgent,
     ChatClient,
     ChatMessage,
+    FileCheckpointStorage,
     HandoffBuilder,
     InMemoryCheckpointStorage,
     RequestInfoEvent,
@@ -21,7 +22,6 @@ from relayline.compat import (
     WorkflowOutputEvent,
     WorkflowRunState,
 )
-from relayline.journal.sqlite import SqliteCheckpointStorage
 from relayline.messages import ToolCall
 from relayline.testing import Reply, ScriptedClient, call, handoff_to
 
@@ -373,8 +373,8 @@ def test_a_chat_message_is_a_message():
 
 
 async def test_a_chat_message_can_be_said_and_kept(tmp_path: Path):
-    """As a message, as an answer, and into a store that outlives the process."""
-    store = SqliteCheckpointStorage(tmp_path / "kept.db")
+    """As a message, as an answer, and into a store that outlives the process, by its older spelling."""
+    store = FileCheckpointStorage(storage_path=str(tmp_path / "checkpoints"))
     workflow = HandoffBuilder(participants=pair("One.", "Two.")).with_checkpointing(store).build()
     (request,) = (await workflow.run(ChatMessage(Role.USER, text="1"))).requests
     answer = request.data.create_response([ChatMessage(Role.USER, text="2")])

@@ -26,6 +26,7 @@ from relayline import (
     RequestNotOpen,
     Text,
     ToolCall,
+    UpgradeRefused,
     Workflow,
     WorkflowRunState,
     tool,
@@ -496,3 +497,31 @@ async def test_a_journal_is_plain_json_and_runs_nothing() -> None:
     workflow = desk(ScriptedClient("I see."))
     result = await workflow.run(hostile, session_id="s")
     assert result.conversation[0] == hostile
+
+
+async def test_what_a_turn_takes_on_disk_does_not_grow_with_the_conversation(tmp_path: Path) -> None:
+    """A hundred turns take ten times what ten do, and less than twice the JSON of what was said and done."""
+    path = tmp_path / "desk.db"
+    store = SqliteCheckpointStorage(path)
+    workflow = team(ScriptedClient(*["a" * 200] * 101), "triage").with_checkpointing(store).build()
+    sizes: list[int] = []
+    for number in range(101):
+        await workflow.run("q" * 120, session_id="s")
+        if number in (0, 10, 100):
+            await store.aclose()  # what is in the log beside it joins the file
+            sizes.append(path.stat().st_size)
+    plain = sum(len(encode(entry.fact)) for entry in await store.read("s"))
+    await store.aclose()
+    assert sizes[2] - sizes[0] < 2 * plain
+    assert sizes[2] - sizes[1] < 12 * (sizes[1] - sizes[0])
+
+
+async def test_a_changed_team_is_noticed_when_a_session_is_taken_up(tmp_path: Path) -> None:
+    """It says what differs, before anything runs: other agents, other tools, other ways."""
+    store = SqliteCheckpointStorage(tmp_path / "desk.db")
+    await team(ScriptedClient("Yes?"), "triage", "orders").with_checkpointing(store).build().run("Hi.", session_id="s")
+    changed = team(ScriptedClient("Yes?"), "triage", "refunds").with_checkpointing(store)
+    with pytest.raises(UpgradeRefused, match="agent 'orders' is gone.*agent 'refunds' is new"):
+        await changed.with_upgrades(on_change="refuse").build().run("And now?", session_id="s")
+    assert (await changed.with_upgrades().build().run("And now?", session_id="s")).text == "Yes?"
+    await store.aclose()

@@ -207,10 +207,10 @@ def test_what_cannot_be_a_participant() -> None:
         HandoffBuilder(participants=[*given, client.as_agent("b")]).build()  # type: ignore[list-item]
     assert list(raised.value.problems) == snapshot(
         [
-            "RL103 participants are agents, or objects with a name and stream(request); got Silent()",
-            "RL103 participants are agents, or objects with a name and stream(request); got <class 'tests.test_participants.Router'>",
-            "RL103 participants are agents, or objects with a name and stream(request); got 7",
-            "RL103 participants are agents, or objects with a name and stream(request); got 'front'",
+            "RL103 participants are agents, functions, or objects with a name and stream(request); got Silent()",
+            "RL103 participants are agents, functions, or objects with a name and stream(request); got <class 'tests.test_participants.Router'>",
+            "RL103 participants are agents, functions, or objects with a name and stream(request); got 7",
+            "RL103 participants are agents, functions, or objects with a name and stream(request); got 'front'",
             "RL103 'odd' cannot be an agent: tools of agent 'odd' is a list; got one string",
             "RL103 an agent's name is a string; got 7",
             "RL103 the client of 'a' has no stream(request); got Silent()",

@@ -22,6 +22,7 @@ OPTIONAL = {
     "tokenizers",
     "typer",
     "xllamacpp",
+    "yaml",
 }
 
 

@@ -10,6 +10,7 @@ from relayline.errors import (
     BuildError,
     ConditionError,
     DamagedJournal,
+    ExecutorError,
     MissingExtra,
     ModelError,
     ProviderError,
@@ -27,13 +28,20 @@ from relayline.errors import (
     WorldError,
 )
 from relayline.events import HandoffSent, Stopped
+from relayline.executors import Executor, ExecutorContext, executor
+from relayline.graphs import Case, Default, WorkflowBuilder
+from relayline.groupchat import GroupChatBuilder, GroupChatState
 from relayline.journal.checkpoints import Checkpoint
 from relayline.journal.store import InMemoryCheckpointStorage
+from relayline.loading import load
 from relayline.messages import Media, Message, Text, ToolCall, ToolResult
+from relayline.pipelines import ConcurrentBuilder, SequentialBuilder
 from relayline.reconcile import NOT_DONE, NotDone
 from relayline.runtime.requests import (
     AgentResponse,
+    AgentReviewRequest,
     FunctionApprovalRequestContent,
+    FunctionInfoRequest,
     HandoffAgentUserRequest,
     HumanTurnRequest,
     InterruptedCallRequest,
@@ -65,18 +73,28 @@ __all__ = [
     "NOT_DONE",
     "Agent",
     "AgentResponse",
+    "AgentReviewRequest",
     "AgentRunUpdateEvent",
     "BuildError",
+    "Case",
     "ChatClient",
     "ChatRequest",
     "Checkpoint",
+    "ConcurrentBuilder",
     "ConditionError",
     "DamagedJournal",
+    "Default",
+    "Executor",
     "ExecutorCompletedEvent",
+    "ExecutorContext",
+    "ExecutorError",
     "ExecutorFailedEvent",
     "ExecutorInvokedEvent",
     "FileCheckpointStorage",
     "FunctionApprovalRequestContent",
+    "FunctionInfoRequest",
+    "GroupChatBuilder",
+    "GroupChatState",
     "HandoffAgentUserRequest",
     "HandoffBuilder",
     "HandoffSent",
@@ -100,6 +118,7 @@ __all__ = [
     "RunClosed",
     "RunResult",
     "SequenceConflict",
+    "SequentialBuilder",
     "SessionBusy",
     "SessionHeld",
     "SessionNotFound",
@@ -117,6 +136,7 @@ __all__ = [
     "UpgradeRefused",
     "UsageError",
     "Workflow",
+    "WorkflowBuilder",
     "WorkflowEvent",
     "WorkflowFailedEvent",
     "WorkflowOutputEvent",
@@ -124,6 +144,8 @@ __all__ = [
     "WorkflowStartedEvent",
     "WorkflowStatusEvent",
     "WorldError",
+    "executor",
+    "load",
     "tool",
 ]
 

@@ -232,5 +232,12 @@ class HumanAgent(Agent):
     """
 
 
-Named: TypeAlias = Participant | Agent | str
+class Member(Protocol):
+    """Whoever sits in a team: an agent, a person, a function."""
+
+    @property
+    def name(self) -> str: ...
+
+
+Named: TypeAlias = Member | str
 """Whoever sits in a team, or their name."""

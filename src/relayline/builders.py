@@ -1,11 +1,12 @@
 """Builders: say who is in the team and who may hand over to whom, and get a workflow."""
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Self, cast, get_args
 
-from relayline.agent import Agent, HumanAgent, Named, Participant
+from relayline.agent import HumanAgent, Member, Named
+from relayline.assembled import TeamBuilder
 from relayline.declared import (
     HandoffCall,
     all_named,
@@ -17,30 +18,21 @@ from relayline.declared import (
     policy,
     seats,
 )
-from relayline.errors import BuildError
-from relayline.events import Ask
-from relayline.journal.store import InMemoryCheckpointStorage, Store
-from relayline.machine.decide import Machine
-from relayline.machine.limits import Budget, Limits, OnLoop
+from relayline.executors import FunctionAgent
+from relayline.machine.limits import Limits, OnLoop
 from relayline.machine.patterns import AUTONOMOUS_PROMPT, AUTONOMOUS_TURNS, Autonomy, Handoff
-from relayline.machine.roster import OnChange, Upgrades, digest, fingerprint, roster, short
-from relayline.machine.topology import Returns, ToolPolicy
-from relayline.messages import JSON
-from relayline.middleware import Middleware
+from relayline.machine.topology import Returns
 from relayline.review import review
-from relayline.runtime.perform import Condition, Performer
-from relayline.runtime.pool import ConcurrentInput
+from relayline.runtime.perform import Condition
 from relayline.runtime.seat import Predicate
-from relayline.tools import ApprovalMode, Tool
+from relayline.tools import ApprovalMode
 from relayline.views import Shape, View
-from relayline.workflow import Workflow
+from relayline.workflow import TeamAgent, Workflow
 
 logger = logging.getLogger("relayline")
 
-Duration = float | timedelta
 
-
-class HandoffBuilder:
+class HandoffBuilder(TeamBuilder):
     """A team whose agents decide themselves who has the conversation next.
 
     Agents may be named by themselves or by their names. Without any `add_handoff` everyone may hand over to everyone;
@@ -57,11 +49,11 @@ class HandoffBuilder:
         self,
         *,
         name: str = "handoff",
-        participants: Sequence[Participant | Agent] = (),
+        participants: Sequence[Member] = (),
         repair_announced_handoffs: bool = False,
         share_prefix: bool = False,
     ) -> None:
-        self._name = name
+        super().__init__(name)
         self._participants = tuple(participants)
         self._repair = repair_announced_handoffs
         self._share_prefix = share_prefix
@@ -70,18 +62,11 @@ class HandoffBuilder:
         self._return_to_previous = True
         self._terminal: Sequence[Named] = ()
         self._rescue: Named | None = None
-        self._middleware: tuple[Middleware, ...] = ()
         self._views: list[tuple[Named, View | Shape]] = []
-        self._budget: tuple[int | None, int | None, float | None] = (None, None, None)
-        self._expiry: dict[Ask, Duration | None] = {}
         self._autonomous: tuple[Sequence[Named] | None, Mapping[str, str], Mapping[str, int]] | None = None
         self._limits: tuple[int | None, bool, OnLoop, Named | None] = (20, False, "tell_model", None)
-        self._condition: Condition | None = None
-        self._store: Store | None = None
-        self._concurrent: ConcurrentInput = "queue"
-        self._upgrades: tuple[OnChange, Mapping[str, str], Mapping[str, str]] = ("continue", {}, {})
 
-    def participants(self, participants: Sequence[Participant | Agent]) -> Self:
+    def participants(self, participants: Sequence[Member]) -> Self:
         """The team, replacing what was given before."""
         self._participants = tuple(participants)
         return self
@@ -164,33 +149,6 @@ class HandoffBuilder:
         self._limits = (max_hops, allow_cycles, on_loop, fallback)
         return self
 
-    def with_budget(self, *, turns: int | None = None, tokens: int | None = None, seconds: float | None = None) -> Self:
-        """What one message of the user may cost: ``turns`` of agents, ``tokens`` of their models in and out, and
-        ``seconds`` a run.
-
-        When one runs out the run ends with ``result.stopped``; nothing is lost, and running the session again goes on
-        with as much again. Tokens are known once a reply is there, so the last one may exceed them. A tool that is
-        running when the seconds are over is cut off as by a crash.
-        """
-        self._budget = (turns, tokens, seconds)
-        return self
-
-    def with_request_expiry(
-        self,
-        *,
-        approvals: Duration | None = None,
-        questions: Duration | None = None,
-        people: Duration | None = None,
-    ) -> Self:
-        """How long people have to answer, in seconds or as a `timedelta`; None, the default: for ever.
-
-        It is looked at when the session is next run. An approval that comes too late counts as refused. A question of
-        an agent to the user ends the conversation, until the user says something. The turn of a `HumanAgent` goes back
-        to whoever handed over.
-        """
-        self._expiry = {"approval": approvals, "user_input": questions, "reply": people}
-        return self
-
     def with_view(self, agent: Named, view: View | Shape) -> Self:
         """How much of the conversation ``agent`` is given: one of `relayline.views`, or a function of the messages."""
         self._views.append((agent, view))
@@ -203,11 +161,6 @@ class HandoffBuilder:
         so does the run.
         """
         self._rescue = agent
-        return self
-
-    def with_middleware(self, *middleware: Middleware) -> Self:
-        """What is done around every effect, the outermost first: `relayline.middleware`, or functions of yours."""
-        self._middleware = middleware
         return self
 
     def with_terminal_agents(self, agents: Sequence[Named]) -> Self:
@@ -225,39 +178,6 @@ class HandoffBuilder:
         self._condition = condition
         return self
 
-    def with_checkpointing(self, storage: Store) -> Self:
-        """Where the conversations are kept. Default: in memory."""
-        self._store = storage
-        return self
-
-    def with_upgrades(
-        self,
-        *,
-        on_change: OnChange = "continue",
-        renamed: Mapping[str, str] | None = None,
-        renamed_tools: Mapping[str, str] | None = None,
-    ) -> Self:
-        """How sessions are taken that were begun with this team as it was before: other agents, tools or handoffs.
-
-        ``on_change``: ``continue`` lets them go on; what is gone is told and never guessed. ``refuse`` raises
-        `UpgradeRefused`, which says what differs. ``renamed``, ``renamed_tools``: what agents and tools were called
-        before, old name to new; also of agents that were removed, to whoever does their work now. What is only renamed
-        is never refused. `Workflow.affected_sessions` says beforehand what would become of each.
-        """
-        self._upgrades = (on_change, renamed or {}, renamed_tools or {})
-        return self
-
-    def with_concurrent_input(self, policy: ConcurrentInput) -> Self:
-        """What becomes of a message to a session that is at work on another.
-
-        ``queue``, the default: it waits its turn. ``reject``: it gets a `SessionBusy` at once. ``interrupt``: what goes
-        on is cut off, as by closing its run, which ends with `RunClosed`; then the message is heard. Answers to
-        requests and resumptions always wait. Between processes the store decides who was first; the other is heard
-        after.
-        """
-        self._concurrent = policy
-        return self
-
     def build(self) -> Workflow:
         """The workflow.
 
@@ -268,26 +188,15 @@ class HandoffBuilder:
         agents = participants(self._participants, problems)
         names = [agent.name for agent in agents]
         people = frozenset(agent.name for agent in agents if isinstance(agent, HumanAgent))
-        declared = edges(self._handoffs, names, problems)
+        functions = frozenset(agent.name for agent in agents if isinstance(agent, FunctionAgent | TeamAgent))
+        declared = edges(self._handoffs, names, problems, functions)
         start = names[0] if names else ""
         if self._start is not None:
             start = named(self._start, names, "with_start_agent", problems) or start
-        if self._condition is not None and not callable(self._condition):
-            problems.append(
-                f"RL103 with_termination_condition takes a function of the transcript; got {self._condition!r}"
-            )
-        if self._store is not None and not hasattr(self._store, "append"):
-            problems.append(
-                f"RL103 with_checkpointing takes a store, such as InMemoryCheckpointStorage(); got {self._store!r}"
-            )
         autonomous = self._autonomy(names, people, problems)
-        limits, budget, expires = self._loop_control(names, problems), self._spending(problems), self._expires(problems)
+        limits = self._loop_control(names, problems)
         terminal = all_named(self._terminal, names, "with_terminal_agents", problems)
         rescue = None if self._rescue is None else named(self._rescue, names, "with_fallback_agent", problems)
-        if self._concurrent not in get_args(ConcurrentInput):
-            allowed = ", ".join(get_args(ConcurrentInput))
-            problems.append(f"RL103 the policy is {self._concurrent!r} in with_concurrent_input; allowed: {allowed}")
-        problems += [f"RL103 middleware is a function; got {each!r}" for each in self._middleware if not callable(each)]
         views = {
             name: view
             for agent, given in self._views
@@ -297,50 +206,23 @@ class HandoffBuilder:
         sat = seats(agents, declared, views, problems) if not problems else {}
         if self._share_prefix and sat:
             sat = laid_out_alike(sat, views, problems)
-        tools = {name: {key: _policy(tool) for key, tool in seat.tools.items()} for name, seat in sat.items()}
-        upgrades = self._taken(names, {key for each in tools.values() for key in each}, problems)
-        if problems:
-            raise BuildError(*problems)
-        pattern = Handoff(
-            start, tuple(names), tuple(each.edge for each in declared), self._return_to_previous, autonomous
-        )
-        contracts = {
-            (way.edge.source, way.edge.target): _contract(way.payload)
-            for seat in sat.values()
-            for way in seat.ways.values()
-            if way.payload
-        }
-        whole = roster(tools, people, pattern.edges, start, contracts)
-        machine = Machine(
-            name=self._name,
-            pattern=pattern,
-            policies=tools,
-            fingerprint=fingerprint(whole),
-            condition=self._condition is not None,
-            limits=limits,
-            budget=budget,
-            people=people,
-            nudge=self._repair,
-            rescue=rescue or "",
-            expires=expires,
-            roster=short(whole),
-            upgrades=upgrades,
-        )
-        warnings = tuple(review(agents, start, pattern.edges, machine, terminal, bool(self._handoffs)))
-        for warning in warnings:
-            logger.warning("team %r: %s", self._name, warning)
-        store = self._store or InMemoryCheckpointStorage()
-        return Workflow(
-            self._name,
+        edges_of = tuple(each.edge for each in declared)
+        pattern = Handoff(start, tuple(names), edges_of if not problems else (), self._return_to_previous, autonomous)
+        workflow = self._assemble(
             agents,
             pattern,
-            machine,
-            Performer(sat, self._condition),
-            store,
-            warnings,
-            self._middleware,
-            self._concurrent,
+            sat,
+            problems,
+            start,
+            pattern.edges,
+            limits=limits,
+            nudge=self._repair,
+            rescue=rescue or "",
         )
+        warnings = tuple(review(agents, start, pattern.edges, workflow.machine, terminal, bool(self._handoffs)))
+        for warning in warnings:
+            logger.warning("team %r: %s", self._name, warning)
+        return replace(workflow, warnings=warnings, terminal=tuple(terminal))
 
     def _autonomy(self, names: Sequence[str], people: frozenset[str], problems: list[str]) -> dict[str, Autonomy]:
         if self._autonomous is None:
@@ -383,55 +265,3 @@ class HandoffBuilder:
             problems.append(f"RL103 on_loop is {on_loop!r}; allowed: {', '.join(get_args(OnLoop))}")
         name = "" if fallback is None else named(fallback, names, "with_loop_control", problems)
         return Limits(hops=hops, cycles=cycles, on_loop=on_loop, fallback=name or "")
-
-    def _spending(self, problems: list[str]) -> Budget:
-        turns, tokens, seconds = self._budget
-        for what, amount in (("turns", turns), ("tokens", tokens)):
-            if amount is not None and (type(amount) is not int or amount < 1):
-                problems.append(f"RL108 the budget of {what} is {amount!r}; it is a whole number, 1 or more, or None")
-        if seconds is not None and not _positive(seconds):
-            problems.append(f"RL108 the budget of seconds is {seconds!r}; it is a number above 0, or None")
-        return Budget(turns, tokens, seconds)
-
-    def _taken(self, names: Sequence[str], tools: Collection[str], problems: list[str]) -> Upgrades:
-        on_change, renamed, renamed_tools = self._upgrades
-        if on_change not in get_args(OnChange):
-            problems.append(
-                f"RL103 on_change is {on_change!r} in with_upgrades; allowed: {', '.join(get_args(OnChange))}"
-            )
-        for old, new in renamed.items():
-            named(new, names, "with_upgrades", problems)
-            if old in names:
-                problems.append(f"RL119 {old!r} is renamed in with_upgrades, and is still in the team; leave one out")
-        for old, new in renamed_tools.items():
-            if new not in tools:
-                problems.append(f"RL119 {old!r} is renamed to {new!r} in with_upgrades, and nobody has such a tool")
-            if old in tools:
-                problems.append(f"RL119 {old!r} is renamed in with_upgrades, and is still a tool; leave one out")
-        return Upgrades(on_change, dict(renamed), dict(renamed_tools))
-
-    def _expires(self, problems: list[str]) -> dict[Ask, float]:
-        found: dict[Ask, float] = {}
-        for ask, given in self._expiry.items():
-            seconds = given.total_seconds() if isinstance(given, timedelta) else given
-            if seconds is not None and not _positive(seconds):
-                problems.append(
-                    f"RL108 a request expires after {given!r}; it is seconds or a timedelta above 0, or None"
-                )
-            elif seconds is not None:
-                found[ask] = seconds
-        return found
-
-
-def _positive(number: object) -> bool:
-    return isinstance(number, int | float) and not isinstance(number, bool) and 0 < number < float("inf")
-
-
-def _contract(payload: Tool) -> str:
-    """A digest of what a handoff has to carry, without the words around it."""
-    properties = cast("Mapping[str, JSON]", payload.parameters["properties"])
-    return digest([properties["payload"], payload.parameters.get("$defs")])
-
-
-def _policy(tool: Tool) -> ToolPolicy:
-    return ToolPolicy(tool.approval_mode == "always_require", tool.repeatable, tool.hook is not None)

@@ -13,6 +13,7 @@ from relayline import agent, builders, workflow
 from relayline.agent import Agent, Named, Participant
 from relayline.errors import BuildError
 from relayline.journal.checkpoints import Checkpoint
+from relayline.journal.file import FileCheckpointStorage
 from relayline.journal.store import InMemoryCheckpointStorage
 from relayline.machine.inputs import Response
 from relayline.messages import JSON, Message, Part, Text
@@ -52,6 +53,7 @@ __all__ = [
     "ExecutorCompletedEvent",
     "ExecutorFailedEvent",
     "ExecutorInvokedEvent",
+    "FileCheckpointStorage",
     "FunctionApprovalRequestContent",
     "HandoffAgentUserRequest",
     "HandoffBuilder",

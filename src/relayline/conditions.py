@@ -20,13 +20,79 @@ class TerminationCondition:
         return self.holds(conversation)
 
     def __and__(self, other: "TerminationCondition") -> "TerminationCondition":
-        return TerminationCondition(lambda conversation: self(conversation) and other(conversation))
+        return TerminationCondition(Both(self, other))
 
     def __or__(self, other: "TerminationCondition") -> "TerminationCondition":
-        return TerminationCondition(lambda conversation: self(conversation) or other(conversation))
+        return TerminationCondition(Either(self, other))
 
     def __invert__(self) -> "TerminationCondition":
-        return TerminationCondition(lambda conversation: not self(conversation))
+        return TerminationCondition(Unless(self))
+
+
+# What a condition is made of is a value, so that a team can be compared and written down.
+
+
+@dataclass(frozen=True, slots=True)
+class MaxMessages:
+    """There are so many messages of users and agents."""
+
+    count: int
+
+    def __call__(self, conversation: Sequence[Message]) -> bool:
+        # No conversation has more messages than entries, so most are not counted at all.
+        return len(conversation) >= self.count and sum(each.role != "tool" for each in conversation) >= self.count
+
+
+@dataclass(frozen=True, slots=True)
+class TextMentions:
+    """The last message has this text in it."""
+
+    text: str
+
+    def __call__(self, conversation: Sequence[Message]) -> bool:
+        return self.text.casefold() in conversation[-1].text.casefold()
+
+
+@dataclass(frozen=True, slots=True)
+class SaidBy:
+    """The last message is of this author."""
+
+    author_name: str
+
+    def __call__(self, conversation: Sequence[Message]) -> bool:
+        return conversation[-1].author_name == self.author_name
+
+
+@dataclass(frozen=True, slots=True)
+class Both:
+    """One holds and the other."""
+
+    one: TerminationCondition
+    other: TerminationCondition
+
+    def __call__(self, conversation: Sequence[Message]) -> bool:
+        return self.one(conversation) and self.other(conversation)
+
+
+@dataclass(frozen=True, slots=True)
+class Either:
+    """One holds or the other."""
+
+    one: TerminationCondition
+    other: TerminationCondition
+
+    def __call__(self, conversation: Sequence[Message]) -> bool:
+        return self.one(conversation) or self.other(conversation)
+
+
+@dataclass(frozen=True, slots=True)
+class Unless:
+    """The other one does not hold."""
+
+    other: TerminationCondition
+
+    def __call__(self, conversation: Sequence[Message]) -> bool:
+        return not self.other(conversation)
 
 
 def max_messages(count: int) -> TerminationCondition:
@@ -37,12 +103,7 @@ def max_messages(count: int) -> TerminationCondition:
     """
     if type(count) is not int or count < 1:
         raise UsageError(f"max_messages takes a number of messages, 1 or more; got {count!r}")
-
-    def holds(conversation: Sequence[Message]) -> bool:
-        # No conversation has more messages than entries, so most are not counted at all.
-        return len(conversation) >= count and sum(message.role != "tool" for message in conversation) >= count
-
-    return TerminationCondition(holds)
+    return TerminationCondition(MaxMessages(count))
 
 
 def text_mentions(text: str) -> TerminationCondition:
@@ -53,10 +114,9 @@ def text_mentions(text: str) -> TerminationCondition:
     """
     if not text:
         raise UsageError("text_mentions takes a text to look for; it is empty")
-    wanted = text.casefold()
-    return TerminationCondition(lambda conversation: wanted in conversation[-1].text.casefold())
+    return TerminationCondition(TextMentions(text))
 
 
 def said_by(author_name: str) -> TerminationCondition:
     """When the last message is of this author: an agent's name, or the user's; ``""`` is a user without a name."""
-    return TerminationCondition(lambda conversation: conversation[-1].author_name == author_name)
+    return TerminationCondition(SaidBy(author_name))

@@ -9,6 +9,7 @@ from typing import Annotated, Any, NamedTuple, cast, get_args
 
 from relayline.agent import Agent, ChatClient, HumanAgent, Named, ToolSpec, as_client
 from relayline.errors import BuildError, UsageError
+from relayline.executors import Executor, FunctionAgent, executor
 from relayline.machine.topology import Edge, Returns, mesh, tool_names
 from relayline.messages import JSON
 from relayline.output import Output
@@ -79,10 +80,19 @@ def participants(given: Sequence[object], problems: list[str]) -> tuple[Agent, .
 def _participant(given: Any, problems: list[str]) -> Agent | None:
     if isinstance(given, Agent):
         return given
+    if isinstance(given, Executor) or inspect.isroutine(given):
+        try:
+            made = given if isinstance(given, Executor) else executor(given)
+            return FunctionAgent(made.name, description=made.description, function=made)
+        except BuildError as error:
+            problems.append(str(error))
+            return None
     client = given if hasattr(given, "stream") else getattr(given, "client", None)
     voice = isinstance(client, str) or hasattr(client, "stream")
     if not hasattr(given, "name") or not voice or isinstance(given, type):
-        problems.append(f"RL103 participants are agents, or objects with a name and stream(request); got {given!r}")
+        problems.append(
+            f"RL103 participants are agents, functions, or objects with a name and stream(request); got {given!r}"
+        )
         return None
     card: dict[str, Any] = {
         name: value
@@ -116,14 +126,21 @@ def all_named(given: object, names: Sequence[str], where: str, problems: list[st
     return [each for each in found if each is not None]
 
 
-def edges(calls: Sequence[HandoffCall], names: Sequence[str], problems: list[str]) -> list[Declared]:
-    """The edges in declared order; a full mesh, if none was declared."""
+def edges(
+    calls: Sequence[HandoffCall], names: Sequence[str], problems: list[str], functions: Collection[str] = ()
+) -> list[Declared]:
+    """The edges in declared order; a full mesh, if none was declared. ``functions`` choose nothing themselves."""
     if not calls:
-        return [Declared(edge) for edge in mesh(names)]
+        return [Declared(edge) for edge in mesh(names) if edge.source not in functions]
     found: dict[tuple[str, str, bool], Declared] = {}
     for each in calls:
         source = named(each.source, names, "add_handoff", problems)
         targets = [named(target, names, "add_handoff", problems) for target in each.targets]
+        if source in functions and not each.always:
+            problems.append(
+                f"RL142 {source!r} is a function or a team, which chooses nobody: say always=True, with when=... if it "
+                "depends"
+            )
         problems += _problems_of(each, source, targets)
         given = None if each.view is None else policy(each.view, "add_handoff", problems)
         for target in targets:
@@ -229,6 +246,7 @@ def seats(
             views.get(agent.name, text),
             {each.edge.source: each.view for each in declared if each.view and each.edge.target == agent.name},
             output=_output(agent, problems),
+            function=agent.function if isinstance(agent, FunctionAgent) else None,
         )
     return made
 
@@ -332,6 +350,11 @@ def _payload_tool(name: str, payload: type[Any], problems: list[str]) -> Tool | 
             f"RL110 {payload!r} cannot be the payload of {name}: it has no JSON Schema ({_without_codes(error)})"
         )
         return None
+
+
+def payload_type(checks: Tool) -> type[Any]:
+    """The type whose values `Way.payload` lets pass."""
+    return cast("type[Any]", checks.function.__annotations__["payload"])
 
 
 def _without_codes(error: Exception) -> str:

@@ -15,6 +15,7 @@
         ├── ModelError            a chat client failed
         │   └── ProviderError     a model's provider refused the request, or could not be reached
         ├── ToolError             a tool, or the server it lives on, said that it failed
+        ├── ExecutorError         a function that is a participant failed
         ├── ConditionError        a termination condition or a handoff's predicate failed
         └── StoreError            the journal could not be read or written
             ├── SequenceConflict  somebody else wrote to this session first
@@ -102,6 +103,14 @@ class ToolError(WorldError):
 
     Raised in a tool call it does not end the run: its text is the result that the model is shown.
     """
+
+
+class ExecutorError(WorldError):
+    """A function that is a participant raised. ``executor`` is its name; the exception is the cause."""
+
+    def __init__(self, message: str, executor: str = "") -> None:
+        super().__init__(message)
+        self.executor = executor
 
 
 class ConditionError(WorldError):

@@ -15,12 +15,13 @@ from typing import Literal, TypeAlias
 
 from relayline.messages import JSON, Message, ToolCall, ToolResult
 
-Ask: TypeAlias = Literal["user_input", "approval", "outcome", "reply"]
+Ask: TypeAlias = Literal["user_input", "approval", "outcome", "reply", "review", "info"]
 """What a person is asked for.
 
 ``user_input``: an agent waits for the user. ``approval``: a tool waits for permission. ``outcome``: a tool was
 interrupted, must not simply be run again, and a person is asked what became of it. ``reply``: the conversation is with
-a participant who is a person, whose turn it is.
+a participant who is a person, whose turn it is. ``review``: an agent is done, and a person looks at what it said before
+the next one begins. ``info``: a function needs to know something.
 """
 
 Settled: TypeAlias = Literal["replied", "terminated", "approved", "refused", "told", "rerun", "withdrawn", "expired"]
@@ -82,10 +83,18 @@ class UserSpoke:
 
 @dataclass(frozen=True, slots=True)
 class TurnStarted:
-    """``agent`` has the conversation now. Turns count from 1."""
+    """``agent`` has the conversation now. Turns count from 1.
+
+    ``after``: the turns it goes on from, in declared order, where that is not simply the one before. ``apart``: others
+    may have theirs at the same time, so what is said in it joins the conversation later. ``key``: what its ids begin
+    with, where its number depends on who was faster.
+    """
 
     turn: int
     agent: str
+    after: tuple[int, ...] = ()
+    apart: bool = False
+    key: str = ""
     type: Literal["turn_started"] = "turn_started"
 
 
@@ -236,17 +245,38 @@ class Warned:
 
 @dataclass(frozen=True, slots=True)
 class TurnEnded:
-    """``agent`` gave the conversation up: finished, handed over, or interrupted."""
+    """``agent`` gave the conversation up: finished, handed over, or interrupted. ``failed``: why it came to nothing,
+    where the others go on without it.
+    """
 
     turn: int
     agent: str
+    failed: str = ""
     type: Literal["turn_ended"] = "turn_ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """What a turn came to while others go on: ``held`` names who waits for it, and for others beside it."""
+
+    turn: int
+    held: tuple[str, ...] = ()
+    type: Literal["routed"] = "routed"
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """What was said in these turns, apart until now, is part of the conversation from here on, in this order."""
+
+    turns: tuple[int, ...]
+    type: Literal["joined"] = "joined"
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A person is asked. ``call`` is the tool call in question, if there is one; ``ways``: whom a participant who is a
-    person may hand over to. ``note``: why the tool could not say itself what became of the call.
+    person may hand over to. ``note``: why the tool could not say itself what became of the call. ``data``: what a
+    function shows, ``schema``: the JSON Schema of what it wants to know.
     """
 
     request: str
@@ -256,19 +286,22 @@ class Asked:
     call: ToolCall | None = None
     ways: tuple[str, ...] = ()
     note: str = ""
+    data: JSON = None
+    schema: JSON = None
     type: Literal["asked"] = "asked"
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
     """A request ended. ``note`` is the reason a person gave, or what they say the tool did; ``by`` is who they said
-    they are.
+    they are; ``value`` what a function wanted to know.
     """
 
     request: str
     settled: Settled
     note: str = ""
     by: str = ""
+    value: JSON = None
     type: Literal["answered"] = "answered"
 
 
@@ -359,6 +392,15 @@ class TeamChanged:
     type: Literal["team_changed"] = "team_changed"
 
 
+@dataclass(frozen=True, slots=True)
+class Within:
+    """Something happened in the team that has this turn. Its turns and requests count for themselves."""
+
+    turn: int
+    fact: "Fact"
+    type: Literal["within"] = "within"
+
+
 Fact: TypeAlias = (
     SessionStarted
     | UserSpoke
@@ -375,6 +417,8 @@ Fact: TypeAlias = (
     | Summarised
     | Warned
     | TurnEnded
+    | Routed
+    | Joined
     | Asked
     | Answered
     | Failed
@@ -384,7 +428,15 @@ Fact: TypeAlias = (
     | Forked
     | Compacted
     | TeamChanged
+    | Within
 )
+
+
+def innermost(fact: Fact) -> Fact:
+    """What happened, in whatever team of teams."""
+    while isinstance(fact, Within):
+        fact = fact.fact
+    return fact
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,7 @@ class Signature:
             BuildError: if a model could not fill a parameter by name, or not be told of what type it is.
         """
         parameters = _parameters(called, function)
-        hints = hints_of(called, function)
+        hints = hints_of(f"tool {called!r}", function)
         shown = [parameter for parameter in parameters if filled not in alternatives(hints[parameter.name])]
         fields: dict[str, Any] = {
             f"p_{parameter.name}": (
@@ -175,8 +175,12 @@ def _parameters(called: str, function: Callable[..., Any]) -> list[inspect.Param
     return parameters
 
 
-def hints_of(called: str, function: Callable[..., Any]) -> Mapping[str, Any]:
-    """The annotations of the parameters, those written as strings too."""
+def hints_of(called: str, function: Callable[..., Any], *, result: bool = False) -> Mapping[str, Any]:
+    """The annotations of the parameters, those written as strings too, and that of the ``result`` if it is wanted.
+
+    Raises:
+        BuildError: if one of them cannot be found at run time; ``called`` says whose.
+    """
     definition = inspect.unwrap(definition_of(function))
     scope: dict[str, Any] = getattr(definition, "__globals__", {})
 
@@ -184,7 +188,7 @@ def hints_of(called: str, function: Callable[..., Any]) -> Mapping[str, Any]:
 
     # The type of the result is of no interest, and often one that is imported for type checkers only.
     written: dict[str, Any] = getattr(definition, "__annotations__", {})  # nothing, if it is written in C
-    probe.__annotations__ = {name: hint for name, hint in written.items() if name != "return"}
+    probe.__annotations__ = {name: hint for name, hint in written.items() if result or name != "return"}
     try:
         try:
             return get_type_hints(probe, scope, include_extras=True)
@@ -192,7 +196,7 @@ def hints_of(called: str, function: Callable[..., Any]) -> Mapping[str, Any]:
             return get_type_hints(probe, scope, _enclosing_names(definition), include_extras=True)
     except NameError as error:
         raise BuildError(
-            f"RL130 tool {called!r}: {error.name!r} in its annotations cannot be found at run time. Import it "
+            f"RL130 {called}: {error.name!r} in its annotations cannot be found at run time. Import it "
             "outside of `if TYPE_CHECKING:`; if it is defined inside a function, move it to the module."
         ) from error
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TypeAlias, TypeVar
 
 from relayline.errors import DamagedJournal, MissingExtra, UsageError
-from relayline.events import Compacted, Entry, HandedBack, HandoffSent, Replied, Summarised, TurnStarted
+from relayline.events import Compacted, Entry, HandedBack, HandoffSent, Replied, Summarised, TurnStarted, Within
 
 _Key = TypeVar("_Key")
 
@@ -92,30 +92,40 @@ def usage_of(entries: Iterable[Entry], price: Price | None = None) -> SessionUsa
     price = price or known_price
     calls: list[ModelCall] = []
     given: dict[str, str] = {}
-    agents: dict[int, str] = {}
+    agents: dict[str, str] = {}  # by turn: "t3.", "t3.t1." for one of the team that has turn 3
     speaker = ""
     for entry in entries:
-        match entry.fact:
+        fact, key, path = entry.fact, "", ""
+        while isinstance(fact, Within):
+            key, fact = f"{key}t{fact.turn}.", fact.fact
+            path = f"{_who(agents, key, entry)}/"
+        match fact:
             case Compacted(speaker=speaker, arrivals=arrivals):
                 given = {each.target: each.source for each in arrivals}
             case HandoffSent(_, source, target) | HandedBack(_, source, target):
-                given[target] = source
-                speaker = target
+                given[path + target] = path + source
+                speaker = path + target
             case TurnStarted(turn, agent):
-                agents[turn] = agent
+                agent = agents[f"{key}t{turn}."] = path + agent
                 if agent != speaker:  # the user turned to it
                     given[agent] = USER
                 speaker = agent
-            case Replied() | Summarised() as fact:
-                summary = isinstance(fact, Summarised)
-                if not summary and fact.turn not in agents:
-                    raise DamagedJournal(f"entry {entry.seq} is a reply in turn {fact.turn}, which nobody had")
-                agent, cached = (fact.agent, 0) if summary else (agents[fact.turn], fact.cached_tokens)
+            case Replied() | Summarised():
+                if isinstance(fact, Summarised):
+                    agent, cached = path + fact.agent, 0
+                else:
+                    agent, cached = _who(agents, f"{key}t{fact.turn}.", entry), fact.cached_tokens
                 usage = _usage(price, fact.model, fact.input_tokens, cached, fact.output_tokens)
                 calls.append(ModelCall(entry.seq, agent, given.get(agent, USER), fact.model, usage))
             case _:
                 pass
     return SessionUsage(tuple(calls))
+
+
+def _who(agents: Mapping[str, str], turn: str, entry: Entry) -> str:
+    if turn not in agents:
+        raise DamagedJournal(f"entry {entry.seq} is of turn {turn.rstrip('.')}, which nobody had")
+    return agents[turn]
 
 
 def _usage(price: Price, model: str, given: int, cached: int, taken: int) -> Usage:

@@ -20,17 +20,48 @@ Shape: TypeAlias = Callable[[Sequence[Message], str], Sequence[Message] | Awaita
 
 
 @dataclass(frozen=True, slots=True)
+class Beginning:
+    """From which item on an agent is given the conversation: the last ``count`` messages, what is not summed up, what
+    it goes on from, or the least of these.
+    """
+
+    count: int | None = None
+    summed_up: bool = False
+    previous: bool = False
+
+    def __call__(self, state: State, agent: str) -> int:
+        made = state.summaries.get(agent) if self.summed_up else None
+        newest = 0 if self.count is None else _last(state, self.count)
+        goes_on = _answered(state, agent) if self.previous else 0
+        return max(newest, goes_on, made.upto - state.forgotten if made else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Shapes:
+    """What several functions make of the messages, one after the other."""
+
+    shapes: tuple[Shape, ...]
+
+    async def __call__(self, messages: Sequence[Message], agent: str) -> Sequence[Message]:
+        for shape in self.shapes:
+            made = shape(messages, agent)
+            messages = await made if inspect.isawaitable(made) else made
+        return messages
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """Made by the names of this module.
 
     ``show``: how each item is shown. ``first``: from which item on. ``shape``: what becomes of the whole. ``client``:
-    the model that sums up what is left out.
+    the model that sums up what is left out, and ``model`` its name, if it was given by one.
     """
 
     show: view.Show = view.text
-    first: Callable[[State, str], int] | None = None
+    first: Beginning | None = None
     shape: Shape | None = None
     client: ChatClient | None = None
+    model: str = ""
 
 
 text = View()
@@ -51,19 +82,27 @@ def last(count: int, base: View = text) -> View:
     """
     if type(count) is not int or count < 1:
         raise UsageError(f"last takes a number of messages, 1 or more; got {count!r}")
+    begun = base.first or Beginning()
+    return replace(base, first=replace(begun, count=count if begun.count is None else min(count, begun.count)))
 
-    def first(state: State, agent: str) -> int:
-        left, place = count, len(state.spoken)
-        asked = False
-        while place and not (asked and left <= 0):
-            place -= 1
-            item = state.spoken[place]
-            if isinstance(item, Message) and item.role != "tool":
-                left -= 1
-                asked = asked or item.role == "user"
-        return place
 
-    return _narrowed(base, first)
+def _answered(state: State, agent: str) -> int:
+    """Where the last words of somebody else stand that ``agent`` goes on from, its own later attempts after them."""
+    place = len(state.spoken)
+    while place:
+        place -= 1
+        item = state.spoken[place]
+        if not isinstance(item, Message) or item.author_name == agent or item.role == "tool":
+            continue
+        before = state.spoken[place - 1] if place else None
+        again = item.role == "user" and isinstance(before, Message) and before.author_name == agent
+        if not again and (item.role == "user" or item.text.strip()):
+            return place
+    return 0
+
+
+previous = View(first=Beginning(previous=True))
+"""The last words of whoever spoke before, or what the user said; and what was said to the agent since."""
 
 
 def summary(client: ChatClient | str, base: View = text) -> View:
@@ -78,7 +117,8 @@ def summary(client: ChatClient | str, base: View = text) -> View:
     voice = as_client(client)
     if not hasattr(voice, "stream"):
         raise UsageError(f"summary takes a client, or the name of a model; got {client!r}")
-    return replace(_narrowed(base, _after_summary), client=voice)
+    first = replace(base.first or Beginning(), summed_up=True)
+    return replace(base, first=first, client=voice, model=client if isinstance(client, str) else "")
 
 
 def words(messages: Sequence[Message], agent: str) -> Sequence[Message]:
@@ -100,31 +140,17 @@ def shaped(shape: Shape, base: View = text) -> View:
     """
     if not callable(shape):
         raise UsageError(f"shaped takes a function of the messages and the agent's name; got {shape!r}")
-    before = base.shape
-    if before is None:
-        return replace(base, shape=shape)
-
-    async def both(messages: Sequence[Message], agent: str) -> Sequence[Message]:
-        for each in (before, shape):
-            made = each(messages, agent)
-            messages = await made if inspect.isawaitable(made) else made
-        return messages
-
-    return replace(base, shape=both)
+    before = base.shape.shapes if isinstance(base.shape, Shapes) else (base.shape,) if base.shape else ()
+    return replace(base, shape=Shapes((*before, shape)) if before else shape)
 
 
-def _narrowed(base: View, first: Callable[[State, str], int]) -> View:
-    """``base`` from where ``first`` begins, if it does not begin later itself."""
-    own = base.first
-    if own is None:
-        return replace(base, first=first)
-
-    def later(state: State, agent: str) -> int:
-        return max(own(state, agent), first(state, agent))
-
-    return replace(base, first=later)
-
-
-def _after_summary(state: State, agent: str) -> int:
-    made = state.summaries.get(agent)
-    return max(made.upto - state.forgotten, 0) if made else 0
+def _last(state: State, count: int) -> int:
+    """The place of the first of the last ``count`` messages, or of what the user last said if that is earlier."""
+    left, place, asked = count, len(state.spoken), False
+    while place and not (asked and left <= 0):
+        place -= 1
+        item = state.spoken[place]
+        if isinstance(item, Message) and item.role != "tool":
+            left -= 1
+            asked = asked or item.role == "user"
+    return place

@@ -2,15 +2,23 @@
 
 import asyncio
 import copy
+import importlib
 import re
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, cast
 
 from relayline.agent import Agent, ChatClient, ChatRequest, Named, as_client
+from relayline.drawing.diagram import Diagram
+from relayline.drawing.dot import as_dot
+from relayline.drawing.mermaid import as_mermaid
+from relayline.drawing.svg import as_svg
+from relayline.drawing.team import diagram_of
+from relayline.drawing.trail import doing, with_path
 from relayline.errors import (
     ConditionError,
     DamagedJournal,
+    ExecutorError,
     ModelError,
     RequestNotOpen,
     SequenceConflict,
@@ -19,7 +27,7 @@ from relayline.errors import (
     UsageError,
     WorldError,
 )
-from relayline.events import Asked, Entry, Stopped, UserSpoke
+from relayline.events import Entry, HandedBack, HandoffSent, Stopped, UserSpoke
 from relayline.history.branches import fork
 from relayline.journal.checkpoints import request_id, standing, state_after
 from relayline.journal.codec import checked
@@ -27,15 +35,18 @@ from relayline.journal.ids import checked_id, new_id
 from relayline.journal.store import Store, conflict
 from relayline.machine.decide import Machine
 from relayline.machine.inputs import Answer, Approval, Expired, Input, Opened, Resumed, Terminate, Turned, UserSaid
+from relayline.machine.lanes import outputs
+from relayline.machine.nested import Waiting, speaking, waiting
 from relayline.machine.patterns import Pattern
 from relayline.machine.state import State
 from relayline.messages import JSON, Message
 from relayline.middleware import Middleware
 from relayline.runtime.driver import drive
-from relayline.runtime.perform import Context, Perform, Performer
+from relayline.runtime.perform import Context, Perform, Performer, Team
 from relayline.runtime.pool import ConcurrentInput, Hold, Sessions
 from relayline.runtime.requests import as_response, user_message
 from relayline.runtime.run import Run
+from relayline.runtime.seat import Seat
 from relayline.runtime.session import ATTEMPTS, Session
 from relayline.runtime.stream import (
     Emit,
@@ -57,7 +68,8 @@ class SessionView:
     """A session as it stands in its journal.
 
     ``active_agent``: who had the conversation last, or has it now. ``shared``: what the team keeps in common: the
-    ``state`` of `ToolContext`.
+    ``state`` of `ToolContext`. ``handoffs``: the way the conversation took, oldest first,
+    without what was compacted.
     """
 
     session_id: str
@@ -67,6 +79,7 @@ class SessionView:
     requests: Sequence[RequestInfoEvent]
     seq: int
     shared: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
+    handoffs: Sequence[HandoffSent | HandedBack] = ()
 
 
 class Given(NamedTuple):
@@ -90,6 +103,7 @@ class Workflow:
     It holds no conversation: run as many sessions on it at once as you like, from as many tasks of one event loop.
     ``warnings``: what in its declaration looks like a mistake, each with a stable code. ``middleware``: what is done
     around every effect, the outermost first. ``concurrent``: what becomes of a message to a session that is at work.
+    ``terminal``: who is meant to have no way out.
     """
 
     name: str
@@ -101,15 +115,18 @@ class Workflow:
     warnings: tuple[str, ...] = field(default=(), repr=False)
     middleware: tuple[Middleware, ...] = field(default=(), repr=False)
     concurrent: ConcurrentInput = field(default="queue", repr=False)
+    terminal: tuple[str, ...] = field(default=(), repr=False)
     # Shared by copies on the same store, so that they queue as well.
     _sessions: Sessions | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self._sessions is None:
             object.__setattr__(self, "_sessions", Sessions(self.store))
-        self._perform()  # what is wrong with a middleware is told now
+        assert self.performed  # what is wrong with a middleware is told now
 
-    def _perform(self) -> Perform:
+    @property
+    def performed(self) -> Perform:
+        """How the team's effects are performed, its middleware around them."""
         perform: Perform = self.performer
         for middleware in reversed(self.middleware):
             perform = middleware(perform)
@@ -118,8 +135,28 @@ class Workflow:
     @property
     def mute(self) -> Sequence[str]:
         """The agents that still need a model."""
-        people = self.machine.people
-        return [name for name, seat in self.performer.seats.items() if seat.client is None and name not in people]
+        others = self._speechless
+        own = [name for name, seat in self.performer.seats.items() if seat.client is None and name not in others]
+        return own + [f"{each.name}/{name}" for each in self._teams for name in each.workflow.mute]
+
+    @property
+    def _speechless(self) -> set[str]:
+        return {*self.machine.people, *self.machine.functions, *self.machine.teams}
+
+    @property
+    def _teams(self) -> "list[TeamAgent]":
+        return [each for each in self.agents if isinstance(each, TeamAgent)]
+
+    def as_agent(self, name: str | None = None, description: str = "") -> "TeamAgent":
+        """This team as a participant of another one, or a node of a graph.
+
+        It has one conversation with the team it sits in: it hears what was said, and what is said in it is said there.
+        Its pauses, events and tokens are those of the outer run, under ``name/AGENT``; plain words of the user go on in
+        it. When it is finished, its turn is over, and its last words are what it came to. Its own store is not used.
+
+        ``name``: default, the team's.
+        """
+        return TeamAgent(self.name if name is None else name, description=description, workflow=self)
 
     def run(
         self,
@@ -304,11 +341,12 @@ class Workflow:
         return SessionView(
             session_id,
             run_state(state),
-            state.floor.speaker,
+            speaking(state),
             state.transcript,
             pending(session_id, state),
             state.seq,
             copy.deepcopy(dict(state.shared)),
+            [each for each in state.spoken if isinstance(each, HandoffSent | HandedBack)],
         )
 
     async def preview(self, session_id: str, agent: Named) -> ChatRequest:
@@ -347,6 +385,41 @@ class Workflow:
             raise _not_found(session_id)
         return entries
 
+    def diagram(self, session: SessionView | None = None) -> Diagram:
+        """The team as it is drawn; with a session, what `Workflow.session` gave: the way it took, and where it is.
+
+        Raises:
+            UsageError: if there is no drawing of teams of this pattern.
+        """
+        drawn = diagram_of(self.agents, self.machine)
+        if session is None:
+            return drawn
+        return with_path(drawn, session.handoffs, session.active_agent, doing(session.state, session.requests))
+
+    def to_mermaid(self, session: SessionView | None = None) -> str:
+        """`diagram`, for Markdown: a flowchart in the words of Mermaid."""
+        return as_mermaid(self.diagram(session))
+
+    def to_dot(self, session: SessionView | None = None) -> str:
+        """`diagram`, for Graphviz."""
+        return as_dot(self.diagram(session))
+
+    def to_svg(self, session: SessionView | None = None) -> str:
+        """`diagram`, as a picture of its own, with a light and a dark face."""
+        return as_svg(self.diagram(session))
+
+    def to_yaml(self, allow: Sequence[str] | Mapping[str, object] | None = None) -> str:
+        """The team as a file that `relayline.load` reads (the extra ``yaml``): all of it that is no code.
+
+        Code is named. ``allow``: as for `load`, which reads the file with the same; by default every function and class
+        that can be had from its own module. A store is no part of a team, nor is a client given by `with_client`.
+
+        Raises:
+            UsageError: with everything that has no name.
+            MissingExtra: pyyaml is not installed.
+        """
+        return cast("str", importlib.import_module("relayline.teamfile.write").written(self, allow))
+
     async def affected_sessions(self) -> list[SessionUpgrade]:
         """What would become of each session of this team, were it run now: a dry run of an upgrade.
 
@@ -380,10 +453,18 @@ class Workflow:
             MissingExtra: the packages of real models are not installed.
         """
         client = as_client(client)
-        given_one = self.performer.seats.keys() - self.machine.people if override else self.mute
+        others = self._speechless
+        given_one = [
+            name
+            for name, seat in self.performer.seats.items()
+            if name not in others and (override or seat.client is None)
+        ]
         spoken_for = {name: replace(self.performer.seats[name], voices=(client,)) for name in given_one}
         seats = {**self.performer.seats, **spoken_for}
-        return replace(self, performer=replace(self.performer, seats=seats))
+        inner = [replace(each, workflow=each.workflow.with_client(client, override=override)) for each in self._teams]
+        agents = tuple(next((new for new in inner if new.name == each.name), each) for each in self.agents)
+        performer = replace(self.performer, seats=seats, teams={each.name: each.team for each in inner})
+        return replace(self, agents=agents, performer=performer)
 
     def with_store(self, store: Store) -> Self:
         """The same team on another store."""
@@ -401,8 +482,10 @@ class Workflow:
             delta = narrator.delta if given.stream else None
             context = Context(session, narrator.progress, delta, settings=given.settings)
             seconds = self.machine.budget.seconds
-            cause = await drive(session, (), self._perform(), context, narrator.tell, seconds)
-            _check(session.state, cause)
+            cause = await drive(session, (), self.performed, context, narrator.tell, seconds)
+            failure = session.state.failure
+            seat = self._seat(failure.agent) if failure else None
+            _check(session.state, cause, function=bool(seat and seat.function))
         except WorldError as error:
             await narrator.signal("failed", error)
             await narrator.signal("status", WorkflowRunState.FAILED)
@@ -412,7 +495,8 @@ class Workflow:
         new = state.transcript.since(before)
         stopped = state.rest if isinstance(state.rest, Stopped) else None
         waiting = pending(session.id, state)
-        return RunResult(session.id, run_state(state), new, state.transcript, waiting, stopped, self._value(new))
+        value, last = self._value(new), outputs(state)
+        return RunResult(session.id, run_state(state), new, state.transcript, waiting, stopped, value, last)
 
     async def _inputs(self, session: Session, given: Given) -> list[Input]:
         """What the run has to say to the session as it stands; refused, if it makes no sense there."""
@@ -441,7 +525,7 @@ class Workflow:
         Where another process wrote first, it is decided again on what that wrote: nobody has to say it twice.
         """
         for attempt in range(ATTEMPTS):
-            waiting, before = set(session.state.requests), len(session.state.transcript)
+            asked, before = {each.request for each in waiting(session.state)}, len(session.state.transcript)
             try:
                 entries = await session.commit(inputs)
             except SequenceConflict as error:
@@ -456,7 +540,7 @@ class Workflow:
                 continue
             await narrator.tell(entries)
             if not given.anything:
-                await narrator.remind(waiting)
+                await narrator.remind(asked)
             return before
         raise _busy(session.id)
 
@@ -464,6 +548,8 @@ class Workflow:
         """What the last reply is the JSON of, if its agent's replies are that of anything."""
         last = next((message for message in reversed(new) if message.role == "assistant"), None)
         seat = last and self.performer.seats.get(last.author_name)
+        if last and seat and seat.function:
+            return seat.function.value(last.text)
         if not last or not seat or not seat.output or last.tool_calls:
             return None
         return seat.output.read(last.text)[0]
@@ -488,38 +574,59 @@ class Workflow:
         if len(responses) > 1 and any(isinstance(value, Terminate) for value in responses.values()):
             raise UsageError("terminate() ends the conversation; give no other response with it")
         answers: list[Answer] = []
+        open_now = {each.request: each for each in waiting(state)}
         for request, value in responses.items():
             local = request.rpartition("/")[2]
-            asked = state.requests.get(local)
+            found = open_now.get(local)
             if local in overdue:
                 raise RequestNotOpen(f"the time to answer request {request!r} is over; run the session to go on")
-            if asked is None:
-                waiting = ", ".join(request_id(session_id, each) for each in state.requests) or "none"
+            if found is None:
+                others = ", ".join(request_id(session_id, each) for each in open_now) or "none"
                 raise RequestNotOpen(
                     f"request {request!r} is not waiting for an answer (never asked, already answered, or withdrawn); "
-                    f"waiting in session {session_id!r}: {waiting}"
+                    f"waiting in session {session_id!r}: {others}"
                 )
+            asked = found.asked
             response = as_response(asked, value)
             if isinstance(response, Approval) and response.arguments is not None and asked.call is not None:
-                seat = self.performer.seats.get(asked.agent)
+                seat = self._seat(found.path)
                 tool = seat and seat.tools.get(asked.call.name)
                 problem = tool.problem(response.arguments) if tool else f"{asked.call.name!r} takes none."
                 if problem:
                     raise UsageError(f"the edited arguments do not fit; the request stays open. {problem}")
             if isinstance(response, Turned):
-                await self._check_turn(state, asked, response)
+                await self._check_turn(state, found, response)
             answers.append(Answer(local, response))
         return answers
 
-    async def _check_turn(self, state: State, asked: Asked, given: Turned) -> None:
+    def _seat(self, path: str) -> Seat | None:
+        """The seat of an agent: of this team, or, ``desk/refunds``, of one in it."""
+        for team in self._teams:
+            if path.startswith(f"{team.name}/"):
+                return team.workflow._seat(path[len(team.name) + 1 :])
+        return self.performer.seats.get(path)
+
+    async def _check_turn(self, state: State, found: Waiting, given: Turned) -> None:
         """Refuse what a person cannot do with their turn, before anything is said to have begun."""
-        self.machine.decide(state, Answer(asked.request, given))
-        seat = self.performer.seats.get(asked.agent)
+        asked = found.asked
+        self.machine.decide(state, Answer(found.request, given))
+        seat = self._seat(found.path)
         way = seat and seat.way(given.to)
         if way and not await way.open(state.transcript, state.shared):
             raise UsageError(
                 f"the handoff from {asked.agent!r} to {given.to!r} is not open now; the request stays open"
             )
+
+
+@dataclass(frozen=True)
+class TeamAgent(Agent):
+    """A team as a participant of another one. Made by `Workflow.as_agent`."""
+
+    workflow: Workflow = None  # type: ignore[assignment]  # a dataclass cannot have it without a default here
+
+    @property
+    def team(self) -> Team:
+        return Team(self.workflow.machine, self.workflow.performed)
 
 
 def _busy(session_id: str) -> SessionBusy:
@@ -565,7 +672,7 @@ def _session_of(responses: Mapping[str, Any], session_id: str | None) -> str:
     return sessions.pop()
 
 
-def _check(state: State, cause: BaseException | None) -> None:
+def _check(state: State, cause: BaseException | None, *, function: bool) -> None:
     """Raise what the run failed with, if it did."""
     failure = state.failure
     if failure is None:
@@ -574,6 +681,12 @@ def _check(state: State, cause: BaseException | None) -> None:
         raise cause
     if not failure.agent:
         raise ConditionError(failure.message) from cause
+    if function:
+        raise ExecutorError(
+            f"{failure.agent!r} failed: {failure.error}: {failure.message}. "
+            "Nothing is lost; run the session again to retry.",
+            failure.agent,
+        ) from cause
     raise ModelError(
         f"the model of {failure.agent!r} failed: {failure.error}: {failure.message}. "
         "Nothing is lost; run the session again to retry.",

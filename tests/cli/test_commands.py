@@ -1,5 +1,6 @@
 """The commands beside the chat, and what they say when something is wrong."""
 
+import json
 import sqlite3
 import subprocess
 import sys
@@ -10,8 +11,8 @@ from inline_snapshot import snapshot
 
 from relayline.cli.model import Told
 from relayline.clients.weights import Progress
-from tests.cli.conftest import TEAM, Relayline
-from tests.cli.kept import call, parsed
+from tests.cli.conftest import PEOPLE, TEAM, Relayline
+from tests.cli.kept import call, hold, parsed
 
 
 def test_version():
@@ -94,6 +95,7 @@ triage (start): First contact.
   -> orders: orders
 
 orders: Orders.
+  a person approves: refund
   -> triage
 """)
 
@@ -112,6 +114,56 @@ flowchart LR
     a1[["end"]]
     a0 -->|"x#93;#124; #35;#60;br#62;"| a1
 """)
+
+
+def test_a_graph_in_every_format():
+    """For reading here under either name, for Graphviz, and as a picture."""
+    assert call("graph", TEAM, "--format", "ascii").output == call("graph", TEAM).output
+    assert call("graph", TEAM, "--format", "dot").output.startswith('digraph "desk" {')
+    assert call("graph", TEAM, "--format", "svg").output.startswith("<svg ")
+
+
+def test_a_graph_shows_the_way_of_a_session(store: Path):
+    """Step by step, with what it is at; a session that is not there is no drawing, and no store is made for it."""
+    missing = call("graph", TEAM, "--session", "one", "--store", str(store))
+    assert missing.exit_code == 2
+    assert "no session is kept in" in missing.output
+    assert not store.exists()
+    hold(store, "one", "my order")
+    assert call("graph", TEAM, "--session", "one", "--store", str(store)).output == snapshot("""\
+team desk
+
+triage (start): First contact.
+  -> orders [1]: orders
+
+orders (here: waits for the user): Orders.
+  a person approves: refund
+  -> triage
+
+path: triage -> orders
+""")
+    assert "[1]" in call("graph", TEAM, "--session", "one", "--store", str(store), "--format", "dot").output
+    assert "no session 'two'" in call("graph", TEAM, "--session", "two", "--store", str(store)).output
+
+
+def test_a_graph_shows_no_session_of_another_team(store: Path):
+    """Its names would mean other agents."""
+    hold(store, "one", "my order")
+    shown = call("graph", PEOPLE, "--session", "one", "--store", str(store))
+    assert shown.exit_code == 2
+    assert "session 'one' belongs to the team 'desk'" in shown.output
+
+
+def test_a_graph_finds_a_session_where_its_team_keeps_it(tmp_path: Path):
+    """A team that was built with a store that lasts needs no --store, as in a chat."""
+    path = tmp_path / "kept.py"
+    path.write_text(
+        "from relayline.journal.sqlite import SqliteCheckpointStorage\n"
+        "from tests.cli.team import workflow as _there\n"
+        f"workflow = _there.with_store(SqliteCheckpointStorage({str(tmp_path / 'kept.db')!r}))\n"
+    )
+    hold(tmp_path / "kept.db", "one", "my order")
+    assert "path: triage -> orders" in call("graph", str(path), "--session", "one").output
 
 
 def test_a_graph_shows_what_an_edge_asks(tmp_path: Path):
@@ -137,6 +189,27 @@ c
   -> a: (not always open, with a payload)
 """)
     assert "a0 ==>" in call("graph", str(path), "--format", "mermaid").output
+
+
+def test_a_team_in_a_file_is_drawn_and_checked(tmp_path: Path):
+    """As any other; with status 2 and all that is wrong, if it cannot be built."""
+    path = tmp_path / "team.yaml"
+    path.write_text("name: filed\nparticipants: [{name: a}]\n")
+    assert call("graph", str(path)).output == "team filed\n\na (start, end)\n"
+    assert call("graph", str(path), "--check").exit_code == 0
+    path.write_text("nam: filed\nparticipants: [{name: a, tools: [os:system]}]\n")
+    wrong = call("graph", str(path), "--check")
+    assert wrong.exit_code == 2
+    assert wrong.output.replace(str(path), "team.yaml") == snapshot("""\
+relayline: the team in team.yaml cannot be built as declared
+- RL303 team.yaml, line 1: there is no 'nam' in a team; did you mean 'name'?
+- RL306 team.yaml, line 2: 'os:system' is not allowed; allowed: nothing. What is, is said where the file is loaded: load(path, allow=[...]), or --allow
+""")
+
+
+def test_the_schema_of_a_team_in_a_file():
+    """As it is published."""
+    assert json.loads(call("schema").output)["title"] == "A team of relayline"
 
 
 def test_what_the_model_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

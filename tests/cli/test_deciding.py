@@ -54,6 +54,7 @@ def test_what_waits_as_json(store: Path):
             "call": {"name": "refund", "arguments": '{"number": "A-1", "amount": 5}'},
             "words": "",
             "handoffs": [],
+            "note": "",
         }
     )
 

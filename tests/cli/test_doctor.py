@@ -19,6 +19,7 @@ from relayline.events import (
     Finished,
     Replied,
     SessionStarted,
+    ToolInterrupted,
     ToolStarted,
     TurnEnded,
     TurnStarted,
@@ -109,6 +110,16 @@ async def test_a_call_that_was_cut_off():
         "session 's' was cut off in pay(to=\"Jo\") 5 h ago: it may have taken effect, or not. Take it up: "
     )
     assert old.what.endswith("chat TARGET --session s")
+
+
+async def test_a_call_whose_tool_is_asked():
+    """Until its tool has said what became of a call that was cut off, nobody knows."""
+    facts = (*CALLED, ToolStarted(1, CALL), ToolInterrupted(1, CALL.id))
+    (old,) = await found(*facts, later=timedelta(hours=5))
+    assert (old.state, old.check) == ("problem", "outcome")
+    unsaid = Asked("r1", "outcome", 1, "a", CALL, note="TimeoutError: the bank")
+    (asked,) = await found(*facts, unsaid)
+    assert "answer s/r1 TEXT" in asked.what
 
 
 async def test_a_turn_that_was_cut_off():

@@ -173,3 +173,13 @@ def test_a_decision_is_kept_with_the_name_of_the_account(run: Relayline, store: 
 async def deciders(store: Path) -> list[str]:
     async with aclosing(SqliteCheckpointStorage(store)) as place:
         return [entry.fact.by for entry in await place.read("s") if isinstance(entry.fact, Answered)]
+
+
+def test_reviews_and_questions_are_answered_in_words(run: Relayline, store: Path):
+    """Ok lets it go on, anything else is feedback; a value is typed as it is."""
+    team = str(Path(__file__).with_name("writers.py"))
+    done = run("chat", team, "--session", "s", "--store", str(store), lines="write\nagain\nok\nmany\n12\n")
+    assert done.stdout == "writer: Draft 1.\nwriter: Draft 2.\nprice: Draft 2. 12 cents\n"
+    assert "writer is done: type ok" in done.stderr
+    assert done.stderr.count('price asks: "cents for a word?"') == 2
+    assert done.returncode == 0

@@ -90,6 +90,16 @@ async def test_an_interrupted_call_is_answered_by_a_line():
     assert await Piped("yes\nit was sent\n").decide(call) == Respond(call.create_response("it was sent"))
 
 
+async def test_why_a_tool_could_not_say_what_became_of_its_call():
+    """Whoever is asked is told what is known, on the one line of the request."""
+    piped = Piped("again\n")
+    await piped.decide(Interrupted(ToolCall("1", "send", "{}"), "TimeoutError: the bank\n?? x"))
+    assert piped.out.getvalue() == snapshot(
+        "?? orders: send() (it was interrupted, and may have taken effect; its tool could not say: "
+        "TimeoutError: the bank ?? x: again (r), or SAY WHAT IT DID)\n"
+    )
+
+
 async def test_lines_with_nothing_on_them_are_skipped():
     """Blank lines, and lines of control characters only, are no messages."""
     piped = Piped("\n  \n\x1b[A\x00\n\x1b[1mhello\r\n")

@@ -409,3 +409,30 @@ def test_on_a_terminal(store: Path):
         asked.expect(pexpect.EOF if fate == "EOF" else fate)
         asked.wait() if asked.isalive() else None
         assert len(parsed("sessions", "--store", store)) == (1 if said == "n" else 0)
+
+
+def test_what_a_change_of_the_team_would_do(store: Path, tmp_path: Path):
+    """Session by session, without a model and without writing; status 1 if somebody has to see to one."""
+    (tmp_path / "after.py").write_text(
+        "from relayline import Agent, HandoffBuilder\n"
+        'def team(): return HandoffBuilder(name="desk", participants=[Agent("triage"), Agent("sales")])\n'
+        'def strict(): return team().with_upgrades(on_change="refuse")\n'
+    )
+    assert call("sessions", "check", TEAM, "--store", store).output == "no sessions of this team\n"
+    assert not store.exists()
+    hold(store, "s", "hello")
+    same = call("sessions", "check", TEAM, "--store", store)
+    assert (same.exit_code, same.output.split("\n")[0].split()) == (0, ["ok", "s"])
+    before = journal(store, "s")
+    changed = call("sessions", "check", f"{tmp_path / 'after.py'}:team", "--store", store)
+    assert changed.exit_code == 0, changed.output
+    assert "goes on       s\n" in changed.output
+    assert "- agent 'sales' is new\n" in changed.output
+    refused = call("sessions", "check", f"{tmp_path / 'after.py'}:strict", "--store", store, "--json")
+    assert refused.exit_code == 1
+    (report,) = json.loads(refused.stdout)
+    assert (report["session_id"], report["fate"]) == ("s", "refused")
+    assert "agent 'orders' is gone" in report["differences"]
+    assert journal(store, "s") == before
+    damage(store, "s")
+    assert call("sessions", "check", TEAM, "--store", store).exit_code == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relayline.cli.target import examples, load
-from relayline.errors import UsageError, WorldError
+from relayline.errors import BuildError, UsageError, WorldError
 
 TEAM = Path(__file__).with_name("team.py")
 MADE = """
@@ -29,7 +29,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path
     sys.path[:] = path
     for name in set(sys.modules) - modules:
-        del sys.modules[name]
+        if not name.startswith(("relayline.", "yaml")):  # half of a package loaded anew is two packages
+            del sys.modules[name]
 
 
 def write(name: str, text: str) -> None:
@@ -121,3 +122,34 @@ def test_a_module_that_raises(code: str, says: str):
             load(target)
         assert says in str(caught.value)
         assert "bad.py" in str(caught.value)
+
+
+TEAM_FILE = "name: filed\nparticipants: [{name: a, tools: ['beside:find']}]\n"
+
+
+def test_a_team_in_a_yaml_file():
+    """What it names is found beside it, once it is allowed, and the folder is no place for modules afterwards."""
+    write("teams/team.yaml", TEAM_FILE)
+    write("teams/beside.py", "def find(title: str) -> str:\n    return title\n")
+    before = sys.path[:]
+    with pytest.raises(BuildError, match="RL306 team.yaml, line 2: 'beside:find' is not allowed"):
+        load("teams/team.yaml")
+    assert "beside" not in sys.modules
+    assert load("teams/team.yaml", ["beside"]).agents[0].tools[0].name == "find"
+    assert sys.path == before
+
+
+def test_a_file_beside_a_team_does_not_stand_in_for_a_module_of_python():
+    """The folder of a file comes last: who allows `json` means the one everybody means."""
+    write("team.yaml", "participants: [{name: a, tools: ['colorsys:find']}]")
+    write("colorsys.py", "def find(title: str) -> str:\n    return title\n")
+    sys.modules.pop("colorsys", None)
+    sys.path[:] = [each for each in sys.path if each not in ("", str(Path.cwd()))]
+    with pytest.raises(BuildError, match="there is no 'find' in 'colorsys'"):
+        load("team.yaml", ["colorsys"])
+
+
+def test_code_needs_no_permission():
+    """A team in code imports what it likes, and to say otherwise would be a promise that is not kept."""
+    with pytest.raises(UsageError, match="--allow is for a team in a YAML file"):
+        load(str(TEAM), ["json"])

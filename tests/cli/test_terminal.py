@@ -111,6 +111,10 @@ def test_an_approval_card_hides_nothing(drawn: Drawn):
 def test_an_interrupted_call_card(drawn: Drawn):
     """A call that was cut off is shown as what it is: nobody knows whether it happened."""
     call = ToolCall("1", "send_parcel", "{}")
+    drawn.screen.card(request(InterruptedCallRequest(call, "the bank is closed")), call)
+    assert "Its tool could not say: the bank is closed" in drawn.text
+    drawn.file.truncate(0)
+    drawn.file.seek(0)
     drawn.screen.card(request(InterruptedCallRequest(call)), call)
     assert drawn.text == snapshot("""\
 

@@ -67,6 +67,7 @@ def test_the_keys_of_json(tmp_path: Path):
         "deny": shape(store, "deny", "t/r2", TEAM),
         "sessions list": listed,
         "sessions show": [key for key in shape(store, "sessions", "show", "s", "--facts") if key not in listed],
+        "sessions check": shape(store, "sessions", "check", TEAM),
         "sessions fork": shape(store, "sessions", "fork", "s"),
         "sessions hold": shape(store, "sessions", "hold", "s", "--reason", "x"),
         "sessions expire": ["session_id", "fate", "why", "dry_run"],

@@ -5,6 +5,7 @@ How a page is written so that this works:
 - ```` ```python ```` blocks of one page are one program, run from top to bottom in an empty folder. ``await`` may stand at
   the top level. What cannot run is marked ``text``.
 - ```` ```python title="team.py" ```` is a file: it is written to that folder, and run by whoever imports or starts it.
+  So is ```` ```yaml title="team.yaml" ````.
 - ```` ```python title="examples/hello.py" ```` is a file of this repository, letter by letter; it has tests of its own.
   ```` ```python part="examples/hello.py" ```` is a passage of it.
 - ```` ```output ```` is what the Python block before it prints. ``...`` stands for anything.
@@ -115,12 +116,13 @@ def test_every_snippet_runs_and_prints_what_it_says(
         for block in blocks(page):
             where = f"{page.name}:{block.line}"
             match block.language:
-                case "python" if block.kind == "part":
+                case "python" | "yaml" if block.kind == "part":
                     assert block.text in (ROOT / block.title).read_text("utf-8"), f"{where}: not in the file"
-                case "python" if "/" in block.title:
+                case "python" | "yaml" if "/" in block.title:
                     assert block.text == (ROOT / block.title).read_text("utf-8"), f"{where}: not what is in the file"
-                case "python" if block.title:
-                    compile(block.text, block.title, "exec")
+                case "python" | "yaml" if block.title:
+                    if block.language == "python":
+                        compile(block.text, block.title, "exec")
                     (tmp_path / block.title).write_text(block.text, "utf-8")
                 case "python":
                     program.run(block, runner)

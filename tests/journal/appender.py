@@ -9,11 +9,11 @@ import sys
 
 from relayline import SequenceConflict
 from relayline.events import Retried
-from tests.kills.stores import opened
+from relayline.journal.opening import open_store
 
 
 async def main(where: str, session: str, name: str, size: int) -> None:
-    store = opened(where)
+    store = open_store(where)
     end = len(await store.read(session))
     say("ready")
     for number, _ in enumerate(sys.stdin):

@@ -192,7 +192,7 @@ NONSENSE: dict[str, Sequence[Fact]] = {
     "the beginning twice": [SessionStarted("desk", "f"), SessionStarted("other", "f")],
     "no beginning": [UserSpoke(user("hi"))],
     "forgotten in the middle": [UserSpoke(user("hi")), Compacted(10**9, "desk", "f")],
-    "forgotten up to nothing": [Compacted(0, "desk", "f")],
+    "forgotten up to nothing": [UserSpoke(user("hi")), Compacted(0, "desk", "f")],
     "forgotten by somebody else": [Compacted(5, "other", "f", speaker="mallory", callers=("a", "b"))],
     "a branch of itself": [Forked("s", 1), Forked("s", 10**9)],
     "numbers below nothing": [TurnStarted(-1, "triage"), Replied(-1, Message("assistant"), "", -5, -5)],

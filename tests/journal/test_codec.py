@@ -26,10 +26,12 @@ from relayline.events import (
     Forked,
     HandedBack,
     HandoffSent,
+    Joined,
     Prompted,
     Replied,
     Retried,
     Roster,
+    Routed,
     SessionStarted,
     StateChanged,
     Stopped,
@@ -44,6 +46,7 @@ from relayline.events import (
     TurnStarted,
     UserSpoke,
     Warned,
+    Within,
 )
 from relayline.journal.codec import VERSION, decode, encode
 from relayline.messages import Media, Message, Text, ToolCall, ToolResult, user
@@ -102,6 +105,8 @@ def test_the_durable_format():
         Summarised("orders", 4, "They want to know.", "a-model", 90, 12),
         Warned("cycle", "round and round", "triage"),
         TurnEnded(1, "triage"),
+        Routed(1, ("archive",)),
+        Joined((2, 1)),
         Asked("r1", "approval", 1, "triage", CALL, ("orders",)),
         Answered("r1", "refused", "not his", "Jo"),
         Failed("t1-s2", "triage", "ConnectionError", "no route"),
@@ -129,6 +134,7 @@ def test_the_durable_format():
             {"orders": "parcels"},
             {"look_up": "find"},
         ),
+        Within(2, Within(1, TurnStarted(3, "fraud"))),
     ]
     assert [type(fact) for fact in written] == list(get_args(Fact))
     assert [encode(fact) for fact in written] == snapshot(
@@ -148,6 +154,8 @@ def test_the_durable_format():
             '{"type":"summarised","agent":"orders","upto":4,"text":"They want to know.","model":"a-model","input_tokens":90,"output_tokens":12}',
             '{"type":"warned","code":"cycle","message":"round and round","agent":"triage"}',
             '{"type":"turn_ended","turn":1,"agent":"triage"}',
+            '{"type":"routed","turn":1,"held":["archive"]}',
+            '{"type":"joined","turns":[2,1]}',
             '{"type":"asked","request":"r1","ask":"approval","turn":1,"agent":"triage","call":{"kind":"tool_call","id":"t1-s1-c0","name":"look_up","arguments":"{\\"order\\":7}"},"ways":["orders"]}',
             '{"type":"answered","request":"r1","settled":"refused","note":"not his","by":"Jo"}',
             '{"type":"failed","effect":"t1-s2","agent":"triage","error":"ConnectionError","message":"no route"}',
@@ -157,6 +165,25 @@ def test_the_durable_format():
             '{"type":"forked","session":"session-1","upto":12}',
             '{"type":"compacted","upto":12,"workflow":"support","fingerprint":"2ce102e0f37a","turns":3,"asked":2,"speaker":"orders","callers":["triage"],"sticky":false,"arrivals":[{"type":"handoff_sent","turn":1,"source":"triage","target":"orders"}],"shared":{"order":7},"summaries":[{"type":"summarised","agent":"orders","upto":4,"text":"They want to know."}],"items":9}',
             '{"type":"team_changed","fingerprint":"6dd6d98aaa98","roster":{"agents":{"triage":"","parcels":"find* pay! post?","jo":"@"},"edges":{"triage":{"":""}},"start":"jo"},"renamed":{"orders":"parcels"},"renamed_tools":{"look_up":"find"}}',
+            '{"type":"within","turn":2,"fact":{"type":"within","turn":1,"fact":{"type":"turn_started","turn":3,"agent":"fraud"}}}',
+        ]
+    )
+
+
+def test_the_durable_format_of_turns_beside_one_another():
+    """What turns go on from, why one failed, and what functions ask are fields that were added."""
+    written = [
+        TurnStarted(4, "orders", (2, 3), True, "t2x1"),
+        TurnEnded(4, "orders", "no route"),
+        Asked("r2", "info", 4, "orders", CALL, data={"order": 7}, schema={"type": "boolean"}),
+        Answered("r2", "replied", by="Jo", value=True),
+    ]
+    assert [encode(fact) for fact in written] == snapshot(
+        [
+            '{"type":"turn_started","turn":4,"agent":"orders","after":[2,3],"apart":true,"key":"t2x1"}',
+            '{"type":"turn_ended","turn":4,"agent":"orders","failed":"no route"}',
+            '{"type":"asked","request":"r2","ask":"info","turn":4,"agent":"orders","call":{"kind":"tool_call","id":"t1-s1-c0","name":"look_up","arguments":"{\\"order\\":7}"},"data":{"order":7},"schema":{"type":"boolean"}}',
+            '{"type":"answered","request":"r2","settled":"replied","by":"Jo","value":true}',
         ]
     )
 

@@ -132,7 +132,7 @@ async def test_other_files_in_the_folder_are_left_alone(tmp_path: Path):
 async def test_two_processes_on_one_session_lose_nothing(tmp_path: Path):
     """Each number is won by one process; what either was told is kept is there, whole, once and in its order."""
     rounds, size = 100, 3
-    writers = [await asyncio.to_thread(start, f"file:{tmp_path}", "s", name, size) for name in ("one", "two")]
+    writers = [await asyncio.to_thread(start, f"{tmp_path}/", "s", name, size) for name in ("one", "two")]
     await asyncio.to_thread(race, writers, rounds)
     async with opened(tmp_path) as store:
         entries = await store.read("s")
@@ -146,7 +146,7 @@ async def test_two_processes_on_one_session_lose_nothing(tmp_path: Path):
 
 async def test_who_reads_while_others_write_sees_whole_batches(tmp_path: Path):
     """A reader that looks as fast as it can finds the beginning of the same journal every time, and no damage."""
-    writer = await asyncio.to_thread(start, f"file:{tmp_path}", "s", "one", 50)
+    writer = await asyncio.to_thread(start, f"{tmp_path}/", "s", "one", 50)
     tell(writer, 150)
     seen: list[Entry] = []
     async with opened(tmp_path) as store:
@@ -155,6 +155,7 @@ async def test_who_reads_while_others_write_sees_whole_batches(tmp_path: Path):
             entries = await store.read("s")
             assert entries[: len(seen)] == seen
             assert whole_batches(entries, 50)
+            assert await store.findings() == [], "a write that is under way is not one that was cut off"
             seen = entries
             if seen:
                 assert await store.read("s", after=len(seen) - 1, upto=len(seen)) == seen[-1:]
@@ -165,7 +166,7 @@ async def test_who_reads_while_others_write_sees_whole_batches(tmp_path: Path):
 async def test_a_process_that_is_killed_leaves_whole_batches(tmp_path: Path, seed: int):
     """After SIGKILL in the middle of a write every batch is there whole or not at all, and every acknowledged one is there."""
     size = 5_000
-    writer = await asyncio.to_thread(start, f"file:{tmp_path}", "s", "doomed", size)
+    writer = await asyncio.to_thread(start, f"{tmp_path}/", "s", "doomed", size)
     acknowledged = await asyncio.to_thread(kill, writer, lambda: the_file(tmp_path).stat().st_size, random.Random(seed))
     async with opened(tmp_path) as store:
         entries = await store.read("s")
@@ -560,19 +561,20 @@ async def test_a_place_where_no_folder_can_be_is_a_store_error(tmp_path: Path, w
     assert (tmp_path / "file").read_text() == "I am in the way."
 
 
-@pytest.mark.parametrize("half", ["\ud800", "a\udfff"])
-async def test_an_id_with_half_a_character_is_a_store_error(tmp_path: Path, half: str):
-    """It could not be written down, and is refused before anything is."""
+@pytest.mark.parametrize("half", ["\ud800", "a\udfff", ""])
+async def test_an_id_of_half_a_character_or_none_is_a_store_error(tmp_path: Path, half: str):
+    """It could not be written down, or told from no id, and is refused before anything is."""
     async with opened(tmp_path) as store:
         with pytest.raises(StoreError):
             await store.append(half, facts(1), after=0)
         await store.append("s", facts(1), after=0)
-        with pytest.raises(StoreError):
-            await store.hold("s", half)
+        if half:
+            with pytest.raises(StoreError):
+                await store.hold("s", half)
         with pytest.raises(StoreError):
             await store.fork("s", half, upto=1)
-        assert [each.session_id for each in await store.sessions()] == ["s"]
-        assert [each.held for each in await store.sessions()] == [""]
+        assert [(each.session_id, each.held) for each in await store.sessions()] == [("s", "")]
+        assert len(await store.read("s")) == 1
 
 
 # --- What is kept of what is gone

@@ -14,13 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relayline.cli.sessions import listed
 from relayline.errors import DamagedJournal, StoreError
 from relayline.events import Compacted, Entry, Fact, SessionStarted, TurnStarted, UserSpoke
 from relayline.journal.store import InMemoryCheckpointStorage
 from relayline.messages import user
 from tests.journal.audited import tried
-from tests.journal.corpus import HARMLESS, HOSTILE, KEPT, LAX, NONSENSE, REFUSED, Kept, muddled, talk
+from tests.journal.corpus import HARMLESS, HOSTILE, KEPT, LAX, NONSENSE, REFUSED, Kept, muddled, talk, team
 from tests.journal.writers import ROOT
 from tests.strategies import facts
 
@@ -98,6 +97,39 @@ def test_no_line_does_anything_but_be_refused(kind: str, template: Path, tmp_pat
             assert error in ("", "DamagedJournal"), where
 
 
+async def test_no_line_in_postgresql_does_anything_but_be_refused(dsn: str):
+    """The same, as far as the database takes it: text without the zero character."""
+    import psycopg
+
+    from relayline.journal.postgres import PostgresCheckpointStorage
+
+    store = PostgresCheckpointStorage(dsn)
+    await talk(store, "s")
+    await talk(store, "t")
+    others, planted = await store.read("t"), 0
+    plant = (
+        "UPDATE relayline.fact SET body = %s, version = %s"
+        " WHERE seq = 3 AND session = (SELECT key FROM relayline.session WHERE id = 's')"
+    )
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        for name, (body, version) in REFUSED_LINES.items():
+            with suppress(UnicodeError, psycopg.DataError):
+                text = body.decode() if isinstance(body, bytes) else body
+                connection.execute(plant, [text, version])
+                planted += 1
+                for attempt in (
+                    lambda: store.read("s"),
+                    lambda: store.list_checkpoints(),
+                    lambda: team(store).session("s"),
+                ):
+                    with pytest.raises(DamagedJournal) as raised:
+                        await attempt()
+                    assert len(str(raised.value)) < 1_000, name
+    assert planted > len(REFUSED_LINES) - 10
+    assert await store.read("t") == others
+    await store.aclose()
+
+
 @every_kind
 async def test_what_only_looks_bad_is_read_as_what_it_says(kind: str, template: Path, tmp_path: Path):
     """Fields nobody knows and keys that are dangerous elsewhere are data, or nothing."""
@@ -134,6 +166,8 @@ async def test_facts_that_nearly_make_a_conversation_end_in_a_sentence(batch: li
 async def _end_in_a_sentence(batch: Sequence[Fact]) -> None:
     store = InMemoryCheckpointStorage()
     await talk(store, "t")
+    if isinstance(batch[0], Compacted) and batch[0].upto < 1:
+        return  # no store takes that
     await store.append("s", batch, after=0)
     for attempt, error, text in await tried(store):
         assert not error.startswith("not ours"), f"{attempt}: {text}"
@@ -196,32 +230,28 @@ def test_a_journal_cut_off_anywhere_is_damage_or_shorter(kind: str, template: Pa
 # --- The command line
 
 
-def test_the_command_line_names_what_cannot_be_read(template: Path, tmp_path: Path):
-    """`relayline sessions` lists a damaged session as damaged, says why, and lists the others."""
+@every_kind
+def test_the_command_line_names_what_cannot_be_read(kind: str, template: Path, tmp_path: Path):
+    """`relayline sessions` lists a damaged session as damaged, says why, and lists the others; the doctor names it, too."""
     pytest.importorskip("typer", reason="the command line is an extra")
-    shutil.copytree(template / "sqlite", tmp_path, dirs_exist_ok=True)
-    KEPT["sqlite"].plant(tmp_path, "s", 3, '{"type":"os.system"}', 1)
-    done = subprocess.run(
-        [sys.executable, "-m", "relayline.cli", "sessions", "--json", "--store", str(tmp_path / "store.db")],
-        capture_output=True,
-        text=True,
-        check=True,
+    shutil.copytree(template / kind, tmp_path, dirs_exist_ok=True)
+    KEPT[kind].plant(tmp_path, "s", 3, '{"type":"os.system"}', 1)
+    store = KEPT[kind].open(tmp_path).path  # type: ignore[attr-defined]
+    listed, doctor = (
+        subprocess.run(
+            [sys.executable, "-m", "relayline.cli", command, "--json", "--store", str(store)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        for command in ("sessions", "doctor")
     )
-    shown = {each["session_id"]: each for each in json.loads(done.stdout)}
+    shown = {each["session_id"]: each for each in json.loads(listed.stdout)}
     assert shown["t"]["state"] == "waiting for approval"
     assert shown["s"]["state"] == "damaged"
     assert "entry 3: not a fact of this release" in shown["s"]["problem"]
-
-
-@every_kind
-async def test_a_list_of_sessions_says_what_is_wrong_with_one(kind: str, template: Path, tmp_path: Path):
-    """The list the command line shows has a line for what cannot be read, whatever keeps it."""
-    shutil.copytree(template / kind, tmp_path, dirs_exist_ok=True)
-    KEPT[kind].plant(tmp_path, "s", 3, '{"type":"os.system"}', 1)
-    async with aclosing(KEPT[kind].open(tmp_path)) as store:
-        lines = {each.session_id: each for each in await listed(store)}
-    assert (lines["s"].situation, lines["t"].situation) == ("damaged", "waiting for approval")
-    assert "entry 3: not a fact of this release" in lines["s"].problem
+    assert "entry 3: not a fact of this release" in doctor.stdout
+    assert "session 't'" not in doctor.stdout
 
 
 def test_damage_is_a_store_error():

@@ -4,27 +4,31 @@ import asyncio
 import itertools
 import os
 import random
-import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from relayline import SequenceConflict, StoreError
+from relayline import InMemoryCheckpointStorage, SequenceConflict, StoreError
 from relayline.errors import DamagedJournal, SessionNotFound, UsageError
-from relayline.events import Compacted, Entry, Fact, Retried, UserSpoke
+from relayline.events import Compacted, Fact, Retried, UserSpoke
 from relayline.journal.postgres import PostgresCheckpointStorage
 from relayline.messages import Media, Message
 from relayline.testing import FakeClock, check_store
+from tests.journal.writers import kill, race, said, start, whole_batches
 from tests.postgres import Server, installed, named, running
-
-WRITER = Path(__file__).parent / "writer.py"
+from tests.properties.test_stores import Do
+from tests.properties.test_stores import _all as everything
+from tests.properties.test_stores import _came_of as came_of
+from tests.properties.test_stores import done as steps
 
 
 @asynccontextmanager
@@ -150,6 +154,28 @@ async def test_the_end_of_a_long_journal_is_read_by_its_index(dsn: str, postgres
     assert counted[1] == 0
 
 
+EXAMPLES = itertools.count()
+
+
+@settings(max_examples=20)
+@given(steps=st.lists(steps, min_size=1, max_size=12))
+def test_whatever_is_done_to_it_it_stands_as_memory_does(
+    postgres: Server, shared_database: str, steps: Sequence[tuple[str, Do]]
+):
+    """Appends, branches, cuts, deletions and holds in any order: the same outcome of each, and the same sessions after it."""
+
+    async def compare() -> None:
+        memory, schema = InMemoryCheckpointStorage(FakeClock()), f"e{next(EXAMPLES)}"
+        async with opened(shared_database, schema=schema) as one, opened(shared_database, schema=schema) as other:
+            for number, (name, do) in enumerate(steps):
+                assert await came_of(do, (one, other)[number % 2]) == await came_of(do, memory), name
+                assert await everything(one) == await everything(memory), name
+            assert await everything(other) == await everything(memory)
+        postgres.do(f"DROP SCHEMA {schema} CASCADE", shared_database)
+
+    asyncio.run(compare())
+
+
 # --- Several processes
 
 
@@ -187,38 +213,6 @@ def run(program: str) -> str:
     return done.stdout
 
 
-def start(dsn: str, session: str, name: str, size: int) -> "subprocess.Popen[str]":
-    """A writer that is ready and waits for a line before each batch."""
-    pipe = subprocess.PIPE
-    arguments = [sys.executable, str(WRITER), dsn, session, name, str(size)]
-    writer = subprocess.Popen(arguments, stdin=pipe, stdout=pipe, stderr=pipe, text=True, bufsize=1)
-    assert read(writer) == "ready", writer.communicate()[1]
-    return writer
-
-
-def tell(writer: "subprocess.Popen[str]", batches: int = 1) -> None:
-    assert writer.stdin is not None
-    writer.stdin.write("\n" * batches)
-    writer.stdin.flush()
-
-
-def read(writer: "subprocess.Popen[str]") -> str:
-    assert writer.stdout is not None
-    return writer.stdout.readline().rstrip("\n")
-
-
-def race(writers: "Sequence[subprocess.Popen[str]]", rounds: int) -> None:
-    """In each round all writers append a batch, at the same time and from the same position."""
-    for number in range(rounds):
-        for writer in writers:
-            tell(writer)
-        for writer in writers:
-            assert read(writer) == str(number), writer.communicate(timeout=60)[1]
-    for writer in writers:
-        _, errors = writer.communicate(timeout=60)
-        assert (writer.returncode, errors) == (0, "")
-
-
 async def test_two_processes_on_one_session_lose_nothing(dsn: str):
     """Each number is won by one process; what either was told is kept is there, whole, once and in its order."""
     rounds, size = 60, 3
@@ -233,25 +227,13 @@ async def test_two_processes_on_one_session_lose_nothing(dsn: str):
     assert whole_batches(entries, size)
 
 
-def kill(writer: "subprocess.Popen[str]", chance: random.Random) -> int:
-    """Let it write, kill it somewhere in a batch, and return the last one it had acknowledged."""
-    tell(writer, 1000)
-    acknowledged = -1
-    for _ in range(chance.randrange(1, 20)):
-        acknowledged = int(read(writer))
-    for _ in range(chance.randrange(100_000)):
-        pass  # no sleep: a batch takes some milliseconds
-    writer.send_signal(signal.SIGKILL)
-    rest, _ = writer.communicate(timeout=60)
-    return max([acknowledged, *map(int, rest.split())])
-
-
 @pytest.mark.parametrize("seed", range(2))
-async def test_a_process_that_is_killed_leaves_whole_batches(dsn: str, seed: int):
+async def test_a_process_that_is_killed_leaves_whole_batches(dsn: str, postgres: Server, seed: int):
     """After SIGKILL in the middle of a write every batch is there whole or not at all, and every acknowledged one is there."""
     size = 300
     writer = await asyncio.to_thread(start, dsn, "s", "doomed", size)
-    acknowledged = await asyncio.to_thread(kill, writer, random.Random(seed))
+    grown = partial(postgres.do, "SELECT pg_current_wal_insert_lsn()")
+    acknowledged = await asyncio.to_thread(kill, writer, grown, random.Random(seed))
     async with opened(dsn) as store:
         entries = await store.read("s")
         # What is on its way when the process dies still arrives: that may be now, or a moment from now.
@@ -259,16 +241,6 @@ async def test_a_process_that_is_killed_leaves_whole_batches(dsn: str, seed: int
         assert whole_batches(entries, size)
         with suppress(SequenceConflict):
             await store.append("s", facts(1), after=len(entries))
-
-
-def said(entries: Sequence[Entry]) -> list[str]:
-    return [entry.fact.effect for entry in entries if isinstance(entry.fact, Retried)]
-
-
-def whole_batches(entries: Sequence[Entry], size: int) -> bool:
-    """Whether the entries are batches of ``size``, each of one writer and in order."""
-    batches = [said(entries)[start : start + size] for start in range(0, len(entries), size)]
-    return all([line.rpartition(" ")[2] for line in batch] == [str(each) for each in range(size)] for batch in batches)
 
 
 @pytest.mark.parametrize("seed", range(2))

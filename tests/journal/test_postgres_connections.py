@@ -7,6 +7,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
@@ -14,7 +15,7 @@ import pytest
 
 from relayline import SequenceConflict, StoreError
 from relayline.errors import SessionNotFound, UsageError
-from relayline.events import Compacted, Fact, Retried
+from relayline.events import Compacted, Entry, Fact, Retried
 from relayline.journal.postgres import PostgresCheckpointStorage, connections
 from relayline.testing import FakeClock
 from tests.postgres import Server, named
@@ -215,6 +216,20 @@ async def test_a_first_append_whose_answer_is_lost_begins_one_session(through: s
         line.mark = b"my own"
         await store.append("s", [Retried("my own")], after=0)
         assert [(each.session_id, each.seq) for each in await store.sessions()] == [("s", 1)]
+
+
+async def test_a_session_that_is_taken_in_when_the_line_is_cut_is_there_once(through: str, line: Line):
+    """A session of several days is restored by one statement, so a lost answer to it is looked for like any other."""
+    clock = FakeClock()
+    entries = [Entry(seq, clock() + timedelta(days=seq), Retried(f"my own {seq}")) for seq in range(1, 5)]
+    async with opened(through) as store:
+        await store.sessions()
+        line.mark = b"my own"
+        await store.restore("s", entries)
+        assert line.mark is None
+        assert await store.read("s") == entries
+        with pytest.raises(SequenceConflict):
+            await store.restore("s", entries)
 
 
 async def test_the_same_words_of_somebody_else_are_not_taken_for_ours(through: str, dsn: str, line: Line):

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -14,9 +13,8 @@ from relayline.events import Fact, Retried
 from relayline.journal.postgres import PostgresCheckpointStorage, storage
 from relayline.journal.postgres.waiting import bell_of
 from relayline.testing import FakeClock
+from tests.journal.writers import ROOT
 from tests.postgres import Server, named
-
-WRITER = Path(__file__).parent / "writer.py"
 
 
 def facts(count: int) -> list[Fact]:
@@ -48,8 +46,8 @@ async def until_listening(postgres: Server, dsn: str, bells: int = 1) -> None:
 
 
 def write_elsewhere(dsn: str) -> None:
-    command = [sys.executable, WRITER, dsn, "s", "x", "2"]
-    subprocess.run(command, input="\n", stdout=subprocess.DEVNULL, text=True, timeout=60, check=True)
+    command = [sys.executable, "-m", "tests.journal.appender", dsn, "s", "x", "2"]
+    subprocess.run(command, cwd=ROOT, input="\n", stdout=subprocess.DEVNULL, text=True, timeout=60, check=True)
 
 
 @pytest.mark.usefixtures("told_or_never")

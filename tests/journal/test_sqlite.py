@@ -91,7 +91,7 @@ async def test_many_may_open_a_new_file_at_once(tmp_path: Path):
 async def test_two_processes_on_one_session_lose_nothing(tmp_path: Path):
     """Each number is won by one process; what either was told is kept is there, whole, once and in its order."""
     path, rounds, size = tmp_path / "s.db", 100, 3
-    writers = [await asyncio.to_thread(start, f"sqlite:{path}", "s", name, size) for name in ("one", "two")]
+    writers = [await asyncio.to_thread(start, str(path), "s", name, size) for name in ("one", "two")]
     await asyncio.to_thread(race, writers, rounds)
     async with opened(path) as store:
         entries = await store.read("s")
@@ -106,7 +106,7 @@ async def test_two_processes_on_one_session_lose_nothing(tmp_path: Path):
 async def test_a_process_that_is_killed_leaves_whole_batches(tmp_path: Path, seed: int):
     """After SIGKILL in the middle of a write every batch is there whole or not at all, and every acknowledged one is there."""
     path, size = tmp_path / "s.db", 1_000
-    writer = await asyncio.to_thread(start, f"sqlite:{path}", "s", "doomed", size)
+    writer = await asyncio.to_thread(start, str(path), "s", "doomed", size)
     acknowledged = await asyncio.to_thread(
         kill, writer, lambda: (tmp_path / "s.db-wal").stat().st_size, random.Random(seed)
     )

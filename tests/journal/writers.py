@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def start(where: str, session: str, name: str, size: int) -> subprocess.Popen[str]:
-    """A writer that is ready and waits for a line before each batch. ``where``: as `tests.kills.stores` opens it."""
+    """A writer that is ready and waits for a line before each batch. ``where``: what `open_store` takes."""
     pipe = subprocess.PIPE
     arguments = [sys.executable, "-m", "tests.journal.appender", where, session, name, str(size)]
     writer = subprocess.Popen(arguments, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True, bufsize=1)
@@ -44,8 +44,8 @@ def race(writers: Sequence[subprocess.Popen[str]], rounds: int) -> None:
         assert (writer.returncode, errors) == (0, "")
 
 
-def kill(writer: subprocess.Popen[str], size: Callable[[], int], chance: random.Random) -> int:
-    """Let it write, kill it while its file grows, and return the last batch it had acknowledged."""
+def kill(writer: subprocess.Popen[str], size: Callable[[], object], chance: random.Random) -> int:
+    """Let it write, kill it while what it writes to grows, and return the last batch it had acknowledged."""
     tell(writer, 100)
     acknowledged = -1
     for _ in range(chance.randrange(1, 8)):

@@ -59,7 +59,9 @@ def _cut_off(name: str, entries: Sequence[Entry], state: State, now: datetime) -
         yield Finding("note", "session", f"session {name!r} failed {_ago(age)} ago: {why}. {how}", name)
     if not effects(state):
         return
-    started = [written(call.call) for call in _calls(state) if call.stage == "started" and call.result is None]
+    started = [
+        written(call.call) for call in _calls(state) if call.stage in ("started", "interrupted") and call.result is None
+    ]
     doing = f" in {', '.join(started)}" if started else ""
     if age < AT_WORK:
         yield Finding("note", "session", f"session {name!r} is at work{doing}, or was cut off {_ago(age)} ago", name)

@@ -16,9 +16,17 @@ Target = Annotated[
     str | None,
     typer.Argument(
         metavar="TARGET",
-        help="The team: MODULE:NAME, file.py:NAME, file.py, or the name of an example. NAME is a workflow, a builder "
-        "or a function that returns one. Default: the example 'support'.",
+        help="The team: MODULE:NAME, file.py:NAME, file.py, team.yaml, or the name of an example. NAME is a workflow, "
+        "a builder or a function that returns one. Default: the example 'support'.",
         show_default=False,
+    ),
+]
+Allow = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow",
+        metavar="MODULE",
+        help="What a team.yaml may name of code: a module, or MODULE:NAME. It is imported. Can be given several times.",
     ),
 ]
 

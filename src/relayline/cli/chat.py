@@ -4,7 +4,8 @@ import asyncio
 import re
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from relayline.cli.conversation import Conversation, Opening, look
 from relayline.cli.places import history_path, resume_line
@@ -18,12 +19,15 @@ from relayline.workflow import Workflow
 HEAD_START = 0.1  # seconds for the prompt to be drawn, before loading the model competes with it
 
 
-def chat(target: str | None, model: str | None, session: str | None, store: str | None) -> int:
+def chat(
+    target: str | None, model: str | None, session: str | None, store: str | None, allow: Sequence[str] = ()
+) -> int:
     """Hold a conversation; returns the exit status."""
     if session is not None and (not session or not session.isprintable()):
         raise UsageError(f"a session id is a printable, non-empty string; got {session!r}")
-    workflow = at_work(target, model, store)
-    return perform(workflow, lambda: _talk(workflow, session, lambda name: resume_line(target, model, store, name)))
+    workflow = at_work(target, model, store, allow)
+    again = partial(resume_line, target, model, store, allow=allow)
+    return perform(workflow, lambda: _talk(workflow, session, again))
 
 
 async def _talk(workflow: Workflow, session: str | None, resume: Callable[[str], str]) -> int:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from relayline.cli.app import AsJson, StoreWord, Target, app, print_json, run
+from relayline.cli.app import Allow, AsJson, StoreWord, Target, app, print_json, run
 from relayline.cli.checkpoint_commands import checkpoints_app
 from relayline.cli.request_commands import answer, approve, deny, requests
 from relayline.cli.session_commands import sessions_app
@@ -45,6 +45,7 @@ def chat(
         str | None, typer.Option(metavar="ID", help="Continue this session, or start it. Default: a new one.")
     ] = None,
     store: StoreWord = None,
+    allow: Allow = None,
 ) -> None:
     """Talk to a team.
 
@@ -60,7 +61,7 @@ def chat(
     """
     from relayline.cli.chat import chat as hold
 
-    raise typer.Exit(hold(target, model, session, store))
+    raise typer.Exit(hold(target, model, session, store, allow or ()))
 
 
 for command in (requests, approve, deny, answer):
@@ -73,30 +74,51 @@ app.add_typer(checkpoints_app, name="checkpoints")
 def graph(
     target: Target = None,
     format: Annotated[  # noqa: A002  it is what the option is called
-        Literal["mermaid", "text"], typer.Option(help="Mermaid goes into Markdown; text is for reading here.")
+        Literal["text", "ascii", "mermaid", "dot", "svg"],
+        typer.Option(
+            help="text (or ascii) is for reading here, mermaid goes into Markdown, dot to Graphviz, svg is a picture."
+        ),
     ] = "text",
+    session: Annotated[
+        str | None, typer.Option(metavar="ID", help="Show the way this session took, and where it is.")
+    ] = None,
+    store: StoreWord = None,
+    allow: Allow = None,
     check: Annotated[
         bool, typer.Option("--check", help="Say only what looks like a mistake; status 1 if any.")
     ] = False,
 ) -> None:
-    """Draw a team and its handoffs, or check them.
+    """Draw a team, or a session of it, or check it.
 
     --check ends with status 0 if nothing looks like a mistake, 1 if something does, and 2 if the team cannot be built.
 
     Example: relayline graph team.py --format mermaid
     """
     from relayline.cli.clean import clean
-    from relayline.cli.graph import as_mermaid, as_text
+    from relayline.cli.graph import drawn
     from relayline.cli.target import load
 
-    workflow = load(target)
+    workflow = load(target, allow or ())
     if not check:
-        print(as_mermaid(workflow) if format == "mermaid" else as_text(workflow))
+        print(drawn(workflow, format, session, store))
         return
     for warning in workflow.warnings:
         print(clean(warning))
     print(f"{clean(workflow.name)}: {len(workflow.warnings) or 'no'} warning{'s'[: len(workflow.warnings) != 1]}")
     raise typer.Exit(int(bool(workflow.warnings)))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a team.yaml.
+
+    An editor that has it completes and checks as you type.
+
+    Example: relayline schema
+    """
+    from relayline.teamfile import schema as published
+
+    print(published.text(), end="")
 
 
 @app.command()

@@ -9,11 +9,17 @@ from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
+from relayline.cli.asked import answer, asks
 from relayline.cli.sessions import folded
 from relayline.errors import RequestNotOpen, SessionNotFound, UsageError, WorldError
 from relayline.machine.inputs import Approval, OutcomeTold
 from relayline.messages import Message
-from relayline.runtime.requests import HandoffAgentUserRequest, HumanTurnRequest
+from relayline.runtime.requests import (
+    AgentReviewRequest,
+    FunctionInfoRequest,
+    HandoffAgentUserRequest,
+    HumanTurnRequest,
+)
 from relayline.runtime.run import Run
 from relayline.runtime.stream import RunResult, WorkflowEvent, WorkflowRunState
 from relayline.workflow import SessionView, Workflow
@@ -157,6 +163,10 @@ class Conversation:
     async def _move(self, request: WorkflowEvent | None, problem: str) -> Move:
         if request is None:
             return await self._person.say()
+        if isinstance(request.data, AgentReviewRequest | FunctionInfoRequest):
+            self._screen.tell(problem or asks(request.data))
+            move = await self._person.say()
+            return Respond(answer(request.data, move.text)) if isinstance(move, Say) else move
         if not isinstance(request.data, HumanTurnRequest):
             return await self._person.decide(request, problem)
         colleagues = list(request.data.handoffs)

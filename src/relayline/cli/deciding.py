@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import TypeAlias, cast
 
+from relayline.cli.asked import answer as typed
 from relayline.cli.conversation import look
 from relayline.cli.plain import PlainScreen
 from relayline.cli.teams import check_team, who
@@ -13,7 +14,9 @@ from relayline.errors import RequestNotOpen, SessionNotFound, UsageError, WorldE
 from relayline.machine.inputs import Response
 from relayline.messages import JSON
 from relayline.runtime.requests import (
+    AgentReviewRequest,
     FunctionApprovalRequestContent,
+    FunctionInfoRequest,
     HandoffAgentUserRequest,
     HumanTurnRequest,
     InterruptedCallRequest,
@@ -39,7 +42,13 @@ def approval(*, approved: bool, reason: str, arguments: str | None = None) -> De
                     "this call was interrupted, and nobody asks whether it may run: say what became of it with "
                     "relayline answer REQUEST TEXT, or have it run once more with relayline answer REQUEST --again"
                 )
-            case HandoffAgentUserRequest() | HumanTurnRequest():
+            case AgentReviewRequest():
+                if approved:
+                    return request.approve(by=who())
+                if not reason.strip():
+                    raise UsageError("say what to change: relayline deny REQUEST --reason TEXT")
+                return request.create_response(reason)
+            case HandoffAgentUserRequest() | HumanTurnRequest() | FunctionInfoRequest():
                 raise UsageError("this request asks for words, not for a decision: relayline answer REQUEST TEXT")
 
     return decide
@@ -67,6 +76,8 @@ def answer(text: str | None, to: str | None, *, again: bool, back: bool) -> Deci
                 return request.hand_back(words) if back else request.create_response(words, to or "")
             case HandoffAgentUserRequest():
                 return request.create_response(words)
+            case AgentReviewRequest() | FunctionInfoRequest():
+                return typed(request, words)
 
     return decide
 

@@ -19,6 +19,7 @@ EXTRAS = {
     "mcp": ("mcp",),
     "models": ("pydantic-ai-slim", "genai-prices"),
     "postgres": ("psycopg", "psycopg-binary"),
+    "yaml": ("pyyaml",),
 }
 
 

@@ -4,6 +4,7 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from relayline.errors import UsageError
@@ -64,9 +65,12 @@ def command() -> str:
     return os.path.relpath(here) if here.is_absolute() else str(here)
 
 
-def resume_line(target: str | None, model: str | None, store: str | None, session_id: str) -> str:
+def resume_line(
+    target: str | None, model: str | None, store: str | None, session_id: str, allow: Sequence[str] = ()
+) -> str:
     """What to type to take a session up, in a shell."""
-    options = [*([] if model is None else ["--model", model]), *store_option(store)]
+    allowed = [word for each in allow for word in ("--allow", each)]
+    options = [*allowed, *([] if model is None else ["--model", model]), *store_option(store)]
     # After --session=, because an id may begin with a dash.
     session = ["--session", session_id] if not session_id.startswith("-") else [f"--session={session_id}"]
     return shlex.join([command(), "chat", *([target] if target else []), *options, *session])

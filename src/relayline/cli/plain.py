@@ -75,7 +75,11 @@ class PlainScreen(Screen):
         if isinstance(data, FunctionApprovalRequestContent):
             how = "may it run? yes, or no REASON"
         else:
-            how = "it was interrupted, and may have taken effect: again (r), or SAY WHAT IT DID"
+            why = isinstance(data, InterruptedCallRequest) and one_line(data.problem)
+            cut_off = "it was interrupted, and may have taken effect" + (
+                f"; its tool could not say: {why}" if why else ""
+            )
+            how = f"{cut_off}: again (r), or SAY WHAT IT DID"
         if isinstance(data, FunctionApprovalRequestContent | InterruptedCallRequest):
             self._line(f"?? {one_line(request.executor_id)}: {written(data.function_call)} ({how})")
 

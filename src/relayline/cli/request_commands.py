@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relayline.cli.app import AsJson, StoreWord, Target, left_out, print_json
+from relayline.cli.app import Allow, AsJson, StoreWord, Target, left_out, print_json
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from relayline.cli.deciding import Decision
 
 RequestId = Annotated[str, typer.Argument(metavar="REQUEST", help="Its id: SESSION/r1, from `relayline requests`.")]
@@ -54,6 +56,7 @@ def approve(
     ] = None,
     model: Model = None,
     store: StoreWord = None,
+    allow: Allow = None,
     json: AsJson = False,
 ) -> None:
     """Let a call run, and the team go on from there.
@@ -65,7 +68,15 @@ def approve(
     """
     from relayline.cli.deciding import approval
 
-    _decide(request, approval(approved=True, reason=reason, arguments=arguments), target, model, store, json=json)
+    _decide(
+        request,
+        approval(approved=True, reason=reason, arguments=arguments),
+        target,
+        model,
+        store,
+        allow or (),
+        json=json,
+    )
 
 
 def deny(
@@ -74,6 +85,7 @@ def deny(
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; the agent reads it.")] = "",
     model: Model = None,
     store: StoreWord = None,
+    allow: Allow = None,
     json: AsJson = False,
 ) -> None:
     """Refuse a call, and let the team go on from there.
@@ -84,7 +96,7 @@ def deny(
     """
     from relayline.cli.deciding import approval
 
-    _decide(request, approval(approved=False, reason=reason), target, model, store, json=json)
+    _decide(request, approval(approved=False, reason=reason), target, model, store, allow or (), json=json)
 
 
 def answer(
@@ -100,6 +112,7 @@ def answer(
     back: Annotated[bool, typer.Option("--back", help="On a person's turn: hand back.")] = False,
     model: Model = None,
     store: StoreWord = None,
+    allow: Allow = None,
     json: AsJson = False,
 ) -> None:
     """Answer a request for words, and let the team go on.
@@ -114,20 +127,27 @@ def answer(
     if again and target is None:
         text, target = None, text
     words = sys.stdin.read() if text == "-" else text
-    _decide(request, answered(words, to, again=again, back=back), target, model, store, json=json)
+    _decide(request, answered(words, to, again=again, back=back), target, model, store, allow or (), json=json)
 
 
 def _decide(
-    request: str, decision: "Decision", target: str | None, model: str | None, store: str | None, *, json: bool
+    request: str,
+    decision: "Decision",
+    target: str | None,
+    model: str | None,
+    store: str | None,
+    allow: "Sequence[str]",
+    *,
+    json: bool,
 ) -> None:
     from relayline.cli.deciding import decided, decided_as_json
     from relayline.cli.places import resume_line
     from relayline.cli.teams import at_work, perform
 
-    workflow = at_work(target, model, store)
+    workflow = at_work(target, model, store, allow)
 
     def retry(session_id: str) -> str:
-        return resume_line(target, model, store, session_id)
+        return resume_line(target, model, store, session_id, allow=allow)
 
     async def work() -> int:
         if json:

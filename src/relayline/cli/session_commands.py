@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from relayline.cli.app import AsJson, StoreWord, print_json
+from relayline.cli.app import AsJson, StoreWord, Target, print_json
 
 sessions_app = typer.Typer(invoke_without_command=True)
 
@@ -264,6 +264,25 @@ def expire(
         print_json([as_json(each, dry_run=dry_run) for each in done])
     else:
         print("\n".join(as_line(each, dry_run=dry_run) for each in done) or "Nothing is that old.")
+
+
+@sessions_app.command()
+def check(target: Target = None, store: StoreWord = None, json: AsJson = False) -> None:
+    """Say which sessions a change of the team affects.
+
+    And what would become of each of them; nothing is changed. ok: nothing differs. goes on, remapped: it goes on.
+    Status 1 if one would be refused, needs a person, or is damaged.
+
+    Example: relayline sessions check team.py:workflow
+    """
+    from relayline.cli.upgrading import as_json, as_text, reports, uneasy
+
+    found = reports(target, store)
+    if json:
+        print_json([as_json(each) for each in found])
+    else:
+        print(as_text(found))
+    raise typer.Exit(int(any(map(uneasy, found))))
 
 
 def _hold(store: str | None, session_id: str, reason: str, *, json: bool) -> None:

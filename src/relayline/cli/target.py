@@ -5,7 +5,8 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
@@ -17,16 +18,24 @@ from relayline.workflow import Workflow
 T = TypeVar("T")
 
 DEFAULT = "support"
+YAML = (".yaml", ".yml")
 
 
-def load(target: str | None) -> Workflow:
-    """The workflow that ``target`` names: ``MODULE:NAME``, ``file.py:NAME``, ``file.py``, or a shipped example.
+def load(target: str | None, allow: Sequence[str] = ()) -> Workflow:
+    """The workflow that ``target`` names: ``MODULE:NAME``, ``file.py:NAME``, ``file.py``, ``team.yaml``, or a shipped
+    example. ``allow``: what a YAML file may name of code.
 
     Raises:
         UsageError: there is no such module, file, example or name, or it is no workflow.
+        BuildError: the team cannot be built as declared.
         WorldError: the code behind it raised.
+        MissingExtra: YAML cannot be read here.
     """
     target = target or DEFAULT
+    if target.lower().endswith(YAML):
+        return _from_yaml(Path(target).expanduser(), allow)
+    if allow:
+        raise UsageError(f"--allow is for a team in a YAML file; {target!r} is code, which imports what it likes")
     place, name = _split(target)
     if not name and place in examples():
         module, source = _example(place), f"the example {place!r}"
@@ -47,6 +56,28 @@ def examples() -> Mapping[str, Path]:
         if found := {path.parent.name: path for path in sorted(folder.glob("*/__init__.py"))}:
             return found
     return {}
+
+
+def _from_yaml(path: Path, allow: Sequence[str]) -> Workflow:
+    from relayline.teamfile import read
+
+    with _also_found(path.absolute().parent, Path.cwd()) if allow else nullcontext():
+        try:
+            return read.load(path, allow)
+        except BuildError as error:
+            problems = "".join(f"\n- {problem}" for problem in error.problems)
+            raise BuildError(f"the team in {path} cannot be built as declared{problems}") from error
+
+
+@contextmanager
+def _also_found(*folders: Path) -> Generator[None]:
+    """Modules in these folders can be imported, after all others: a file there must not stand in for one of Python."""
+    before = [*sys.path]
+    sys.path.extend(map(str, folders))
+    try:
+        yield
+    finally:
+        sys.path[:] = before
 
 
 def _split(target: str) -> tuple[str, str]:

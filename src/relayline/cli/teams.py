@@ -2,7 +2,7 @@
 
 import asyncio
 import getpass
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 
@@ -19,19 +19,28 @@ INTERRUPTED = 130
 """The exit status by which a shell says that Ctrl-C ended a program."""
 
 
-def at_work(target: str | None, model: str | None, store: str | None) -> Workflow:
-    """The team of ``target``, with a model for everyone, on ``store``.
-
-    Without ``store`` it stays on the one it was built with, if that outlives the process, else it gets that of the
-    command line.
+def at_work(target: str | None, model: str | None, store: str | None, allow: Sequence[str] = ()) -> Workflow:
+    """The team of ``target``, with a model for everyone, on ``store`` as `placed` puts it there. ``allow``: what its
+    file may name of code.
 
     Raises:
         UsageError, MissingExtra, WorldError: the team, its model or its store cannot be had.
     """
-    workflow = given_voice(targets.load(target), model)
-    if store is None and not isinstance(workflow.store, InMemoryCheckpointStorage):
-        return workflow
-    return workflow.with_store(store_place(store).open())
+    return placed(given_voice(targets.load(target, allow), model), store)
+
+
+def placed(workflow: Workflow, store: str | None) -> Workflow:
+    """The team on ``store``.
+
+    Without ``store`` it stays on the one it was built with, if that outlives the process, else it gets that of the
+    command line.
+    """
+    return workflow if brings_a_store(workflow, store) else workflow.with_store(store_place(store).open())
+
+
+def brings_a_store(workflow: Workflow, store: str | None) -> bool:
+    """Whether the team was built with a store that lasts, and no other is named."""
+    return store is None and not isinstance(workflow.store, InMemoryCheckpointStorage)
 
 
 def perform(workflow: Workflow, work: Callable[[], Awaitable[int]]) -> int:

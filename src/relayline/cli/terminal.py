@@ -138,6 +138,8 @@ class TerminalScreen(Screen):
         parts: list[RenderableType] = [Text(one_line(call.name), "bold"), self._arguments(call)]
         if interrupted:
             parts.append(Text("It was cut off half-way. It may have taken effect, or not.", "yellow"))
+            if request.data.problem:
+                parts.append(Text(f"Its tool could not say: {one_line(request.data.problem)}", "yellow"))
         self._print()
         self._print(
             Panel(

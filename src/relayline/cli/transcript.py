@@ -18,7 +18,11 @@ from relayline.events import (
     HandedBack,
     HandoffSent,
     Replied,
+    SessionStarted,
     Stopped,
+    TeamChanged,
+    ToolInterrupted,
+    ToolReconciled,
     ToolReturned,
     ToolStarted,
     UserSpoke,
@@ -84,7 +88,7 @@ def _lines(fact: Fact, calls: dict[str, ToolCall]) -> list[str]:
             return _said(message.author_name, message.in_words)
         case ToolReturned(_, result) if result.outcome != "transferred":
             call = calls.get(result.call_id)
-            return [f"   {written(call) if call else one_line(result.name) + '(...)'} = {outcome(result)}"]
+            return [f"   {written(call) if call else f'{one_line(result.name)}(...)'} = {outcome(result)}"]
         case HandoffSent(_, source, target, reason):
             return [f"-- {one_line(source)} -> {one_line(target)}" + (f" ({one_line(reason)})" if reason else "")]
         case HandedBack(_, source, target, reason):
@@ -100,10 +104,21 @@ def _lines(fact: Fact, calls: dict[str, ToolCall]) -> list[str]:
             return [f"-- warning {one_line(code)}: {one_line(message)}"]
         case Forked(session, upto):
             return [f"-- a branch of {one_line(session)}@{upto} from here on"]
+        case ToolInterrupted(_, call_id):
+            return [f"-- {_call(call_id, calls)} was cut off; its tool is asked what became of it"]
+        case ToolReconciled(_, call_id, done):
+            return [f"-- {_call(call_id, calls)} {'took effect' if done else 'did not take effect'}, its tool says"]
+        case TeamChanged(_, _, renamed, tools):
+            names = ", ".join(f"{one_line(old)} is {one_line(new)}" for old, new in {**renamed, **tools}.items())
+            return [f"-- the team is another from here on{': ' if names else ''}{names}"]
         case Compacted(upto):
             return [f"-- compacted: what was said in the first {upto} facts is forgotten"]
         case _:
             return []
+
+
+def _call(call_id: str, calls: dict[str, ToolCall]) -> str:
+    return written(calls[call_id]) if call_id in calls else one_line(call_id)
 
 
 def _said(who: str, words: str) -> list[str]:
@@ -117,6 +132,8 @@ def _details(fact: Fact) -> str:
             return one_line(message.in_words) + (f" (to {one_line(to)})" if to else "")
         case Replied(_, message):
             return one_line(" ".join([f"{message.author_name}:", message.in_words, *map(written, message.tool_calls)]))
+        case SessionStarted(workflow, fingerprint):
+            return f"workflow={one_line(workflow)} fingerprint={one_line(fingerprint)}"
         case ToolStarted(_, call):
             return written(call)
         case ToolReturned(_, result):

@@ -42,7 +42,8 @@ class Waiting:
     def what(self) -> str:
         """What it is about, on one line, nothing hidden in it."""
         if self.asked.call is not None:
-            return written(self.asked.call)
+            why = f" (its tool could not say: {one_line(self.asked.note)})" if self.asked.note else ""
+            return written(self.asked.call) + why
         if isinstance(self.data, HandoffAgentUserRequest):
             return one_line(self.data.agent_response.text)
         ways = [f"hand over to {one_line(name)}" for name in self.asked.ways]
@@ -99,6 +100,7 @@ def as_json(each: Waiting) -> dict[str, JSON]:
         "call": None if call is None else {"name": call.name, "arguments": call.arguments},
         "words": each.data.agent_response.text if isinstance(each.data, HandoffAgentUserRequest) else "",
         "handoffs": list(each.asked.ways),
+        "note": each.asked.note,
     }
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from relayline.errors import DamagedJournal, UsageError
 from relayline.events import Asked, Entry, Forked, UserSpoke
 from relayline.machine.effects import effects
+from relayline.machine.nested import speaking, waiting
 from relayline.machine.state import State, evolve
 
 
@@ -40,8 +41,8 @@ def checkpoints(session_id: str, entries: Sequence[Entry]) -> Iterator[Checkpoin
     for batch in batches(entries):  # within one a session may look at rest that is on its way
         state = state_after(session_id, batch, state)
         if not effects(state):
-            waiting = {request_id(session_id, local): asked for local, asked in state.requests.items()}
-            yield Checkpoint(session_id, state.seq, batch[-1].at, state.floor.speaker, waiting)
+            open_now = {request_id(session_id, each.request): each.asked for each in waiting(state)}
+            yield Checkpoint(session_id, state.seq, batch[-1].at, speaking(state), open_now)
 
 
 def batches(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:

@@ -15,7 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import CoreSchema, SchemaValidator
 
 from relayline.errors import DamagedJournal, StoreError
-from relayline.events import Fact, Replied, Roster, UserSpoke
+from relayline.events import Fact, Replied, Roster, UserSpoke, Within, innermost
 from relayline.messages import JSON, Part
 
 VERSION = 1
@@ -69,8 +69,9 @@ def decode(text: str | bytes, version: int = VERSION) -> Fact:
         for step in range(version, VERSION):
             text = json.dumps(UPCASTERS[step](json.loads(text)))
         fact: Fact = _facts().validate_json(text, strict=True)
-        if isinstance(fact, _SPOKEN):
-            for extra in (fact.message.metadata, fact.message.native):
+        said = innermost(fact) if isinstance(fact, Within) else fact
+        if isinstance(said, _SPOKEN):
+            for extra in (said.message.metadata, said.message.native):
                 if extra:
                     checked(extra)  # JSON readers take NaN and the like
         return fact
@@ -87,6 +88,8 @@ def _why(error: Exception) -> str:
 
 _SPOKEN = (UserSpoke, Replied)
 
+FACTS = get_args(Fact)
+
 
 @cache
 def _facts() -> SchemaValidator:
@@ -96,9 +99,10 @@ def _facts() -> SchemaValidator:
 
 
 def _told_by_kind(schema: Any) -> Any:
-    """The schema with the union of `Part` as one that ``kind`` tells apart; trying every part takes twice as long.
+    """The schema with the union of `Part` as one that ``kind`` tells apart, and that of facts in facts as one by
+    ``type``; trying every one takes twice as long.
 
-    It cannot be declared where the parts are: there is nothing but the standard library.
+    It cannot be declared where they are: there is nothing but the standard library.
     """
     if isinstance(schema, list):
         return [_told_by_kind(each) for each in cast("list[Any]", schema)]
@@ -106,9 +110,10 @@ def _told_by_kind(schema: Any) -> Any:
         return schema
     inner = cast("dict[str, Any]", schema)
     if inner.get("type") == "union":
-        kinds = [each.__dataclass_fields__["kind"].default for each in get_args(Part)]
-        choices = dict(zip(kinds, inner["choices"], strict=True))
-        return {"type": "tagged-union", "discriminator": "kind", "choices": choices}
+        tag, several = ("kind", get_args(Part)) if len(inner["choices"]) == len(get_args(Part)) else ("type", FACTS)
+        tags = [each.__dataclass_fields__[tag].default for each in several]
+        choices = dict(zip(tags, _told_by_kind(inner["choices"]) if tag == "type" else inner["choices"], strict=True))
+        return {"type": "tagged-union", "discriminator": tag, "choices": choices}
     return {key: each if key == "metadata" else _told_by_kind(each) for key, each in inner.items()}
 
 

@@ -12,10 +12,10 @@ from typing import TypeVar
 from relayline.errors import RelaylineError, StoreError
 from relayline.events import Compacted, Entry, Fact, Forked
 from relayline.journal.checkpoints import batches
-from relayline.journal.files.journals import LAST, Journals
+from relayline.journal.files.journals import Journals
 from relayline.journal.files.listing import Finding, Listing, findings
 from relayline.journal.packing import Cipher, Durability, Packer, durable
-from relayline.journal.store import Clock, SessionSummary, Store, now, numbered
+from relayline.journal.store import MOST, Clock, SessionSummary, Store, now, numbered
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ class FileCheckpointStorage(Store):
         await self._do(partial(self._journals.restore, session_id, packed))
 
     async def read(self, session_id: str, *, after: int = 0, upto: int | None = None) -> list[Entry]:
-        return await self._do(partial(self._journals.read, session_id, after, LAST if upto is None else upto))
+        return await self._do(partial(self._journals.read, session_id, after, MOST if upto is None else upto))
 
     async def sessions(self) -> list[SessionSummary]:
         """All sessions but those whose first line cannot be read; `findings` tells of them."""

@@ -6,6 +6,7 @@ cipher nobody can read either without its key.
 
 import base64
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, Protocol, TypeAlias, get_args
@@ -20,6 +21,8 @@ LARGE = 4096
 
 BESIDE = "sha256:"
 """What stands in the line for what is beside it; no base64 looks like this."""
+
+_NAME = re.compile(r"[0-9a-f]{64}")
 
 WITH_BLOBS = 2
 """The format of a line that refers to something beside it. Releases that know only the first refuse to guess."""
@@ -143,8 +146,9 @@ class Packer:
 
 
 def beside(fact: Fact) -> list[str]:
-    """The names of what a fact that was opened has beside it."""
-    return [media.data.removeprefix(BESIDE) for media in _media(fact) if media.data.startswith(BESIDE)]
+    """The names of what a fact that was opened has beside it. What is no name, and might lead anywhere, is left out."""
+    named = (media.data.removeprefix(BESIDE) for media in _media(fact) if media.data.startswith(BESIDE))
+    return [name for name in named if _NAME.fullmatch(name)]
 
 
 _SPOKEN = (UserSpoke, Replied)

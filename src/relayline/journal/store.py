@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol, TypeAlias
 
-from relayline.errors import SequenceConflict, SessionHeld, SessionNotFound, UsageError
+from relayline.errors import SequenceConflict, SessionHeld, SessionNotFound, StoreError, UsageError
 from relayline.events import Compacted, Entry, Fact, Forked
 from relayline.journal.checkpoints import Checkpoint, batches, checkpoints
 from relayline.journal.packing import Packer
 
 Clock: TypeAlias = Callable[[], datetime]
+
+MOST = 2**62
+"""No fact has this number."""
 
 LOOK_AGAIN = 0.1
 """Seconds between two looks at a store that does not tell of writes."""
@@ -210,10 +213,10 @@ class InMemoryCheckpointStorage(Store):
     ) -> list[Entry]:
         for fact in facts:
             _PLAIN.pack(fact)
+        entries = numbered(facts, after, at or self._clock())
         journal = self._journals.get(session_id)
         if (journal.last if journal else 0) != after:
             raise conflict(session_id, after, journal.last if journal else 0)
-        entries = numbered(facts, after, at or self._clock())
         if journal is None:
             self._journals[session_id] = _Journal(entries.copy(), entries[0].at)
         else:
@@ -281,9 +284,16 @@ class InMemoryCheckpointStorage(Store):
 
 
 def numbered(facts: Sequence[Fact], after: int, at: datetime) -> list[Entry]:
-    """A batch as entries. Numbers go on from ``after``; a journal that was compacted begins with the number it has."""
-    begin = facts[0]
-    first = begin.upto if isinstance(begin, Compacted) and not after else after + 1
+    """A batch as entries. Numbers go on from ``after``; a journal that was compacted begins with the number it has.
+
+    Raises:
+        StoreError: that is no number a fact can have.
+    """
+    begin, first = facts[0], after + 1
+    if isinstance(begin, Compacted) and not after:
+        first = begin.upto
+        if not 0 < first < MOST:
+            raise StoreError(f"a journal cannot begin with fact number {first}; numbers are 1 to {MOST - 1}")
     return [Entry(number, at, fact) for number, fact in enumerate(facts, first)]
 
 

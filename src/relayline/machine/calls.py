@@ -16,7 +16,8 @@ from relayline.events import (
 )
 from relayline.machine.announced import announced
 from relayline.machine.draft import Draft
-from relayline.machine.effects import effects
+from relayline.machine.effects import RunTool, effects
+from relayline.machine.functions import returned
 from relayline.machine.handoffs import settle
 from relayline.machine.inputs import EffectFailed, ModelReplied, Summary, ToolDone
 from relayline.machine.state import Turn
@@ -126,6 +127,9 @@ def tool_done(draft: Draft, given: ToolDone) -> None:
                         draft.add(Answered(request.request, "withdrawn"))
                 if given.values or given.removed:
                     draft.add(StateChanged(given.values, given.removed, each.call.id))
+                if turn.agent in draft.rules.functions:
+                    returned(draft, turn, given.content)
+                    return
                 result = ToolResult(each.call.id, each.call.name, given.content, given.outcome)
                 draft.add(ToolReturned(turn.number, result, given.transfer))
                 settle(draft, turn.number)
@@ -133,14 +137,23 @@ def tool_done(draft: Draft, given: ToolDone) -> None:
 
 
 def effect_failed(draft: Draft, given: EffectFailed) -> None:
-    """A tool that failed has a result like any other; anything else that failed stops the session."""
+    """A tool that failed has a result like any other; anything else that failed stops the session, unless the others
+    go on without it.
+    """
     wanted = next((each for each in effects(draft.state) if each.id == given.effect), None)
     if wanted is None:
         return
-    tool_done(draft, ToolDone(given.effect, given.message, "error"))
+    function = isinstance(wanted, RunTool) and wanted.agent in draft.rules.functions
+    if not function:
+        tool_done(draft, ToolDone(given.effect, given.message, "error"))
     if not draft.facts:  # it was no tool
-        turn, rescue = draft.caller(given.effect), draft.rules.rescue
-        if turn and given.model and rescue not in ("", turn.agent):
+        turn = draft.state.open[wanted.turn] if function else draft.caller(given.effect)
+        rescue = draft.rules.rescue
+        if turn and turn.lane and draft.rules.pattern.partial:
+            why = f"{turn.agent} failed: {given.error}: {given.message}"
+            draft.add(Warned("participant_failed", why, turn.agent))
+            end(draft, turn, failed=why)
+        elif turn and given.model and rescue not in ("", turn.agent):
             why = f"the model of {turn.agent} failed: {given.error}: {given.message}"
             draft.add(Warned("model_failed", why, turn.agent))
             draft.add(TurnEnded(turn.number, turn.agent))

@@ -3,14 +3,17 @@
 from typing import NamedTuple, assert_never
 
 from relayline.events import Fact, Stopped
-from relayline.machine import calls, people, recovery, turns, upgrades
+from relayline.machine import calls, functions, people, recovery, turns, upgrades
 from relayline.machine.draft import Draft
 from relayline.machine.effects import effects
 from relayline.machine.inputs import (
     Answer,
     EffectFailed,
+    Entered,
     Expired,
+    FromTeam,
     Input,
+    Interrupted,
     Judged,
     ModelReplied,
     Opened,
@@ -20,6 +23,7 @@ from relayline.machine.inputs import (
     Summary,
     ToolDone,
     UserSaid,
+    Wondered,
 )
 from relayline.machine.limits import Budget
 from relayline.machine.rules import Rules
@@ -59,8 +63,16 @@ class Machine(Rules):
             case ToolDone():
                 calls.tool_done(draft, given)
             case Judged():
-                if state.due and any(each.id == given.effect for each in effects(state)):
-                    turns.route(draft, stop=given.stop, ways=given.ways)
+                turns.judged(draft, given)
+            case FromTeam():
+                if turn := state.open.get(given.turn):
+                    turns.inside(draft, turn, given.given)
+            case Entered():
+                turns.entered(draft, given)
+            case Interrupted():
+                turns.clear(draft, "withdrawn")
+            case Wondered():
+                functions.wondered(draft, given)
             case Summary():
                 calls.summarised(draft, given)
             case OutcomeFound():

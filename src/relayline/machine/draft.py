@@ -1,6 +1,6 @@
 """A batch of facts being written."""
 
-from relayline.events import Ask, Asked, Fact, ToolReturned, TurnStarted
+from relayline.events import Ask, Asked, Fact, ToolReturned, ToolStarted, TurnStarted
 from relayline.machine.effects import model_call
 from relayline.machine.rules import Rules
 from relayline.machine.state import State, Turn, evolve
@@ -20,9 +20,12 @@ class Draft:
         self.facts.append(fact)
         self.state = evolve(self.state, fact)
 
-    def start(self, agent: str) -> None:
+    def start(self, agent: str, after: tuple[int, ...] = (), *, apart: bool = False, key: str = "") -> None:
         """Give ``agent`` the next turn."""
-        self.add(TurnStarted(self.state.turns + 1, agent))
+        self.add(TurnStarted(self.state.turns + 1, agent, after, apart, key))
+        if agent in self.rules.functions:
+            turn = self.state.open[self.state.turns]
+            self.add(ToolStarted(turn.number, ToolCall(f"{turn.key}-c0", agent)))
         if agent in self.rules.people:
             self.ask_person(self.state.turns, agent)
 

@@ -38,12 +38,26 @@ class Reconcile:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Ask the conditions: is the conversation over, and if not, which guarded ways on from here are open?"""
+    """Ask the conditions: is the conversation over, and if not, which guarded ways on from here are open?
+
+    ``turn``: after which turn apart from the conversation; 0: as it stands.
+    """
 
     id: str
+    turn: int = 0
 
 
-Effect: TypeAlias = CallModel | RunTool | Reconcile | Judge
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """An effect of the team that has ``turn``, a participant called ``agent``."""
+
+    id: str
+    turn: int
+    agent: str
+    effect: "Effect"
+
+
+Effect: TypeAlias = CallModel | RunTool | Reconcile | Judge | Inside
 
 
 def effects(state: State) -> list[Effect]:
@@ -51,9 +65,12 @@ def effects(state: State) -> list[Effect]:
     if state.rest:
         return []
     wanted: list[Effect] = []
-    people = {asked.turn for asked in state.requests.values() if asked.ask == "reply"}
+    waiting = {asked.turn for asked in state.requests.values() if asked.ask in ("reply", "review")}
     for turn in state.open.values():
-        if turn.calls:
+        if turn.part.inner is not None:
+            inner = effects(turn.part.inner)
+            wanted.extend(Inside(f"{turn.key}.{each.id}", turn.number, turn.agent, each) for each in inner)
+        elif turn.calls:
             for each in turn.calls:
                 if each.result is not None:
                     continue
@@ -61,13 +78,18 @@ def effects(state: State) -> list[Effect]:
                     wanted.append(RunTool(each.call.id, turn.number, turn.agent, each.call))
                 elif each.stage == "interrupted":
                     wanted.append(Reconcile(f"{each.call.id}-outcome", turn.number, turn.agent, each.call))
-        elif turn.number not in people:
+        elif turn.number not in waiting:
             wanted.append(CallModel(model_call(turn), turn.number, turn.agent))
-    if state.due:
+    if state.due and not (state.due.turn and state.due.turn.number in waiting):
         wanted.append(Judge(f"judge-{state.seq}"))
+    if state.ended:
+        for number, each in state.ended.items():
+            if each.held is None and not each.joined and number not in waiting:
+                wanted.append(Judge(f"judge-{each.turn.key}", number))
     return wanted
 
 
 def model_call(turn: Turn) -> str:
     """The id of the turn's next model call."""
-    return f"t{turn.number}-s{turn.step + 1}"
+    # Not by the property: this is asked several times for every reply.
+    return f"{turn.part.lane.key if turn.part.lane else f't{turn.number}'}-s{turn.step + 1}"

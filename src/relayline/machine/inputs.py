@@ -66,7 +66,15 @@ class Turned:
     back: bool = False
 
 
-Response: TypeAlias = Words | Terminate | Approval | OutcomeTold | Turned
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a function wanted to know, ``by`` whom."""
+
+    value: JSON
+    by: str = ""
+
+
+Response: TypeAlias = Words | Terminate | Approval | OutcomeTold | Turned | Told
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +117,18 @@ class ToolDone:
     values: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
     removed: tuple[str, ...] = ()
     transfer: Transfer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wondered:
+    """A function wants to know something before it can go on. ``data``: what it shows; ``schema``: the JSON Schema of
+    the answer. ``unfit``: why the answer it was given last is none.
+    """
+
+    effect: str
+    data: JSON
+    schema: JSON = None
+    unfit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,12 +213,35 @@ class OutOfBudget:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """The team has a turn in another: whoever is to begin does, on the conversation as it stands. ``note``: what it is
+    told, if the team was handed something.
+    """
+
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """The turn of the team ends as it is: nothing is left open."""
+
+
+@dataclass(frozen=True, slots=True)
+class FromTeam:
+    """What the world tells the team that has ``turn``."""
+
+    turn: int
+    given: "Input"
+
+
 Input: TypeAlias = (
     UserSaid
     | Answer
     | ModelReplied
     | Summary
     | ToolDone
+    | Wondered
     | OutcomeFound
     | Judged
     | EffectFailed
@@ -206,4 +249,14 @@ Input: TypeAlias = (
     | Resumed
     | Expired
     | OutOfBudget
+    | Entered
+    | Interrupted
+    | FromTeam
 )
+
+
+def told(given: Input) -> Input:
+    """What is told, to whatever team of teams."""
+    while isinstance(given, FromTeam):
+        given = given.given
+    return given

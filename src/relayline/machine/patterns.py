@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from relayline.events import Ending
+from relayline.machine.limits import Objection
 from relayline.machine.state import State, Turn
 from relayline.machine.topology import Edge, tool_names
 
@@ -45,14 +46,46 @@ class Stop:
     reason: Ending
 
 
-Route: TypeAlias = Speak | Pass | GiveBack | AskUser | Stop
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A turn that begins beside others. ``after``: the turns it goes on from. ``key``: what its ids begin with."""
+
+    agent: str
+    after: tuple[int, ...] = ()
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Several turns begin, or one goes on beside others, or none for now.
+
+    ``turn``: the one that ended, if it was apart. ``held``: who waits for it and for others. ``apart``: whether the new
+    ones are. ``joined``: the turns whose words join the conversation before that, in this order. ``over``: nothing is
+    left to wait for.
+    """
+
+    branches: tuple[Branch, ...] = ()
+    turn: int = 0
+    held: tuple[str, ...] = ()
+    apart: bool = True
+    joined: tuple[int, ...] = ()
+    over: bool = False
+    objection: Objection | None = None
+
+
+Route: TypeAlias = Speak | Pass | GiveBack | AskUser | Stop | Spread
 
 
 class Pattern(Protocol):
     """Pure: the same state always gets the same answer."""
 
-    def begin(self, state: State) -> Route:
-        """Who takes what the user just said."""
+    @property
+    def partial(self) -> bool:
+        """Whether the others go on without one of several that fails."""
+        ...
+
+    def begin(self, state: State, ways: frozenset[str] = frozenset()) -> Route:
+        """Who takes what the user just said. ``ways``: as in `after`."""
         ...
 
     def after(self, state: State, turn: Turn, ways: frozenset[str]) -> Route:
@@ -61,6 +94,10 @@ class Pattern(Protocol):
 
     def onward(self, agent: str) -> Sequence[Edge]:
         """The ways on from ``agent`` that no model chooses, in declared order."""
+        ...
+
+    def guarded(self, agent: str) -> bool:
+        """Whether somebody outside is asked where it goes on from ``agent``; "": where it begins."""
         ...
 
     def edge(self, agent: str, target: str) -> Edge | None:
@@ -112,7 +149,12 @@ class Handoff:
         always = {agent: tuple(e for e in self.edges if e.always and e.source == agent) for agent in self.agents}
         object.__setattr__(self, "_always", always)
 
-    def begin(self, state: State) -> Route:
+    @property
+    def partial(self) -> bool:
+        return False
+
+    def begin(self, state: State, ways: frozenset[str] = frozenset()) -> Route:
+        del ways
         floor = state.floor
         keeps = self.return_to_previous and floor.sticky and floor.speaker in self._exits
         return Speak(floor.speaker if keeps else self.start)
@@ -130,6 +172,9 @@ class Handoff:
 
     def onward(self, agent: str) -> Sequence[Edge]:
         return self._always.get(agent, ())
+
+    def guarded(self, agent: str) -> bool:
+        return any(edge.guarded for edge in self.onward(agent))
 
     def edge(self, agent: str, target: str) -> Edge | None:
         return next((edge for edge in self.exits(agent).values() if edge.target == target), None)

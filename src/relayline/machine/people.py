@@ -1,7 +1,6 @@
 """What people say: messages, and answers to what they were asked."""
 
 from dataclasses import replace
-from typing import assert_never
 
 from relayline.errors import RequestNotOpen, UsageError
 from relayline.events import (
@@ -9,23 +8,33 @@ from relayline.events import (
     Asked,
     Finished,
     HandedBack,
+    Prompted,
     Replied,
+    Routed,
     SessionStarted,
-    Settled,
     StateChanged,
     ToolStarted,
     TurnEnded,
     UserSpoke,
 )
 from relayline.machine.draft import Draft
+from relayline.machine.functions import returned
 from relayline.machine.handoffs import settle
-from relayline.machine.inputs import Answer, Approval, Expired, OutcomeTold, Terminate, Turned, UserSaid, Words
-from relayline.machine.state import OpenCall
-from relayline.machine.turns import end, hand_over, next_speaker
-from relayline.messages import Message, Outcome, Text
+from relayline.machine.inputs import (
+    Answer,
+    Approval,
+    Expired,
+    OutcomeTold,
+    Terminate,
+    Told,
+    Turned,
+    UserSaid,
+    Words,
+)
+from relayline.machine.state import Turn
+from relayline.machine.turns import clear, end, hand_over, inside, next_speaker, start
+from relayline.messages import Message, Text
 
-WITHDRAWN = "Not run: it was waiting for a person's decision, and the user went on with another message."
-INTERRUPTED = "Interrupted. It is not known whether this took effect; find out before doing it again."
 EXPIRED = "Not run: nobody decided about it in time."
 
 
@@ -33,6 +42,12 @@ def user_said(draft: Draft, given: UserSaid) -> None:
     """The user said something, whatever was going on."""
     if not draft.state.seq:
         draft.add(SessionStarted(draft.rules.name, draft.rules.fingerprint, draft.rules.roster))
+    if draft.state.requests and (review := _review(draft)) and not given.to and not given.values:
+        _reviewed(draft, review, Words((given.message,)))
+        return
+    if (turn := _talking(draft)) and not given.to and not given.values:
+        inside(draft, turn, given)
+        return
     clear(draft, "replied")
     if given.values:
         draft.add(StateChanged(given.values))
@@ -40,13 +55,22 @@ def user_said(draft: Draft, given: UserSaid) -> None:
     next_speaker(draft)
 
 
+def _talking(draft: Draft) -> Turn | None:
+    """The turn of a team that the user is talking with: the conversation goes on in there."""
+    turns = [turn for turn in draft.state.open.values() if turn.part.inner is not None and turn.lane is None]
+    return turns[0] if turns else None
+
+
 def expired(draft: Draft, given: Expired) -> None:
     """Nobody answered in time: an approval counts as refused, a question ends the conversation for now."""
+    if turn := _asking(draft, given.request):
+        inside(draft, turn, Expired(given.request.partition(".")[2]))
+        return
     asked = draft.state.requests.get(given.request)
     if asked is None:
         return
     draft.add(Answered(asked.request, "expired"))
-    if asked.call:
+    if asked.call and asked.ask != "info":
         draft.result(asked.turn, asked.call, EXPIRED, "refused")
         settle(draft, asked.turn)
     elif asked.ask == "reply" and (giver := _giver(draft, asked.agent)):
@@ -56,19 +80,11 @@ def expired(draft: Draft, given: Expired) -> None:
         draft.add(Finished("expired"))
 
 
-def clear(draft: Draft, answered: Settled) -> None:
-    """Leave nothing open: agents' questions count as ``answered``, everything else as withdrawn or interrupted."""
-    for request in list(draft.state.requests.values()):
-        draft.add(Answered(request.request, answered if request.ask == "user_input" else "withdrawn"))
-    for turn in list(draft.state.open.values()):
-        for each in turn.calls:
-            if each.result is None:
-                draft.result(turn.number, each.call, *_left_open(each))
-        draft.add(TurnEnded(turn.number, turn.agent))
-
-
 def answer(draft: Draft, given: Answer) -> None:
     """Somebody answered a request."""
+    if turn := _asking(draft, given.request):
+        inside(draft, turn, Answer(given.request.partition(".")[2], given.response))
+        return
     asked = draft.state.requests.get(given.request)
     if asked is None:
         waiting = ", ".join(repr(each) for each in draft.state.requests) or "none"
@@ -92,12 +108,29 @@ def answer(draft: Draft, given: Answer) -> None:
             _outcome(draft, asked, given.response)
         case "reply", Turned():
             _turned(draft, asked, given.response)
+        case "review", Approval() | Words():
+            _reviewed(draft, asked, given.response)
+        case "info", Told(value, by):
+            draft.add(Answered(asked.request, "replied", by=by, value=value))
         case _:
-            kinds = {"user_input": "words", "approval": "an approval", "outcome": "an outcome", "reply": "a reply"}
+            kinds = {
+                "user_input": "words",
+                "approval": "an approval",
+                "outcome": "an outcome",
+                "reply": "a reply",
+                "review": "an approval or words",
+                "info": "a value",
+            }
             raise UsageError(
                 f"request {asked.request!r} wants {kinds[asked.ask]}, got {type(given.response).__name__}; "
                 "use the create_response() of the request"
             )
+
+
+def _asking(draft: Draft, request: str) -> Turn | None:
+    """The turn of the team in which this request was asked."""
+    number, inner, _ = request.partition(".")
+    return next((turn for turn in draft.state.open.values() if inner and f"t{turn.number}" == number), None)
 
 
 def _approval(draft: Draft, asked: Asked, response: Approval) -> None:
@@ -116,10 +149,43 @@ def _approval(draft: Draft, asked: Asked, response: Approval) -> None:
     settle(draft, asked.turn)
 
 
+def _review(draft: Draft) -> Asked | None:
+    """The review that waits, if nothing else does."""
+    waiting = list(draft.state.requests.values())
+    return waiting[0] if len(waiting) == 1 and waiting[0].ask == "review" and not draft.state.open else None
+
+
+def _reviewed(draft: Draft, asked: Asked, given: Approval | Words) -> None:
+    """A person looked at what an agent said: it goes on, or the agent speaks again."""
+    state = draft.state
+    apart = state.ended[asked.turn].turn if asked.turn in state.ended else None
+    if isinstance(given, Approval):
+        if not given.approved:
+            raise UsageError(
+                f"request {asked.request!r} is a review: approve it, or say in words what {asked.agent!r} should change"
+            )
+        draft.add(Answered(asked.request, "approved", given.reason, given.by))
+        next_speaker(draft, apart or (state.past and state.past.turn))
+        return
+    feedback = "\n".join(message.text for message in given.messages)
+    if apart is None:
+        draft.add(Answered(asked.request, "replied"))
+        for message in given.messages:
+            draft.add(UserSpoke(message, asked.agent))
+        next_speaker(draft)
+        return
+    # Its colleagues beside it are not told: they have not heard what it is about either.
+    draft.add(Answered(asked.request, "replied", feedback))
+    draft.add(Routed(apart.number))
+    start(draft, asked.agent, (apart.number,), apart=True, key=f"{apart.key}r")
+    draft.add(Prompted(draft.state.turns, asked.agent, feedback))
+
+
 def _outcome(draft: Draft, asked: Asked, told: OutcomeTold) -> None:
     assert asked.call is not None
     if told.result is None:
-        if asked.call.name not in draft.rules.policies.get(asked.agent, {}):
+        tools = draft.rules.policies.get(asked.agent, {})
+        if asked.call.name not in tools and asked.agent not in draft.rules.functions:
             raise UsageError(
                 f"{asked.agent!r} has no tool {asked.call.name!r} any more, so the call cannot be run again; "
                 "say what became of it; the request stays open"
@@ -128,6 +194,9 @@ def _outcome(draft: Draft, asked: Asked, told: OutcomeTold) -> None:
         draft.add(ToolStarted(asked.turn, asked.call))
         return
     draft.add(Answered(asked.request, "told", told.result, told.by))
+    if asked.agent in draft.rules.functions:
+        returned(draft, draft.state.open[asked.turn], told.result)
+        return
     draft.result(asked.turn, asked.call, told.result, "done")
     settle(draft, asked.turn)
 
@@ -170,16 +239,4 @@ def _giver(draft: Draft, agent: str) -> str:
 def _give_back(draft: Draft, asked: Asked, giver: str, reason: str = "") -> None:
     draft.add(TurnEnded(asked.turn, asked.agent))
     draft.add(HandedBack(asked.turn, asked.agent, giver, reason))
-    draft.start(giver)
-
-
-def _left_open(each: OpenCall) -> tuple[str, Outcome]:
-    match each.stage:
-        case "asked":
-            return WITHDRAWN, "withdrawn"
-        case "started" | "interrupted" | "unclear":
-            return INTERRUPTED, "unknown"
-        case "parked":
-            return "Not taken: the conversation went on before it could happen.", "not_taken"
-        case _:
-            assert_never(each.stage)
+    start(draft, giver)

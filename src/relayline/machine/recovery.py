@@ -4,25 +4,31 @@ from relayline.events import Failed, Retried, Stopped, ToolInterrupted, ToolReco
 from relayline.machine.calls import tool_done
 from relayline.machine.draft import Draft
 from relayline.machine.effects import Reconcile, effects
-from relayline.machine.inputs import EffectFailed, OutcomeFound
+from relayline.machine.inputs import EffectFailed, OutcomeFound, Resumed
 from relayline.machine.state import OpenCall, Turn
 from relayline.machine.topology import ToolPolicy
+from relayline.machine.turns import inside
 from relayline.machine.upgrades import caught_up
 
 
 def resumed(draft: Draft) -> None:
     """Want again what failed, and find out about what may or may not have happened."""
+    failed = draft.state.rest.effect if isinstance(draft.state.rest, Failed) else ""
     if isinstance(draft.state.rest, Failed | Stopped):
-        draft.add(Retried(draft.state.rest.effect if isinstance(draft.state.rest, Failed) else ""))
+        draft.add(Retried(failed))
     for turn in list(draft.state.open.values()):
+        inside(draft, turn, Resumed())
         for each in turn.calls:
-            if each.stage == "started" and each.result is None:
+            # A function that raised is known to have failed: to run the session again is to want it again.
+            if each.stage == "started" and each.result is None and each.call.id != failed:
                 _cut_off(draft, turn, each)
-        caught_up(draft, turn.number)
+        if turn.number in draft.state.open:
+            caught_up(draft, turn.number)
 
 
 def _cut_off(draft: Draft, turn: Turn, each: OpenCall) -> None:
-    policy = draft.rules.policies.get(turn.agent, {}).get(each.call.name, ToolPolicy())
+    tools = draft.rules.policies.get(turn.agent, {})
+    policy = draft.rules.functions.get(turn.agent) or tools.get(each.call.name, ToolPolicy())
     if policy.reconcile:
         draft.add(ToolInterrupted(turn.number, each.call.id))
     elif not policy.repeatable:

@@ -12,6 +12,11 @@ Spoken: TypeAlias = Message | HandoffSent | HandedBack | Prompted
 """What a view is made from: the messages, and what went on between them."""
 
 
+def runs_function(call: ToolCall) -> bool:
+    """Whether this is the run of a function that has a turn, and no model asked for it; it is called as that is."""
+    return "-s" not in call.id
+
+
 class Names(NamedTuple):
     """Old names to new ones. ``tools``: of handoffs as well, which are named after their targets."""
 
@@ -29,6 +34,8 @@ class Names(NamedTuple):
         return self.agents.get(name, name)
 
     def call(self, call: ToolCall) -> ToolCall:
+        if runs_function(call):
+            return replace(call, name=self.agent(call.name))
         return replace(call, name=self.tools[call.name]) if call.name in self.tools else call
 
     def result(self, result: ToolResult) -> ToolResult:

@@ -2,12 +2,25 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from relayline.events import Ask, Roster
+from relayline.events import Ask, Fact, Roster
+from relayline.machine.inputs import Input
 from relayline.machine.limits import Budget, Limits
 from relayline.machine.patterns import Pattern
 from relayline.machine.roster import Upgrades
+from relayline.machine.state import State
 from relayline.machine.topology import ToolPolicy
+
+
+class Team(Protocol):
+    """A team as another one needs it: it decides on its own session."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def fingerprint(self) -> str: ...
+    def decide(self, state: State, given: Input) -> tuple[list[Fact], State]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +29,9 @@ class Rules:
 
     ``policies``: per agent, its own tools by name. ``condition``: whether there is a termination condition to ask.
     ``people``: the agents who are persons. ``nudge``: whether an agent that says it hands over, and does not, is told.
-    ``rescue``: who takes over from an agent whose model cannot be had.
+    ``rescue``: who takes over from an agent whose model cannot be had. ``functions``: the participants that are
+    functions. ``reviewed``: whose words a person looks at before it goes on. ``teams``: the participants that are teams
+    themselves.
     ``expires``: how many seconds people have to answer; a kind of request that is not there waits for ever.
     ``roster``: the team as journals remember it, with its ``fingerprint``. ``upgrades``: how it takes sessions that
     were begun with another.
@@ -32,6 +47,9 @@ class Rules:
     people: frozenset[str] = frozenset()
     nudge: bool = False
     rescue: str = ""
+    functions: Mapping[str, ToolPolicy] = field(default_factory=dict[str, ToolPolicy])
+    reviewed: frozenset[str] = frozenset()
+    teams: Mapping[str, Team] = field(default_factory=dict[str, "Team"])
     expires: Mapping[Ask, float] = field(default_factory=dict[Ask, float])
     roster: Roster | None = None
     upgrades: Upgrades = field(default_factory=Upgrades)

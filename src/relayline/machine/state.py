@@ -17,9 +17,11 @@ from relayline.events import (
     Forked,
     HandedBack,
     HandoffSent,
+    Joined,
     Prompted,
     Replied,
     Retried,
+    Routed,
     SessionStarted,
     StateChanged,
     Stopped,
@@ -34,10 +36,12 @@ from relayline.events import (
     TurnStarted,
     UserSpoke,
     Warned,
+    Within,
+    innermost,
 )
 from relayline.machine.log import Log
-from relayline.machine.renaming import Names, Spoken
-from relayline.messages import JSON, Message, ToolCall, ToolResult
+from relayline.machine.renaming import Names, Spoken, runs_function
+from relayline.messages import JSON, Message, Text, ToolCall, ToolResult
 
 
 class OpenCall(NamedTuple):
@@ -52,12 +56,43 @@ class OpenCall(NamedTuple):
     result: ToolResult | None = None
 
 
+class Lane(NamedTuple):
+    """Where the words of a turn stand while others have theirs beside it.
+
+    ``key``: what the ids of the turn begin with; it does not depend on who was faster. ``level``: how many turns in a
+    row led here since the ways parted. ``said``: what was said in it.
+    """
+
+    key: str
+    level: int = 1
+    said: tuple[Spoken, ...] = ()
+
+
+class Part(NamedTuple):
+    """What a turn has to do with others, and with the function that has it.
+
+    ``after``: the turns it goes on from, ``given``: the last words of each. ``answers``: what the function was told so
+    far. ``lane``: where the words of the turn stand; None: in the conversation. ``inner``: the session of the team that
+    has the turn.
+    """
+
+    after: tuple[int, ...] = ()
+    given: tuple[Message, ...] = ()
+    answers: tuple[JSON, ...] = ()
+    lane: Lane | None = None
+    inner: "State | None" = None
+
+
+ALONE = Part()
+
+
 class Turn(NamedTuple):
     """One agent's hold on the conversation.
 
     ``step`` counts its model calls; ``calls`` is empty between them. ``misses``: how many replies in a row came to
     nothing but errors. ``wishes``: the handoffs tools asked for, each with the place of its call in the reply.
     ``nudged``: whether the team told the agent something while it had the turn, but for what its output has to be.
+    ``part``: what is rarely needed, kept apart because every fact copies a turn.
     """
 
     number: int
@@ -67,6 +102,40 @@ class Turn(NamedTuple):
     misses: int = 0
     wishes: tuple[tuple[int, Transfer], ...] = ()
     nudged: bool = False
+    part: Part = ALONE
+
+    @property
+    def lane(self) -> Lane | None:
+        """Where its words stand; None: in the conversation."""
+        return self.part.lane
+
+    @property
+    def key(self) -> str:
+        """What the ids of its calls begin with."""
+        return self.part.lane.key if self.part.lane else f"t{self.number}"
+
+    def saying(self, item: Spoken) -> "Turn":
+        """With one more item in its lane."""
+        lane = self.part.lane
+        return (
+            self
+            if lane is None
+            else self._replace(part=self.part._replace(lane=lane._replace(said=(*lane.said, item))))
+        )
+
+
+class Ended(NamedTuple):
+    """A turn that is over, and may be gone on from.
+
+    ``last``: its last words. ``held``: who waits for what it came to, None as long as nobody has said where it goes.
+    ``joined``: its words are part of the conversation. ``failed``: it came to nothing.
+    """
+
+    turn: Turn
+    last: Message | None = None
+    held: tuple[str, ...] | None = None
+    joined: bool = False
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +177,8 @@ class Since(NamedTuple):
     Turns and tokens count from when a budget last ran out, if that was later. ``taken``: the tokens of each model since
     then: in, those of them from a cache, and out. ``walked``: the edges taken since
     anything new came in, be it words of the user, a tool's result or the turn of a person in the team. ``alone``: how
-    often the active agent went on by itself since it got the conversation.
+    often the active agent went on by itself since it got the conversation. ``begun``: the turns of this team's own
+    members, whatever budgets ran out; ``turns`` are those of teams within it as well.
     """
 
     turns: int = 0
@@ -117,6 +187,7 @@ class Since(NamedTuple):
     walked: frozenset[tuple[str, str]] = frozenset()
     alone: int = 0
     taken: Mapping[str, tuple[int, int, int]] = {}
+    begun: int = 0
 
 
 class State(NamedTuple):
@@ -126,7 +197,8 @@ class State(NamedTuple):
     ``seq``: how many facts were folded. ``turns``, ``asked``: how many there were. ``requests``: unanswered, oldest
     first. ``rest``: why nothing goes on, if nothing does. ``shared``: what the team keeps in common. ``summaries``: the
     last one made for each agent that is given one. ``forgotten``: how many items of the conversation there were before
-    the first of ``spoken``.
+    the first of ``spoken``. ``past``: the turn in the conversation that ended last. ``ended``: the turns apart from it
+    that did, until nothing goes on from them any more. ``teams``: how each team among the participants was left.
     """
 
     seq: int = 0
@@ -144,6 +216,9 @@ class State(NamedTuple):
     shared: Mapping[str, JSON] = {}
     summaries: Mapping[str, Summarised] = {}
     forgotten: int = 0
+    past: Ended | None = None
+    ended: Mapping[int, Ended] = {}
+    teams: Mapping[str, "State"] = {}
 
     @property
     def items(self) -> int:
@@ -187,10 +262,11 @@ def evolve(state: State, fact: Fact) -> State:
         case TurnStarted():
             return _turn_started(state, seq, fact)
         case TurnEnded():
-            open_still = [asked for asked in state.requests.values() if asked.turn == fact.turn and asked.call]
-            assert not open_still, "nobody is asked about a turn that is over"
-            opened = {number: turn for number, turn in state.open.items() if number != fact.turn}
-            return state._replace(seq=seq, open=opened, due=Due(state.open[fact.turn]))
+            return _turn_ended(state, seq, fact)
+        case Routed():
+            return _routed(state, seq, fact)
+        case Joined():
+            return _joined(state, seq, fact)
         case HandoffSent():
             return _handed_over(state, seq, fact)
         case HandedBack():
@@ -215,6 +291,8 @@ def evolve(state: State, fact: Fact) -> State:
                 due=Due(to=fact.to),
                 rest=None,
                 since=Since(),
+                past=None,
+                ended={},
             )
         case Asked():
             return _asked(state, seq, fact)
@@ -232,10 +310,52 @@ def evolve(state: State, fact: Fact) -> State:
             return state._replace(seq=seq, started=fact)
         case Compacted():
             return _compacted(fact)
+        case Within():
+            return _within(state, seq, fact)
         case TeamChanged():
             return _team_changed(state, seq, fact)
         case _:
             assert_never(fact)
+
+
+def _within(state: State, seq: int, fact: Within) -> State:
+    turn = state.open[fact.turn]
+    inner = turn.part.inner or _entered(state, turn)
+    before = len(inner.spoken)
+    inner = evolve(inner._replace(shared=state.shared), fact.fact)
+    turn = turn._replace(part=turn.part._replace(inner=inner))
+    for item in inner.spoken.since(before) if turn.lane else ():
+        turn = turn.saying(item)
+    if turn.lane is None:
+        # One conversation: what is said in the team is said in it.
+        state = state._replace(spoken=inner.spoken, transcript=inner.transcript)
+    opened = {**state.open, fact.turn: turn}
+    return state._replace(seq=seq, open=opened, shared=inner.shared, since=_since(state.since, innermost(fact)))
+
+
+def _entered(state: State, turn: Turn) -> State:
+    """The session of a team that gets a turn: it knows what was said, and whose word it was when it was left."""
+    spoken, transcript = state.spoken, state.transcript
+    if turn.part.lane:
+        turns = in_sequence(before(state, turn.part.after).values())
+        said = [item for each in turns for item in (each.lane.said if each.lane else ())]
+        spoken = Log([*spoken, *said])
+        transcript = Log([*transcript, *(item for item in said if isinstance(item, Message))])
+    left = state.teams.get(turn.agent, State()) if turn.part.lane is None else State()
+    return State(turns=left.turns, asked=left.asked, spoken=spoken, transcript=transcript, floor=left.floor, due=Due())
+
+
+def _since(since: Since, fact: Fact) -> Since:
+    """What went on in a team counts for the team it is in, too."""
+    match fact:
+        case UserSpoke():
+            return Since()
+        case TurnStarted():
+            return since._replace(turns=since.turns + 1)
+        case Replied() if fact.input_tokens or fact.output_tokens:
+            return _took(since, fact.model, fact.input_tokens, fact.cached_tokens, fact.output_tokens)
+        case _:
+            return since
 
 
 def _compacted(fact: Compacted) -> State:
@@ -287,17 +407,37 @@ def _renamed(state: State, names: Names) -> State:
         floor=Floor(speaker, tuple(callers), floor.sticky, arrivals),
         since=state.since._replace(walked=frozenset(walked)),
         summaries={names.agent(each.agent): replace(each, agent=names.agent(each.agent)) for each in made},
+        past=state.past and _ended_renamed(state.past, names),
+        ended={number: _ended_renamed(each, names) for number, each in state.ended.items()},
+        teams={names.agent(name): each for name, each in state.teams.items()},
     )
+
+
+def _ended_renamed(ended: Ended, names: Names) -> Ended:
+    held = None if ended.held is None else tuple(map(names.agent, ended.held))
+    last = ended.last and names.message(ended.last)
+    return ended._replace(turn=_turn_renamed(ended.turn, names), last=last, held=held)
+
+
+def _part_renamed(part: Part, names: Names) -> Part:
+    if part is ALONE:
+        return part
+    lane = part.lane and part.lane._replace(said=tuple(map(names.spoken, part.lane.said)))
+    inner = part.inner and _renamed(part.inner, names)
+    return part._replace(given=tuple(map(names.message, part.given)), lane=lane, inner=inner)
 
 
 def _turn_renamed(turn: Turn, names: Names) -> Turn:
     calls = [each._replace(call=names.call(each.call), result=each.result and names.result(each.result))
              for each in turn.calls]  # fmt: skip
     wishes = tuple((place, names.transfer(wish)) for place, wish in turn.wishes)
-    return turn._replace(agent=names.agent(turn.agent), calls=tuple(calls), wishes=wishes)
+    part = _part_renamed(turn.part, names)
+    return turn._replace(agent=names.agent(turn.agent), calls=tuple(calls), wishes=wishes, part=part)
 
 
 def _turn_started(state: State, seq: int, fact: TurnStarted) -> State:
+    if fact.after or fact.apart:
+        return _went_on(state, seq, fact)
     floor = state.floor
     if state.due is not None and state.due.turn is None and fact.agent != floor.speaker:
         # Whoever the user turned to instead owes nobody an answer, and was handed nothing.
@@ -305,18 +445,89 @@ def _turn_started(state: State, seq: int, fact: TurnStarted) -> State:
     elif fact.agent != floor.speaker:
         floor = floor._replace(speaker=fact.agent)
     opened = {**state.open, fact.turn: Turn(fact.turn, fact.agent)}
-    since = state.since._replace(turns=state.since.turns + 1)
+    since = state.since._replace(turns=state.since.turns + 1, begun=state.since.begun + 1)
     return state._replace(seq=seq, turns=fact.turn, open=opened, due=None, floor=floor, since=since)
+
+
+def _went_on(state: State, seq: int, fact: TurnStarted) -> State:
+    """A turn begins that goes on from certain others, or has its words apart."""
+    ended, given, level = dict(state.ended), list[Message](), 0
+    for number in fact.after:
+        source = ended.get(number) or state.past
+        if source is None or source.turn.number != number:
+            continue
+        given.append(source.last or Message("assistant", (), source.turn.agent))
+        lane = source.turn.lane
+        level = max(level, lane.level if lane and not source.joined else 0)
+        if source.held and fact.agent in source.held:
+            held = tuple(each for each in source.held if each != fact.agent)
+            ended[number] = source._replace(held=held)
+            if source.joined and not held:
+                del ended[number]
+    lane = Lane(fact.key or f"t{fact.turn}", level + 1) if fact.apart else None
+    turn = Turn(fact.turn, fact.agent, part=Part(fact.after, tuple(given), lane=lane))
+    floor = state.floor if fact.apart else state.floor._replace(speaker=fact.agent)
+    since = state.since._replace(turns=state.since.turns + 1, begun=state.since.begun + 1)
+    opened = {**state.open, fact.turn: turn}
+    return state._replace(seq=seq, turns=fact.turn, open=opened, due=None, floor=floor, since=since, ended=ended)
+
+
+def _turn_ended(state: State, seq: int, fact: TurnEnded) -> State:
+    open_still = [asked for asked in state.requests.values() if asked.turn == fact.turn and asked.call]
+    assert not open_still, "nobody is asked about a turn that is over"
+    turn = state.open[fact.turn]
+    opened = {number: turn for number, turn in state.open.items() if number != fact.turn}
+    lane = turn.part.lane
+    if lane is None:
+        # Whoever was cut off before it said anything has no last words.
+        spoke = state.transcript[-1] if len(state.transcript) else None
+        inner = turn.part.inner
+        own = spoke is not None and (spoke.author_name == turn.agent or inner is not None)
+        last = spoke if spoke and own and spoke.role == "assistant" else None
+        if inner is not None:
+            state = state._replace(teams={**state.teams, turn.agent: inner})
+            turn = turn._replace(part=turn.part._replace(inner=None))
+        return state._replace(seq=seq, open=opened, due=Due(turn), past=Ended(turn, last, joined=True))
+    if fact.failed:
+        # Whoever goes on from it, or reads the conversation, is told why there is nothing.
+        words = Message("assistant", (Text(f"No answer: {fact.failed}"),), turn.agent, {"failed": fact.failed})
+        turn, lane = turn.saying(words), lane._replace(said=(words,))
+    last = next((each for each in reversed(lane.said) if isinstance(each, Message) and each.role == "assistant"), None)
+    if turn.part.inner is not None:
+        turn = turn._replace(part=turn.part._replace(inner=None))
+    ended = Ended(turn, last, failed=bool(fact.failed))
+    return state._replace(seq=seq, open=opened, ended={**state.ended, fact.turn: ended})
+
+
+def _routed(state: State, seq: int, fact: Routed) -> State:
+    found = state.ended.get(fact.turn) or state.past
+    if found is None or found.turn.number != fact.turn:
+        return state._replace(seq=seq)
+    return state._replace(seq=seq, ended={**state.ended, fact.turn: found._replace(held=fact.held)})
+
+
+def _joined(state: State, seq: int, fact: Joined) -> State:
+    spoken, transcript = state.spoken, state.transcript
+    for number in fact.turns:
+        lane = state.ended[number].turn.lane
+        for item in lane.said if lane else ():
+            spoken = spoken.append(item)
+            if isinstance(item, Message):
+                transcript = transcript.append(item)
+    # What had joined before is no longer gone on from, unless somebody still waits for it.
+    held = {number: each for number, each in state.ended.items() if each.held}
+    ended = held | {number: state.ended[number]._replace(joined=True) for number in fact.turns}
+    return state._replace(seq=seq, spoken=spoken, transcript=transcript, ended=ended)
 
 
 def _replied(state: State, seq: int, fact: Replied) -> State:
     turn = state.open[fact.turn]
     calls = tuple(OpenCall(call) for call in fact.message.tool_calls)
-    opened = {**state.open, fact.turn: turn._replace(step=turn.step + 1, calls=calls, wishes=())}
+    turn = turn._replace(step=turn.step + 1, calls=calls, wishes=())
     if fact.input_tokens or fact.output_tokens:
         since = _took(state.since, fact.model, fact.input_tokens, fact.cached_tokens, fact.output_tokens)
         state = state._replace(since=since)
-    return _spoke(state, seq, fact.message, opened)
+    return _spoke(state, seq, fact.message, turn)
 
 
 def _took(since: Since, model: str, given: int, cached: int, taken: int) -> Since:
@@ -340,8 +551,8 @@ def _returned(state: State, seq: int, fact: ToolReturned) -> State:
     # The results join the transcript together and in call order, so it does not depend on who was faster, and nothing
     # can ever stand between a call and its result.
     missed = all(each.outcome == "error" for each in results)
-    opened = {**state.open, fact.turn: turn._replace(calls=(), misses=turn.misses + 1 if missed else 0)}
-    return _spoke(state, seq, Message("tool", results, turn.agent), opened)
+    turn = turn._replace(calls=(), misses=turn.misses + 1 if missed else 0)
+    return _spoke(state, seq, Message("tool", results, turn.agent), turn)
 
 
 def _handed_over(state: State, seq: int, fact: HandoffSent) -> State:
@@ -360,14 +571,21 @@ def _handed_over(state: State, seq: int, fact: HandoffSent) -> State:
 
 def _prompted(state: State, seq: int, fact: Prompted) -> State:
     turn = state.open[fact.turn]
-    spoken = state.spoken.append(fact)
+    told = turn
     if turn.step:
         told = turn._replace(nudged=turn.nudged or not fact.code, misses=turn.misses + bool(fact.code), wishes=())
+    if turn.lane is not None:
+        return state._replace(seq=seq, open={**state.open, fact.turn: told.saying(fact)})
+    spoken = state.spoken.append(fact)
+    if turn.step:
         return state._replace(seq=seq, spoken=spoken, open={**state.open, fact.turn: told})
-    return state._replace(seq=seq, spoken=spoken, since=state.since._replace(alone=state.since.alone + 1))
+    return state._replace(seq=seq, spoken=spoken, since=state.since._replace(alone=state.since.alone + (not fact.code)))
 
 
-def _spoke(state: State, seq: int, message: Message, opened: Mapping[int, Turn]) -> State:
+def _spoke(state: State, seq: int, message: Message, turn: Turn) -> State:
+    if turn.part.lane is not None:
+        return state._replace(seq=seq, open={**state.open, turn.number: turn.saying(message)})
+    opened = {**state.open, turn.number: turn}
     spoken, transcript = state.spoken.append(message), state.transcript.append(message)
     return state._replace(seq=seq, spoken=spoken, transcript=transcript, open=opened)
 
@@ -375,10 +593,11 @@ def _spoke(state: State, seq: int, message: Message, opened: Mapping[int, Turn])
 def _asked(state: State, seq: int, fact: Asked) -> State:
     stage = "unclear" if fact.ask == "outcome" else "asked"
     opened = state.open if fact.call is None else _staged(state, fact.turn, OpenCall(fact.call, stage))
-    assert fact.call is not None or fact.ask in ("user_input", "reply"), "nobody is asked about no call"
+    assert fact.call is not None or fact.ask in ("user_input", "reply", "review"), "nobody is asked about no call"
     assert fact.ask != "reply" or fact.turn in opened, "nobody replies in a turn that is not open"
     requests = {**state.requests, fact.request: fact}
-    return state._replace(seq=seq, requests=requests, asked=state.asked + 1, due=None, open=opened)
+    due = state.due if fact.ask == "review" else None
+    return state._replace(seq=seq, requests=requests, asked=state.asked + 1, due=due, open=opened)
 
 
 def _answered(state: State, seq: int, fact: Answered) -> State:
@@ -391,6 +610,12 @@ def _answered(state: State, seq: int, fact: Answered) -> State:
     if fact.settled == "approved" and asked.call is not None:
         # What is approved is no longer asked; a tool is started by the next fact, a handoff waits to be taken.
         opened = _staged(state, asked.turn, OpenCall(asked.call))
+    elif asked.ask == "info" and fact.settled == "replied" and asked.call is not None:
+        # The function runs again from its beginning, and is told this where it asks for it.
+        opened = _staged(state, asked.turn, OpenCall(asked.call, "started"))
+        turn = opened[asked.turn]
+        part = turn.part._replace(answers=(*turn.part.answers, fact.value))
+        opened = {**opened, asked.turn: turn._replace(part=part)}
     return state._replace(seq=seq, requests=requests, open=opened)
 
 
@@ -402,4 +627,24 @@ def _interrupted(state: State, seq: int, fact: ToolInterrupted) -> State:
 def _staged(state: State, number: int, changed: OpenCall) -> Mapping[int, Turn]:
     turn = state.open[number]
     calls = tuple(changed if each.call.id == changed.call.id else each for each in turn.calls)
+    if not calls and runs_function(changed.call):
+        calls = (changed,)
     return {**state.open, number: turn._replace(calls=calls)}
+
+
+def before(state: State, turns: Iterable[int]) -> dict[int, Turn]:
+    """These turns and all that led to them, as far as they have not joined the conversation."""
+    found: dict[int, Turn] = {}
+    waiting = list(turns)
+    while waiting:
+        number = waiting.pop()
+        each = state.ended.get(number)
+        if each and not each.joined and number not in found:
+            found[number] = each.turn
+            waiting += each.turn.part.after
+    return found
+
+
+def in_sequence(turns: Iterable[Turn]) -> list[Turn]:
+    """The turns in the conversation's order: what leads to a turn is before it."""
+    return sorted(turns, key=lambda turn: (turn.lane.level if turn.lane else 0, len(turn.key), turn.key))

@@ -25,7 +25,8 @@ class Edge:
 
     ``description``: what the source's model is told the target is for. ``approval``: a person is asked before each
     transfer. ``payload``: the source hands something on. ``always``: no model chooses it; it is taken whenever the
-    source is done. ``guarded``: it exists only while a predicate holds.
+    source is done. ``guarded``: it exists only while a predicate holds. ``joins``: the target waits for the sources of
+    all such edges to it.
     """
 
     source: str
@@ -36,6 +37,7 @@ class Edge:
     payload: bool = False
     always: bool = False
     guarded: bool = False
+    joins: bool = False
 
 
 @dataclass(frozen=True, slots=True)

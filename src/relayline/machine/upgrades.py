@@ -71,7 +71,7 @@ def opened(draft: Draft, given: Opened) -> None:
 def caught_up(draft: Draft, number: int) -> None:
     """Settle what an open turn waits for in vain: an agent or a tool that is gone."""
     turn, policies = draft.state.open[number], draft.rules.policies
-    known = {*policies.get(turn.agent, {}), *draft.rules.pattern.exits(turn.agent)}
+    known = {*policies.get(turn.agent, {}), *draft.rules.pattern.exits(turn.agent), *draft.rules.functions}
     lost = [
         each for each in turn.calls if each.stage == "asked" and each.result is None and each.call.name not in known
     ]

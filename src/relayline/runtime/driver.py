@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from relayline.errors import SequenceConflict
 from relayline.events import Entry
 from relayline.machine.effects import effects
-from relayline.machine.inputs import EffectFailed, Input, OutOfBudget, ToolDone
+from relayline.machine.inputs import EffectFailed, Input, OutOfBudget, ToolDone, told
 from relayline.runtime.perform import Context, Perform
 from relayline.runtime.session import Session
 
@@ -49,7 +49,7 @@ async def drive(
                 inputs = [await perform(effect, context) for effect in wanted.values()]
             else:
                 inputs = await _next(running, {key: partial(perform, wanted[key], context) for key in wanted}, until)
-            cause = next((each.cause for each in inputs if isinstance(each, EffectFailed)), None)
+            cause = next((each.cause for each in map(told, inputs) if isinstance(each, EffectFailed)), None)
     finally:
         for task in running.values():
             task.cancel()
@@ -61,7 +61,7 @@ async def _commit(session: Session, inputs: Sequence[Input]) -> Sequence[Entry]:
         return await session.commit(inputs)
     except SequenceConflict:
         # Somebody else has taken the session up. What a tool did is theirs to go on with, and must not be lost.
-        done = [each for each in inputs if isinstance(each, ToolDone)]
+        done = [each for each in inputs if isinstance(told(each), ToolDone)]
         if done:
             await session.commit_after_others(done)
         raise

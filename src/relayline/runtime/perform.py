@@ -11,10 +11,14 @@ from typing import Any, TypeAlias, assert_never
 from relayline.context import Host, SharedState, ToolContext
 from relayline.errors import BuildError, ConditionError, UsageError
 from relayline.events import Transfer
-from relayline.machine.effects import CallModel, Effect, Judge, Reconcile, RunTool
-from relayline.machine.inputs import EffectFailed, Input, Judged, OutcomeFound, ToolDone
+from relayline.machine.decide import Machine
+from relayline.machine.effects import CallModel, Effect, Inside, Judge, Reconcile, RunTool
+from relayline.machine.inputs import EffectFailed, FromTeam, Input, Judged, OutcomeFound, ToolDone
+from relayline.machine.lanes import sight
+from relayline.machine.state import State, Turn
 from relayline.messages import JSON, Message, valid
 from relayline.reconcile import NotDone
+from relayline.runtime.function import run_function
 from relayline.runtime.progress import Progress, unless_cancelled
 from relayline.runtime.reply import reply, summarise
 from relayline.runtime.seat import Seat, Way, told
@@ -41,17 +45,31 @@ class Context:
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
+Choose: TypeAlias = Callable[[State, Turn | None], Awaitable[frozenset[str]]]
+"""The agents that may be next after a turn, or at the beginning; raises `ConditionError` if it cannot say."""
 _Work: TypeAlias = Callable[[Tool, ToolContext], Awaitable[str | NotDone]]
 
 Perform: TypeAlias = Callable[[Effect, Context], Coroutine[Any, Any, Input]]
 
 
 @dataclass(frozen=True, slots=True)
+class Team:
+    """A team that is a participant: its rules, and how its effects are performed, its own middleware around them."""
+
+    machine: Machine
+    perform: Perform
+
+
+@dataclass(frozen=True, slots=True)
 class Performer:
-    """The plain `Perform` of a team."""
+    """The plain `Perform` of a team. ``choose``: who may be next, where neither a model nor the pattern says so.
+    ``teams``: the participants that are teams.
+    """
 
     seats: Mapping[str, Seat]
     condition: Condition | None = None
+    choose: Choose | None = None
+    teams: Mapping[str, Team] = field(default_factory=dict[str, "Team"])
 
     async def __call__(self, effect: Effect, context: Context) -> Input:
         match effect:
@@ -63,8 +81,27 @@ class Performer:
                 return await self._reconcile(effect, context)
             case Judge():
                 return await self._judge(effect, context)
+            case Inside():
+                return await self._inside(effect, context)
             case _:
                 assert_never(effect)
+
+    async def _inside(self, effect: Inside, context: Context) -> Input:
+        team = self.teams.get(effect.agent)
+        if team is None:
+            error = BuildError(f"{effect.agent!r} is no team in this team any more")
+            return FromTeam(effect.turn, _failed(effect.effect.id, error))
+
+        async def progress(agent: str, data: JSON) -> None:
+            await context.progress(f"{effect.agent}/{agent}", data)
+
+        async def emit(agent: str, attempt: int, words: str) -> None:
+            if context.emit:
+                await context.emit(f"{effect.agent}/{agent}", attempt, words)
+
+        room = context.session.room(effect.turn, team.machine)
+        inner = Context(room, progress, emit if context.emit else None, settings=context.settings)
+        return FromTeam(effect.turn, await team.perform(effect.effect, inner))
 
     async def _call_model(self, effect: CallModel, context: Context) -> Input:
         try:
@@ -79,7 +116,7 @@ class Performer:
             attempt = context.attempts[effect.id] = context.attempts.get(effect.id, 0) + 1
             emit = context.emit and partial(context.emit, effect.agent, attempt)
             try:
-                return await reply(seat, client, effect.id, context.session, context.settings, emit)
+                return await reply(seat, client, effect, context.session, context.settings, emit)
             except (Exception, asyncio.CancelledError) as error:
                 unless_cancelled(error)
                 failure = error
@@ -96,6 +133,9 @@ class Performer:
 
     async def _run_tool(self, effect: RunTool, context: Context) -> Input:
         try:
+            seat = self._seat(effect.agent)
+            if seat.function is not None:
+                return await run_function(seat, effect, context.session, context.progress)
             done = await self._in_tool(effect, context, lambda tool, given: tool.call(effect.call.arguments, given))
             assert done is not None
             return done
@@ -125,7 +165,7 @@ class Performer:
             effect.agent,
             call.id,
             f"{session.id}/{call.id}",
-            session.state.transcript,
+            sight(session.state, effect.turn).transcript,
             shared,
             copy.deepcopy(arrival.handoff.payload) if arrival else None,
             [],
@@ -155,9 +195,9 @@ class Performer:
         return ToolDone(call.id, content, "done", values, removed, wish)
 
     async def _judge(self, effect: Judge, context: Context) -> Input:
-        state = context.session.state
+        state = sight(context.session.state, effect.turn)
         try:
-            if self.condition is not None:
+            if self.condition is not None and not effect.turn:
                 verdict = self.condition(state.transcript)
                 if await verdict if inspect.isawaitable(verdict) else verdict:
                     return Judged(effect.id, stop=True)
@@ -165,7 +205,10 @@ class Performer:
             unless_cancelled(error)
             return _failed(effect.id, error, "the termination condition failed: ")
         try:
-            ended = state.due and state.due.turn and self.seats.get(state.due.turn.agent)
+            turn = state.ended[effect.turn].turn if effect.turn else state.due and state.due.turn
+            if self.choose is not None:
+                return Judged(effect.id, stop=False, ways=await self.choose(state, turn))
+            ended = turn and self.seats.get(turn.agent)
             for way in ended.onward if ended else ():
                 if await way.open(state.transcript, state.shared):
                     return Judged(effect.id, stop=False, ways=frozenset({way.edge.target}))

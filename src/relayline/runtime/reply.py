@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from relayline.agent import Agent, ChatClient, ChatRequest, Chunk, ReplyInfo
 from relayline.journal.codec import checked
+from relayline.machine.effects import CallModel
 from relayline.machine.inputs import ModelReplied, Summary
 from relayline.machine.state import State
 from relayline.machine.view import TEAM, sound
@@ -66,19 +67,19 @@ class _Reply:
 async def reply(
     seat: Seat,
     client: ChatClient,
-    effect: str,
+    wanted: CallModel,
     session: Session,
     settings: Mapping[str, Any],
     emit: Callable[[str], Awaitable[None]] | None,
 ) -> ModelReplied:
     """One reply of the seat's model, its calls checked against the tools. ``emit`` is given its words as they come."""
-    request = await seat.request(session, settings)
+    request = await seat.request(session, settings, wanted.turn)
     whole = await _collect(client, request, emit)
     calls = [part for part in whole.parts if isinstance(part, ToolCall)]
     offered = {spec.name for spec in request.own_tools}
     problems = {number: problem for number, call in enumerate(calls) if (problem := _problem(seat, call, offered))}
     return ModelReplied(
-        effect,
+        wanted.id,
         tuple(whole.parts),
         problems,
         whole.model,

@@ -1,14 +1,19 @@
 """What a person is asked, and what counts as an answer."""
 
+import copy
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import UnionType
 from typing import Any, TypeAlias, cast
+
+from pydantic_core import to_json
 
 from relayline.errors import UsageError
 from relayline.events import Ask, Asked
 from relayline.journal.codec import checked
-from relayline.machine.inputs import Approval, OutcomeTold, Response, Terminate, Turned, Words
+from relayline.machine.inputs import Approval, OutcomeTold, Response, Terminate, Told, Turned, Words
+from relayline.machine.lanes import sight
 from relayline.machine.state import State
 from relayline.machine.view import view
 from relayline.messages import JSON, Media, Message, Text, ToolCall, user, valid
@@ -110,15 +115,73 @@ class HumanTurnRequest:
         return Terminate()
 
 
+@dataclass(frozen=True, slots=True)
+class AgentReviewRequest:
+    """An agent is done, and what it said goes no further before somebody has looked at it.
+
+    ``True`` lets it go on; a plain string, a `Message` or a list of them says what to change, and the agent speaks
+    again.
+    """
+
+    agent_response: AgentResponse
+
+    @staticmethod
+    def approve(by: str = "") -> Response:
+        """Let it go on. ``by``: who says so, for the record."""
+        return Approval(True, by=valid(by))
+
+    @staticmethod
+    def create_response(feedback: str | Message | Sequence[str | Message]) -> Response:
+        """What the agent should do otherwise."""
+        return _words(feedback)
+
+    @staticmethod
+    def terminate() -> Response:
+        """End the conversation instead."""
+        return Terminate()
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionInfoRequest:
+    """A function wants to know something before it can go on. A value that is JSON answers it too.
+
+    ``data``: what the function shows. ``schema``: the JSON Schema of the answer.
+    """
+
+    function: str
+    data: JSON
+    schema: JSON = None
+
+    @staticmethod
+    def create_response(value: Any, by: str = "") -> Response:
+        """The answer: JSON, or a value that pydantic makes JSON of. ``by``: who gives it, for the record."""
+        return _told(value, by)
+
+    @staticmethod
+    def terminate() -> Response:
+        """End the conversation instead."""
+        return Terminate()
+
+
 RequestData: TypeAlias = (
-    HandoffAgentUserRequest | FunctionApprovalRequestContent | InterruptedCallRequest | HumanTurnRequest
+    HandoffAgentUserRequest
+    | FunctionApprovalRequestContent
+    | InterruptedCallRequest
+    | HumanTurnRequest
+    | AgentReviewRequest
+    | FunctionInfoRequest
 )
 
 
 def request_data(asked: Asked, state: State) -> RequestData:
     """What the one who is asked gets to see."""
+    state = sight(state, asked.turn)
     if asked.ask == "reply":
         return HumanTurnRequest(asked.agent, tuple(view(state.spoken, asked.agent)), asked.ways)
+    if asked.ask == "review":
+        return AgentReviewRequest(AgentResponse(asked.agent, _last_words(state, asked.agent)))
+    if asked.ask == "info":
+        return FunctionInfoRequest(asked.agent, copy.deepcopy(asked.data), copy.deepcopy(asked.schema))
     if asked.call is None:
         return HandoffAgentUserRequest(AgentResponse(asked.agent, _last_words(state, asked.agent)))
     if asked.ask == "approval":
@@ -133,11 +196,13 @@ def _last_words(state: State, agent: str) -> tuple[Message, ...]:
     return tuple(message for message in state.transcript.since(start) if message.author_name == agent)
 
 
-ANSWERS: Mapping[Ask, type[Words | Approval | OutcomeTold | Turned]] = {
+ANSWERS: Mapping[Ask, type[Words | Approval | OutcomeTold | Turned | Told] | UnionType] = {
     "user_input": Words,
     "approval": Approval,
     "outcome": OutcomeTold,
     "reply": Turned,
+    "review": Approval | Words,
+    "info": Told,
 }
 
 
@@ -148,8 +213,12 @@ def as_response(asked: Asked, value: object) -> Response:
         UsageError: if it is no answer to this kind of request.
     """
     if isinstance(value, (ANSWERS[asked.ask], Terminate)):
-        return value
-    if asked.ask == "user_input" and isinstance(value, str | Message | list | tuple):
+        return cast("Response", value)
+    if asked.ask == "info":
+        return _told(value)
+    if asked.ask == "review" and value is True:
+        return Approval(True)
+    if asked.ask in ("user_input", "review") and isinstance(value, str | Message | list | tuple):
         return _words(cast("str | Message | Sequence[str | Message]", value))
     if asked.ask == "approval" and isinstance(value, bool):
         return Approval(value)
@@ -162,6 +231,7 @@ def as_response(asked: Asked, value: object) -> Response:
         "approval": "True, False, or request.data.create_response(approved=..., reason=..., arguments=...)",
         "outcome": "a str that says what the call did, or request.data.run_again()",
         "reply": "a str, or request.data.create_response(text, handoff_to=...), .hand_back(...) or .terminate()",
+        "review": "True, or a str, a Message or a list of them that say what to change",
     }
     raise UsageError(f"request {asked.request!r} is answered with {takes[asked.ask]}; got {value!r}")
 
@@ -170,6 +240,15 @@ def _turned(text: str, to: str = "", *, back: bool = False) -> Response:
     if not (text.strip() or to or back):
         raise UsageError("the reply is empty; say something, hand over, or hand back")
     return Turned(valid(text), to, back)
+
+
+def _told(value: object, by: str = "") -> Response:
+    try:
+        plain = json.loads(to_json(value))
+        checked({"value": plain})
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"the answer is JSON, or what pydantic makes JSON of; got {value!r:.80}: {error}") from None
+    return Told(plain, valid(by))
 
 
 def _words(answer: str | Message | Sequence[str | Message]) -> Response:

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, cast, get_args
 from relayline.agent import Agent, ChatClient, ChatRequest, ToolSpec
 from relayline.errors import ConditionError, UsageError
 from relayline.events import Summarised, Transfer
+from relayline.executors import Executor
 from relayline.machine.topology import Edge
 from relayline.machine.view import TEAM, begun, sound
 from relayline.messages import JSON, Message, Role, Text
@@ -56,7 +57,8 @@ class Seat:
     ``voices``: its client first, then those that are asked where the one before failed. ``ways``: its handoffs by tool
     name. ``onward``: the ways on that no model chooses. ``view``: how much of the conversation it is given, ``views``:
     by whom it was handed over, where that differs. ``shared``: how the requests of the whole team are laid out, if they
-    are laid out alike. ``output``: what its last word has to be.
+    are laid out alike. ``output``: what its last word has to be. ``function``: what has the turn instead of a model;
+    ``many``: whether it is given a list, of all that it waits for.
     """
 
     agent: Agent
@@ -69,14 +71,16 @@ class Seat:
     views: Mapping[str, View] = field(default_factory=dict[str, View])
     shared: Shared | None = None
     output: Output | None = None
+    function: Executor | None = None
+    many: bool = False
 
     @property
     def client(self) -> ChatClient | None:
         """The model that is asked first."""
         return self.voices[0] if self.voices else None
 
-    async def request(self, session: Session, settings: Mapping[str, Any] | None = None) -> ChatRequest:
-        """What the agent's model is given, as the session stands.
+    async def request(self, session: Session, settings: Mapping[str, Any] | None = None, turn: int = 0) -> ChatRequest:
+        """What the agent's model is given, as the session stands. ``turn``: the one it has, if others have theirs.
 
         Raises:
             ConditionError: if a handoff's predicate cannot say.
@@ -97,18 +101,18 @@ class Seat:
             overrides=settings or {},
         )
         if self.shared is None or not getattr(self.client, "shares_prefix", True):
-            return replace(request, messages=tuple(await self._messages(session)))
+            return replace(request, messages=tuple(await self._messages(session, turn)))
         return replace(
             request,
-            messages=tuple(self.shared.lay(session.view("", View(self.shared.show)), self.agent.name)),
+            messages=tuple(self.shared.lay(session.view("", View(self.shared.show), turn), self.agent.name)),
             tools=self.shared.tools,
             common=self.shared.system,
             allowed=tuple(spec.name for spec in specs),
         )
 
-    async def _messages(self, session: Session) -> Sequence[Message]:
+    async def _messages(self, session: Session, turn: int) -> Sequence[Message]:
         view, agent = self.viewed(session), self.agent.name
-        messages = session.view(agent, view)
+        messages = session.view(agent, view, turn)
         if view.client is not None and (made := session.state.summaries.get(agent)):
             messages.insert(0, summed_up(made))
         if view.shape is not None:

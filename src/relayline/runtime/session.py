@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from relayline.errors import SequenceConflict
-from relayline.events import Answered, Ask, Asked, Entry, Fact, Forked, TeamChanged
+from relayline.events import Answered, Ask, Asked, Entry, Fact, Forked, TeamChanged, Within
 from relayline.journal.checkpoints import after
 from relayline.journal.store import Store
 from relayline.machine.decide import Machine
 from relayline.machine.inputs import Input
+from relayline.machine.lanes import sight
+from relayline.machine.nested import waiting
 from relayline.machine.state import State
 from relayline.machine.view import Show, view
 from relayline.messages import Message
@@ -30,19 +32,21 @@ class Session:
         self._last: Entry | None = None
         self._asked: dict[str, datetime] = {}
         self._views: dict[tuple[str, Show], tuple[int, int, list[Message]]] = {}
+        self._rooms: dict[int, Session] = {}
 
     def _forget(self) -> None:
         self.state, self._first, self._last = State(), None, None
         self._asked.clear()
         self._views.clear()
+        self._rooms.clear()
 
     def overdue(self, expires: Mapping[Ask, float]) -> list[str]:
         """The requests nobody answered within so many seconds, by the store's clock, oldest first."""
         late: list[str] = []
-        for request, asked in self.state.requests.items():
-            seconds = expires.get(asked.ask)
-            if seconds is not None and (self.store.now() - self._asked[request]).total_seconds() > seconds:
-                late.append(request)
+        for each in waiting(self.state):
+            seconds = expires.get(each.asked.ask)
+            if seconds is not None and (self.store.now() - self._asked[each.request]).total_seconds() > seconds:
+                late.append(each.request)
         return late
 
     async def refresh(self) -> None:
@@ -97,18 +101,36 @@ class Session:
             self._first = entries[0].seq if self._first is None else self._first
             self._last = entries[-1]
         for entry in entries:
-            if isinstance(entry.fact, Asked):
-                self._asked[entry.fact.request] = entry.at
-            elif isinstance(entry.fact, Answered):
-                self._asked.pop(entry.fact.request, None)
+            fact, prefix = entry.fact, ""
+            while isinstance(fact, Within):
+                fact, prefix = fact.fact, f"{prefix}t{fact.turn}."
+            if isinstance(fact, Asked):
+                self._asked[prefix + fact.request] = entry.at
+            elif isinstance(fact, Answered):
+                self._asked.pop(prefix + fact.request, None)
             elif isinstance(entry.fact, Forked):
                 # A branch of what was said long ago asks anew.
                 self._asked = dict.fromkeys(self._asked, entry.at)
             elif isinstance(entry.fact, TeamChanged):
                 self._views.clear()  # what was rendered may have other names now
 
-    def view(self, agent: str, given: View = text) -> list[Message]:
-        """What ``agent`` sees of the conversation now. Only what is new since the last time is rendered."""
+    def room(self, turn: int, machine: Machine) -> "Session":
+        """The session of the team that has ``turn``, as it goes on."""
+        if turn not in self._rooms:
+            self._rooms = {number: each for number, each in self._rooms.items() if number in self.state.open}
+            self._rooms[turn] = Room(self, turn, machine)
+        return self._rooms[turn]
+
+    def view(self, agent: str, given: View = text, turn: int = 0) -> list[Message]:
+        """What ``agent`` sees of the conversation now. Only what is new since the last time is rendered.
+
+        ``turn``: the one it has, as others beside it see something else.
+        """
+        own = self.state.open.get(turn)
+        if own is not None and own.lane is not None:
+            seen_from = sight(self.state, turn)
+            begin = given.first(seen_from, agent) if given.first else 0
+            return list(view(seen_from.spoken.since(begin), agent, given.show))
         start = given.first(self.state, agent) if given.first else 0
         begun, seen, shown = self._views.get((agent, given.show), (start, start, list[Message]()))
         if begun != start:
@@ -116,3 +138,20 @@ class Session:
         shown.extend(view(self.state.spoken.since(seen), agent, given.show))
         self._views[agent, given.show] = start, len(self.state.spoken), shown
         return shown.copy()
+
+
+class Room(Session):
+    """The session of a team within another's: what it stands at is a part of what the other stands at."""
+
+    def __init__(self, outer: Session, turn: int, machine: Machine) -> None:
+        self._outer, self._turn = outer, turn
+        super().__init__(f"{outer.id}/t{turn}", machine, outer.store)
+
+    @property
+    def state(self) -> State:  # pyright: ignore[reportIncompatibleVariableOverride]
+        turn = self._outer.state.open.get(self._turn)
+        return (turn and turn.part.inner) or State()
+
+    @state.setter
+    def state(self, state: State) -> None:
+        """It only moves with the other's."""

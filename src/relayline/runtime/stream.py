@@ -18,9 +18,11 @@ from relayline.events import (
     Forked,
     HandedBack,
     HandoffSent,
+    Joined,
     Prompted,
     Replied,
     Retried,
+    Routed,
     SessionStarted,
     StateChanged,
     Stopped,
@@ -34,8 +36,10 @@ from relayline.events import (
     TurnStarted,
     UserSpoke,
     Warned,
+    Within,
 )
 from relayline.journal.checkpoints import request_id
+from relayline.machine.nested import waiting
 from relayline.machine.state import State
 from relayline.messages import JSON, Message
 from relayline.runtime.requests import request_data
@@ -56,6 +60,8 @@ EventType: TypeAlias = Literal[
     "tool_result",
     "handoff_sent",
     "handed_back",
+    "routed",
+    "joined",
     "request_info",
     "request_answered",
     "retried",
@@ -102,7 +108,8 @@ class WorkflowEvent:
     handoff_sent           `HandoffSent`: ``source``, ``target``, ``reason``, ``payload``
     handed_back            `HandedBack`: ``source``, ``target``, ``reason``
     request_info           `HandoffAgentUserRequest`, `FunctionApprovalRequestContent`,
-                           `InterruptedCallRequest` or `HumanTurnRequest`; answer it under ``request_id``
+                           `InterruptedCallRequest`, `HumanTurnRequest`, `AgentReviewRequest` or
+                           `FunctionInfoRequest`; answer it under ``request_id``
     warning                `Warned`: ``code``, ``message``
     prompted               `Prompted`: ``text``, what the team told an agent, and nobody else
     request_answered       `Answered`: ``settled``, ``note``, ``by``
@@ -239,7 +246,8 @@ class RunResult:
     ``messages``: what was said in this run, tool traffic included. ``conversation``: the whole of it. ``requests``: the
     ``request_info`` events that wait for a person now. ``stopped``: the budget that ran out, if one did; run the
     session again to go on. ``value``: the last reply as a value of its agent's ``output_type``; None if the agent has
-    none, or the reply does not fit.
+    none, or the reply does not fit. ``outputs``: the last words of those nobody went on from: of everybody who spoke at
+    once, in declared order, or of whoever spoke last.
     """
 
     session_id: str
@@ -249,6 +257,7 @@ class RunResult:
     requests: Sequence[RequestInfoEvent]
     stopped: Stopped | None = None
     value: Any = field(default=None, repr=False)
+    outputs: Sequence[Message] = field(default=(), repr=False)
 
     @property
     def text(self) -> str:
@@ -274,7 +283,8 @@ class Narrator:
     async def tell(self, entries: Sequence[Entry]) -> None:
         """Show what was just appended."""
         for entry in entries:
-            await self._emit(self._reader.event(entry, self._session.state))
+            if shown := self._reader.event(entry, self._session.state):
+                await self._emit(shown)
 
     async def signal(self, kind: EventType, data: object = None, agent: str = "") -> None:
         """Show something that is not in the journal."""
@@ -301,47 +311,65 @@ class Reader:
 
     def __init__(self, session_id: str, state: State) -> None:
         self._id = session_id
-        self._agents = {number: turn.agent for number, turn in state.open.items()}
+        self._agents: dict[str, str] = {}
+        self._know(state, "", "")
 
-    def event(self, entry: Entry, state: State) -> WorkflowEvent:
-        """The next fact as an event. ``state``: after the whole of its batch."""
-        kind, data, agent, request = self._read(entry.fact, state)
+    def _know(self, state: State, prefix: str, path: str) -> None:
+        for number, turn in state.open.items():
+            self._agents[f"{prefix}t{number}"] = path + turn.agent
+            if turn.part.inner is not None:
+                self._know(turn.part.inner, f"{prefix}t{number}.", f"{path}{turn.agent}/")
+
+    def event(self, entry: Entry, state: State) -> WorkflowEvent | None:
+        """The next fact as an event, if it is one. ``state``: after the whole of its batch."""
+        fact, within, prefix, path = entry.fact, state, "", ""
+        while isinstance(fact, Within):
+            turn = within.open.get(fact.turn)
+            prefix, path = f"{prefix}t{fact.turn}.", f"{self._agents[f'{prefix}t{fact.turn}']}/"
+            fact, within = fact.fact, (turn and turn.part.inner) or State()
+        if path and isinstance(fact, SessionStarted | Finished):
+            return None  # that a team in the team begins and is done is told by its turn
+        kind, data, agent, request = self._read(fact, within, prefix, path)
         return _event(kind, self._id, data, agent, request, entry.seq, entry.at)
 
-    def _read(self, fact: Fact, state: State) -> tuple[EventType, Any, str, str]:
+    def _read(self, fact: Fact, state: State, prefix: str, path: str) -> tuple[EventType, Any, str, str]:
         match fact:
             case UserSpoke(message):
                 return "message", message, "", ""
             case Replied(_, message):
-                return "message", message, message.author_name, ""
+                return "message", message, path + message.author_name, ""
             case ToolStarted(turn, call):
-                return "tool_call", call, self._agents[turn], ""
+                return "tool_call", call, self._agents[f"{prefix}t{turn}"], ""
             case ToolInterrupted(turn):
-                return "tool_interrupted", fact, self._agents[turn], ""
+                return "tool_interrupted", fact, self._agents[f"{prefix}t{turn}"], ""
             case ToolReconciled(turn):
-                return "tool_reconciled", fact, self._agents[turn], ""
+                return "tool_reconciled", fact, self._agents[f"{prefix}t{turn}"], ""
             case ToolReturned(turn, result):
-                return "tool_result", result, self._agents[turn], ""
+                return "tool_result", result, self._agents[f"{prefix}t{turn}"], ""
             case TurnStarted(turn, agent):
-                self._agents[turn] = agent
-                return "executor_invoked", fact, agent, ""
+                self._agents[f"{prefix}t{turn}"] = path + agent
+                return "executor_invoked", fact, path + agent, ""
             case TurnEnded(turn, agent):
-                self._agents.pop(turn)
-                return "executor_completed", fact, agent, ""
+                self._agents.pop(f"{prefix}t{turn}")
+                return "executor_completed", fact, path + agent, ""
             case HandoffSent(_, source):
-                return "handoff_sent", fact, source, ""
+                return "handoff_sent", fact, path + source, ""
             case HandedBack(_, source):
-                return "handed_back", fact, source, ""
+                return "handed_back", fact, path + source, ""
+            case Routed():
+                return "routed", fact, "", ""
+            case Joined():
+                return "joined", fact, "", ""
             case Prompted(_, agent):
-                return "prompted", fact, agent, ""
+                return "prompted", fact, path + agent, ""
             case Warned(_, _, agent):
-                return "warning", fact, agent, ""
+                return "warning", fact, path + agent, ""
             case Asked(request, _, _, agent):
-                return "request_info", request_data(fact, state), agent, request_id(self._id, request)
+                return "request_info", request_data(fact, state), path + agent, request_id(self._id, prefix + request)
             case Answered(request):
-                return "request_answered", fact, "", request_id(self._id, request)
+                return "request_answered", fact, "", request_id(self._id, prefix + request)
             case Failed(_, agent):
-                return "executor_failed", fact, agent, ""
+                return "executor_failed", fact, path + agent, ""
             case Finished():
                 return "output", list(state.transcript), "", ""
             case Retried():
@@ -351,7 +379,7 @@ class Reader:
             case StateChanged():
                 return "state_changed", fact, "", ""
             case Summarised(agent):
-                return "summarised", fact, agent, ""
+                return "summarised", fact, path + agent, ""
             case SessionStarted():
                 return "session_started", fact, "", ""
             case Forked():
@@ -361,6 +389,8 @@ class Reader:
             case TeamChanged():
                 self._agents = {turn: fact.renamed.get(agent, agent) for turn, agent in self._agents.items()}
                 return "team_changed", fact, "", ""
+            case Within():
+                raise AssertionError("it was looked into")
             case _:
                 assert_never(fact)
 
@@ -383,8 +413,10 @@ def _event(
 def pending(session_id: str, state: State) -> list[RequestInfoEvent]:
     """What waits for a person, as events, oldest first."""
     return [
-        RequestInfoEvent(session_id, request_data(asked, state), asked.agent, request_id(session_id, local))
-        for local, asked in state.requests.items()
+        RequestInfoEvent(
+            session_id, request_data(each.asked, each.state), each.path, request_id(session_id, each.request)
+        )
+        for each in waiting(state)
     ]
 
 
@@ -394,6 +426,6 @@ def run_state(state: State) -> WorkflowRunState:
         return WorkflowRunState.FAILED
     if isinstance(state.rest, Stopped):
         return WorkflowRunState.STOPPED
-    if state.requests:
+    if any(waiting(state)):
         return WorkflowRunState.IDLE_WITH_PENDING_REQUESTS
     return WorkflowRunState.IN_PROGRESS if state.open or state.due else WorkflowRunState.IDLE

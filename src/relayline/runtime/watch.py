@@ -24,7 +24,7 @@ async def watch(store: Store, session_id: str, after: int, *, until_rest: bool) 
             state = state_after(session_id, batch, state)
             for entry in batch:
                 event = reader.event(entry, state)
-                if entry.seq > after:
+                if event is not None and entry.seq > after:
                     yield event
         last = entries[-1] if entries else last
         if until_rest and last is not None and last.seq >= after and not effects(state):

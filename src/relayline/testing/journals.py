@@ -9,6 +9,8 @@ from relayline.journal.codec import VERSION, decode, encode
 from relayline.journal.lines import line, read_line
 from relayline.journal.store import Store
 from relayline.machine.effects import CallModel, effects
+from relayline.machine.lanes import sight
+from relayline.machine.nested import waiting
 from relayline.machine.state import State, evolve, fold
 from relayline.machine.view import view
 from relayline.messages import Message
@@ -81,15 +83,18 @@ def _check_state(state: State, agents: Sequence[str]) -> None:
     ids = [effect.id for effect in wanted]
     assert len(ids) == len(set(ids)), f"two effects have one id: {ids}"
     assert run_state(state)
-    for asked in state.requests.values():
-        assert request_data(asked, state)
-    callers = {effect.agent for effect in wanted if isinstance(effect, CallModel)}
+    for each in waiting(state):
+        assert request_data(each.asked, each.state)
     for agent in agents:
         shown = list(view(state.spoken, agent))
         if shown and _is_worked_off(state, shown[-1]):
             shown.pop()
         check_messages(shown)
-        assert agent not in callers or shown[-1].role != "assistant", f"{agent} is asked to answer itself"
+    for effect in wanted:
+        if isinstance(effect, CallModel):
+            shown = list(view(sight(state, effect.turn).spoken, effect.agent))
+            check_messages(shown)
+            assert shown[-1].role != "assistant", f"{effect.agent} is asked to answer itself"
 
 
 def _is_worked_off(state: State, message: Message) -> bool:

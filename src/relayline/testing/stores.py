@@ -254,6 +254,9 @@ async def _forks(store: Store, again: Again) -> None:
 async def _takes_in(store: Store, again: Again) -> None:
     """What is brought from elsewhere keeps its date, and a journal that was compacted there its numbers."""
     long_ago = datetime(2001, 2, 3, 4, 5, 6, 789, UTC)
+    for number in (0, -1, 2**62):
+        with _raises(StoreError, f"a journal that begins with number {number}"):
+            await store.append("s", [_stand_in(number)], after=0)
     await again().append("s", [_stand_in(7), *_facts(1)], after=0, at=long_ago)
     await store.append("s", _facts(1), after=8, at=long_ago + timedelta(days=1))
     for opened in (store, again()):

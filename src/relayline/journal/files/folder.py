@@ -37,7 +37,13 @@ _FLAGS = sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NON
 
 @lru_cache(4096)
 def stem(session_id: str) -> str:
-    """What the files of a session are called: as legible as any file system allows, and different for any other id."""
+    """What the files of a session are called: as legible as any file system allows, and different for any other id.
+
+    Raises:
+        ValueError: it has half a character, or none.
+    """
+    if not session_id:
+        raise ValueError("a session id is not empty")
     slug = re.sub(r"[^a-z0-9]+", "-", session_id[:200].lower()).strip("-")[:40].strip("-")
     digest = hashlib.sha256(session_id.encode()).hexdigest()[:32]
     return f"{slug}-{digest}" if slug else digest
@@ -138,10 +144,17 @@ def locked(folder: Path) -> Generator[Lock]:
     try:
         file = opened(folder / LOCK, os.O_RDWR | os.O_CREAT)
     except FileNotFoundError:
-        folder.mkdir(parents=True, exist_ok=True)
+        _make(folder)
         file = opened(folder / LOCK, os.O_RDWR | os.O_CREAT)
     with file, _held(folder, file, alone=True):
         yield Lock(file)
+
+
+def _make(folder: Path) -> None:
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        sync_folder(each.parent)
 
 
 @contextmanager

@@ -20,10 +20,7 @@ from relayline.journal.files.lines import Batch, Head, journal_lines
 from relayline.journal.files.listing import files, reason
 from relayline.journal.files.media import Part
 from relayline.journal.packing import WITH_BLOBS, Packed, Packer
-from relayline.journal.store import check_cut, check_delete, check_fork, conflict, unknown
-
-LAST = 2**62
-"""No fact has this number."""
+from relayline.journal.store import MOST, check_cut, check_delete, check_fork, conflict, unknown
 
 
 class Journals:
@@ -46,11 +43,7 @@ class Journals:
         with locked(self.folder) as lock:
             self._tidy()
             path = self._path(session_id)
-            found = open_journal(path, session_id)
-            if found is not None:
-                with found:
-                    if found.head is not None:
-                        raise conflict(session_id, 0, found.seq)
+            self._check_free(session_id)
             self._finish_deleting(path)
             written = lock.count(batches[-1][0].at)
             whole = [
@@ -102,6 +95,7 @@ class Journals:
             self._tidy()
             first, last = self._extent(session_id)
             check_fork(session_id, upto, first, last)
+            self._check_free(branch)
             # First, because who cuts or deletes the session has to know of the branch.
             self._note(session_id, branch)
             self._extend(Head(branch, at, session_id, upto), [packed], 0, upto + 1, at, lock)
@@ -116,10 +110,10 @@ class Journals:
             # Whoever comes after one who died here has media to remove.
             put(path.with_suffix(".sweep"), [])
             self._free_branches(session_id)
-            parts = self._parts(session_id, 0, LAST)
+            parts = self._parts(session_id, 0, MOST)
             (cut,) = [each for _, each in parts if each.before < fact.upto <= each.seq]
             stand_in = Batch(fact.upto, cut.at, cut.written, (packed.version,), (packed.body,))
-            kept = [Part(place, rest) for place, each in parts if (rest := each.part(fact.upto, LAST))]
+            kept = [Part(place, rest) for place, each in parts if (rest := each.part(fact.upto, MOST))]
             self._rewrite(session_id, [Part(path, stand_in), *kept], [])
             self._sweep(path)
 
@@ -210,7 +204,9 @@ class Journals:
                     self._stand_alone(branch)
 
     def _stand_alone(self, branch: str) -> None:
-        parts = self._parts(branch, 0, LAST)
+        parts = self._parts(branch, 0, MOST)
+        if not parts:
+            raise damaged(branch, self._path(branch), "it has no facts")
         last = parts[-1].batch
         notes = [Batch(last.seq, last.at, last.written, (), (), each) for each in noted(self._path(branch))]
         self._rewrite(branch, parts, notes)
@@ -218,8 +214,10 @@ class Journals:
     def _rewrite(self, session_id: str, parts: Sequence[Part], notes: Sequence[Batch]) -> None:
         """Put all of a journal into its own file."""
         path = self._path(session_id)
-        with closing(self._lineage(session_id)) as lineage:
-            head = next(lineage).head
+        found = open_journal(path, session_id)
+        assert found is not None
+        with found:
+            head = found.head
         assert head is not None
         media.gather(parts, self._packer, path)
         whole = Head(session_id, head.started)
@@ -256,7 +254,7 @@ class Journals:
         found = open_journal(path, None)
         if found is not None:
             with found:
-                parts = [Part(path, each) for each in found.batches(0, LAST, counted=True)]
+                parts = [Part(path, each) for each in found.batches(0, MOST, counted=True)]
             media.remove(path, but=media.names(parts, self._packer))
         path.with_suffix(".sweep").unlink()
 
@@ -272,6 +270,14 @@ class Journals:
 
     def _path(self, session_id: str) -> Path:
         return self.folder / f"{stem(session_id)}.jsonl"
+
+    def _check_free(self, session_id: str) -> None:
+        """Refuse the name of a session that is there."""
+        found = open_journal(self._path(session_id), session_id)
+        if found is not None:
+            with found:
+                if found.head is not None:
+                    raise conflict(session_id, 0, found.seq)
 
     def _existing(self, session_id: str) -> Path:
         """The journal of a session that is there, in whatever state."""
@@ -316,7 +322,9 @@ class Journals:
             for found in lineage:
                 last = found.seq if last is None else last
                 if not found.shared:
-                    return next(found.batches(0, LAST, counted=True)).before + 1, last
+                    for batch in found.batches(0, MOST, counted=True):
+                        return batch.before + 1, last
+                    raise damaged(session_id, found.path, "it has no facts")
         raise unknown(session_id)
 
     def _parts(self, session_id: str, after: int, upto: int) -> list[Part]:

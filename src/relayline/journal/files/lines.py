@@ -210,7 +210,7 @@ def read_seal(line: bytes, number: int = 0, facts_before: tuple[bytes, int] | No
     if versions is None and facts <= size:
         versions = [VERSION] * facts
     whole = isinstance(versions, list) and len(cast("list[object]", versions)) == facts
-    if not whole or seq < facts - 1 or not isinstance(branch, str) or bool(branch) == bool(facts):
+    if not whole or seq < max(facts, 1) or not isinstance(branch, str) or bool(branch) == bool(facts):
         raise Damage(number, "a seal that contradicts itself")
     at = _time(shown.get("at"), number)
     return Seal(seq, facts, at, written, size, tuple(cast("list[int]", versions)), branch, crc)

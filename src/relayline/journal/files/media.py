@@ -1,7 +1,6 @@
 """What is too large for a line: beside its journal, in files that are called by the hash of what is in them."""
 
 import os
-import re
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -11,8 +10,6 @@ from relayline.errors import DamagedJournal, StoreError
 from relayline.journal.files.folder import opened, put
 from relayline.journal.files.lines import Batch
 from relayline.journal.packing import WITH_BLOBS, Packer, beside
-
-NAME = re.compile(r"[0-9a-f]{64}")
 
 
 class Part(NamedTuple):
@@ -107,8 +104,7 @@ def _named(parts: Iterable[Part], packer: Packer, *, strict: bool = True) -> Ite
                 if strict:  # else told by whoever reads the fact
                     raise DamagedJournal(f"{path}, up to entry {batch.seq}: {error}") from error
                 continue
-            # A name that is none may lead anywhere.
-            yield from ((path, name) for name in beside(fact) if NAME.fullmatch(name))
+            yield from ((path, name) for name in beside(fact))
 
 
 def _place(journal: Path) -> Path:

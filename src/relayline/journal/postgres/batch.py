@@ -3,11 +3,11 @@
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from psycopg.types.numeric import Int8
 
 from relayline.errors import SequenceConflict, StoreError
+from relayline.events import Entry
 from relayline.journal.packing import Packed
 from relayline.journal.postgres import statements
 from relayline.journal.postgres.connections import Connections, Lost, Patience, Undone
@@ -21,14 +21,13 @@ TRIES = 5
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Facts to be written to ``session_id`` as number ``first`` and on, if it ends with number ``after``."""
+    """Entries to be written to ``session_id`` if it ends with number ``after``, and what is kept of their facts."""
 
     schema: str
     session_id: str
+    entries: Sequence[Entry]
     packed: Sequence[Packed]
     after: int
-    first: int
-    at: datetime
     token: int = field(default_factory=lambda: secrets.randbits(63))
     """Tells our facts from those of somebody who wrote the same words in the same microsecond."""
 
@@ -65,13 +64,14 @@ class Batch:
 
     async def write(self, connection: Connection, parent: int | None = None, shared: int = 0) -> bool:
         """Whether it was written: not, if the session has another end."""
-        blobs = {name: content for each in self.packed for name, content in each.blobs.items()}
-        given = {
+        first, last = self.entries[0], self.entries[-1]
+        given: dict[str, object] = {
             "id": self.session_id,
             "after": Int8(self.after),
-            "first": Int8(self.first),
-            "last": Int8(self.first + len(self.packed) - 1),
-            "at": self.at,
+            "first": Int8(first.seq),
+            "last": Int8(last.seq),
+            "at": first.at,
+            "updated": last.at,
             "batch": Int8(self.token),
             "versions": " ".join([str(each.version) for each in self.packed]),
             "bodies": "\n".join([each.body for each in self.packed]),
@@ -79,17 +79,21 @@ class Batch:
             "bell": bell_of(self.session_id),
             "channel": channel_of(self.schema),
         }
+        blobs = {name: content for each in self.packed for name, content in each.blobs.items()}
         if self.after:
             query = statements.GO_ON_WITH_BLOBS if blobs else statements.GO_ON
         else:
-            query = statements.BEGIN_WITH_BLOBS if blobs else statements.BEGIN
             given |= {"parent": parent, "shared": Int8(shared)}
-        if blobs:
+            query = statements.BEGIN_WITH_BLOBS if blobs else statements.BEGIN
+            if first.at != last.at:  # brought from elsewhere
+                query = statements.RESTORE
+                given["times"] = [each.at for each in self.entries]
+        if blobs or query is statements.RESTORE:
             given |= {"names": list(blobs), "contents": list(blobs.values())}
         return (await connection.execute(query, given, prepare=True, binary=True)).rowcount == 1
 
     async def _compare(self, connection: Connection, *, sent_before: bool) -> None:
-        cursor = await connection.execute(statements.END, {"id": self.session_id, "first": Int8(self.first)})
+        cursor = await connection.execute(statements.END, {"id": self.session_id, "first": Int8(self.entries[0].seq)})
         end, token = await cursor.fetchone() or (0, None)
         if not (sent_before and token == self.token):
             raise conflict(self.session_id, self.after, end)

@@ -41,12 +41,12 @@ FROM session AS each LEFT JOIN session AS parent ON parent.key = each.parent ORD
 _BEGIN = """
 WITH mine AS (
     INSERT INTO session(id, seq, started, updated, written, parent, shared)
-    VALUES (%(id)s, %(last)s, %(at)s, %(at)s, nextval('written'), %(parent)s::bigint, %(shared)s)
+    VALUES (%(id)s, %(last)s, %(at)s, %(updated)s, nextval('written'), %(parent)s::bigint, %(shared)s)
     ON CONFLICT (id) DO NOTHING RETURNING key
 )"""
 _GO_ON = """
 WITH mine AS (
-    UPDATE session SET seq = %(last)s, updated = %(at)s, written = nextval('written')
+    UPDATE session SET seq = %(last)s, updated = %(updated)s, written = nextval('written')
     WHERE id = %(id)s AND seq = %(after)s RETURNING key
 )"""
 # The lines as one text: a body has no line break, and an array would have to be made of them first.
@@ -55,6 +55,14 @@ _LINES = """, lines AS (
     SELECT key, %(first)s - 1 + number, %(at)s, version, body, CASE number WHEN 1 THEN %(batch)s::bigint END
     FROM mine, unnest(string_to_array(%(versions)s, ' ')::int[], string_to_array(%(bodies)s, chr(10)))
         WITH ORDINALITY AS line(version, body, number)
+)"""
+_DATED_LINES = """, lines AS (
+    INSERT INTO fact(session, seq, at, version, body, batch)
+    SELECT key, %(first)s - 1 + number, dated, version, body, CASE number WHEN 1 THEN %(batch)s::bigint END
+    FROM mine, unnest(
+        %(times)s::timestamptz[],
+        string_to_array(%(versions)s, ' ')::int[], string_to_array(%(bodies)s, chr(10))
+    ) WITH ORDINALITY AS line(dated, version, body, number)
 )"""
 _BESIDE = """, beside AS (
     INSERT INTO blob(session, name, content)
@@ -68,6 +76,7 @@ WHERE pg_try_advisory_xact_lock(%(lock)s, %(bell)s) OR pg_notify(%(channel)s, %(
 
 BEGIN = _BEGIN + _LINES + _RING
 BEGIN_WITH_BLOBS = _BEGIN + _LINES + _BESIDE + _RING
+RESTORE = _BEGIN + _DATED_LINES + _BESIDE + _RING
 GO_ON = _GO_ON + _LINES + _RING
 GO_ON_WITH_BLOBS = _GO_ON + _LINES + _BESIDE + _RING
 

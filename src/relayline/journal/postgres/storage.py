@@ -73,11 +73,15 @@ class PostgresCheckpointStorage(Store):
     async def append(
         self, session_id: str, facts: Sequence[Fact], *, after: int, at: datetime | None = None
     ) -> list[Entry]:
-        packed = [self._packer.pack(fact) for fact in facts]
         entries = numbered(facts, after, at or self._clock())
-        batch = Batch(self.schema, session_id, packed, after, entries[0].seq, entries[0].at)
-        await batch.append(self._connections)
+        await self._batch(session_id, entries, after).append(self._connections)
         return entries
+
+    async def restore(self, session_id: str, entries: Sequence[Entry]) -> None:
+        await self._batch(session_id, entries, 0).append(self._connections)
+
+    def _batch(self, session_id: str, entries: Sequence[Entry], after: int) -> Batch:
+        return Batch(self.schema, session_id, entries, [self._packer.pack(each.fact) for each in entries], after)
 
     async def read(self, session_id: str, *, after: int = 0, upto: int | None = None) -> list[Entry]:
         upto = changes.LAST if upto is None else upto
@@ -128,8 +132,7 @@ class PostgresCheckpointStorage(Store):
         ]
 
     async def fork(self, session_id: str, branch: str, *, upto: int) -> None:
-        packed, at = self._packer.pack(Forked(session_id, upto)), self._clock()
-        batch = Batch(self.schema, branch, [packed], 0, upto + 1, at)
+        batch = self._batch(branch, [Entry(upto + 1, self._clock(), Forked(session_id, upto))], 0)
         begin = partial(changes.fork, session_id=session_id, batch=batch, upto=upto)
         await self._connections.transact(begin)
 

@@ -1,0 +1,107 @@
+"""What stands in the boxes of a picture and on its lines, how much room that takes, and in which colours."""
+
+from typing import NamedTuple
+
+from relayline.drawing.diagram import Line, Node
+from relayline.drawing.layers import Size
+from relayline.drawing.words import balanced, counted, width
+
+FIGURE = 16.0
+"""The room for a head and shoulders beside the words of a person."""
+
+LEGEND = {
+    "chosen": "Thin: the agent chooses",
+    "always": "Thick: always, when it is done",
+    "guarded": "Dashed: not always open",
+    "back": "Dotted: back to who asked",
+    "jump": "Dotted: no declared way",
+    "taken": "Orange: the way it took, step by step",
+}
+
+STYLE = """
+text{font-family:system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif;font-size:12px;fill:#1f2937;\
+unicode-bidi:plaintext}
+.title{font-size:16px;font-weight:600}
+.name{font-size:14px;font-weight:600}
+.note,.terms{fill:#4b5563;font-size:11px}
+.label,.terms,.steps{font-size:11px}
+.terms{font-style:italic}
+.steps,.doing{fill:#9a3412;font-weight:600;font-size:11px}
+.page{fill:#fff}
+.frame{fill:#f8fafc;stroke:#475569;stroke-width:1.4}
+.inner{fill:none;stroke:#475569}
+.person .frame{fill:#eef2ff}
+.hub .frame,.gone .frame{fill:none;stroke-dasharray:3 3}
+.here .frame{stroke:#c2410c;stroke-width:3}
+.body{fill:#475569}
+rect.mark{fill:#475569}
+rect.mark.end{fill:#fff;stroke:#475569}
+rect.mark.here{fill:#c2410c}
+text.mark{fill:#fff;font-size:10px}
+text.mark.end{fill:#334155}
+.line path{fill:none;stroke:#64748b;stroke-width:1.4}
+.line polygon{fill:#64748b}
+.always path{stroke-width:3.2}
+.guarded path{stroke-dasharray:6 4}
+.back path,.jump path{stroke-dasharray:2 3}
+.taken path{stroke:#c2410c;stroke-width:2.2}
+.taken polygon{fill:#c2410c}
+@media (prefers-color-scheme: dark){
+text{fill:#e5e7eb}
+.note,.terms{fill:#9ca3af}
+.steps,.doing{fill:#fdba74}
+.page{fill:#0f172a}
+.frame{fill:#1e293b;stroke:#94a3b8}
+.inner{stroke:#94a3b8}
+.person .frame{fill:#272b52}
+.body,rect.mark{fill:#94a3b8}
+rect.mark.end{fill:#0f172a;stroke:#94a3b8}
+text.mark{fill:#0f172a}
+text.mark.end{fill:#e5e7eb}
+.here .frame{stroke:#fb923c}
+rect.mark.here{fill:#fb923c}
+.line path{stroke:#94a3b8}
+.line polygon{fill:#94a3b8}
+.taken path{stroke:#fb923c}
+.taken polygon{fill:#fb923c}
+}
+"""
+
+_EM = {"name": 8.2, "about": 6.7, "note": 6.2, "doing": 6.4, "label": 6.2, "terms": 6.0, "steps": 6.6}
+"""How wide a column of each kind of words is, in pixels: of the widest common font, so that others fit too."""
+
+
+class Row(NamedTuple):
+    """A line of words, of one ``kind``."""
+
+    kind: str
+    text: str
+
+
+def rows_of_node(node: Node) -> list[Row]:
+    """What stands in a box."""
+    if node.kind == "hub":
+        return [Row("label", each) for each in balanced(node.about, 20, 4)]
+    rows = [Row("name", each) for each in balanced(node.name, 24, 2)]
+    rows += [Row("about", each) for each in balanced(node.about, 30, 3)]
+    if node.kind == "gone":
+        rows.append(Row("note", "no longer in the team"))
+    for note in node.notes:
+        rows += [Row("note", each) for each in balanced(note, 32, 2)]
+    return rows + [Row("doing", each) for each in balanced(node.here, 30, 2)]
+
+
+def rows_of_line(line: Line) -> list[Row]:
+    """What stands on a line."""
+    rows = [Row("steps", counted(line.steps))] if line.steps else []
+    rows += [Row("label", each) for each in balanced(line.label, 28, 4)]
+    return rows + [Row("terms", each) for each in balanced(", ".join(line.terms), 30, 3)]
+
+
+def room(rows: list[Row], node: Node | None = None) -> Size:
+    """How long and how high the words are, with the space around them: on a line, or in the box of ``node``."""
+    long = max((width(row.text) * _EM[row.kind] for row in rows), default=0)
+    if node is not None:
+        figure = FIGURE if node.kind == "person" else 0
+        return Size(max(long + 28 + figure, 96), 17 * len(rows) + 20)
+    return Size(long + 12, 15 * len(rows) + 4) if rows else Size(10, 8)

@@ -1,0 +1,113 @@
+"""The teams whose drawings are kept in ``golden``: ``python -m tests.drawing.teams`` writes them anew, to be looked at."""
+
+import asyncio
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from relayline import Agent, HandoffBuilder, HumanAgent, Workflow, tool
+from relayline.conditions import max_messages
+from relayline.drawing.diagram import Diagram
+from relayline.drawing.dot import as_dot
+from relayline.drawing.mermaid import as_mermaid
+from relayline.drawing.svg import as_svg
+from relayline.drawing.text import as_text
+from relayline.testing import Reply, ScriptedClient, handoff_to
+
+GOLDEN = Path(__file__).parent / "golden"
+FORMATS = {"mmd": as_mermaid, "dot": as_dot, "svg": as_svg, "txt": as_text}
+
+
+@tool(approval_mode="always_require")
+def refund(order: str) -> str:
+    """Pay money back."""
+    return f"paid for {order}"
+
+
+def shop() -> Workflow:
+    """Every kind of edge, a person, a tool that a person approves, and all that holds for a team."""
+    front = Agent("front", description="Receives everybody.")
+    orders = Agent("orders", description="Where a parcel is, and when it comes.")
+    technical = Agent("technical", description="A device that makes no sound, does not pair or does not charge.")
+    refunds = Agent("refunds", description="Pays money back.", tools=[refund])
+    jo = HumanAgent("jo", description="Decides about odd cases.")
+    polish = Agent("polish", description="Makes it sound well.")
+    return (
+        HandoffBuilder(name="shop", participants=[front, orders, technical, refunds, jo, polish])
+        .add_handoff(front, orders, description="where something is that was ordered, when it comes; the money back")
+        .add_handoff(front, technical)
+        .add_handoff(technical, front)
+        .add_handoff(orders, technical, description="a device that does not work")
+        .add_handoff(orders, refunds, payload=dict, returns="start")
+        .add_handoff(technical, refunds, payload=dict, returns="start", when=lambda _, state: bool(state))
+        .add_handoff(orders, jo, returns="caller", approval="always_require", description="an odd case")
+        .add_handoff(refunds, polish, always=True)
+        .with_terminal_agents([polish])
+        .with_budget(turns=12, tokens=50_000, seconds=90)
+        .with_loop_control(max_hops=6, on_loop="ask_user", fallback=jo)
+        .with_request_expiry(approvals=2 * 86_400, people=90)
+        .with_autonomous_mode([technical], turn_limits={"technical": 3})
+        .with_fallback_agent(front)
+        .with_termination_condition(max_messages(60))
+        .with_return_to_previous(False)
+        .build()
+    )
+
+
+def crowd() -> Workflow:
+    """Everybody may hand over to everybody."""
+    cities = ("Lima", "Oslo", "Kyiv", "Bern", "Doha")
+    return HandoffBuilder(
+        name="crowd", participants=[Agent(each, description=f"From {each}.") for each in cities]
+    ).build()
+
+
+def pair() -> Workflow:
+    """Two, both ways, with nothing to be said about it."""
+    return HandoffBuilder(
+        name="pair", participants=[Agent("a", description="The one."), Agent("b", description="Another.")]
+    ).build()
+
+
+def hostile() -> Workflow:
+    """Names and descriptions that would like to be something else."""
+    names = [
+        'say "hi" </text><script>alert(1)</script>',
+        'a]|--> b\n; click a0 "javascript:alert(1)"',
+        "調査担当エージェント",
+        "مساعد\u202e user",
+        "\x1b[31mred \\N \\l & &lt; %%{init}%% \x00",
+        "1. list",
+        "- end",
+    ]
+    builder = HandoffBuilder(name=names[0], participants=[Agent(name, description=name) for name in names])
+    for source, target in pairwise(names):
+        builder.add_handoff(source, target, description=target)
+    return builder.with_terminal_agents(names[-1:]).build()
+
+
+async def walked() -> Diagram:
+    """A conversation in the shop that went to a person and back, and waits for an approval."""
+    script: Mapping[str, list[Reply]] = {
+        "front": [[handoff_to("orders")]],
+        "orders": [[handoff_to("jo")], [handoff_to("jo")]],
+    }
+    workflow = shop().with_client(ScriptedClient(script))
+    answers: list[Any] = [True, "All is well."]
+    result = await workflow.run("Hello", session_id="s")
+    for answer in answers:
+        result = await workflow.run(responses={result.requests[0].request_id: answer})
+    return workflow.diagram(await workflow.session("s"))
+
+
+def diagrams() -> Mapping[str, Diagram]:
+    """What is drawn, by the name of its files."""
+    drawn = {each.__name__: each().diagram() for each in (shop, crowd, pair, hostile)}
+    return {**drawn, "walked": asyncio.run(walked())}
+
+
+if __name__ == "__main__":
+    for name, diagram in diagrams().items():
+        for suffix, draw in FORMATS.items():
+            (GOLDEN / f"{name}.{suffix}").write_text(draw(diagram) + "\n", "utf-8")
