@@ -201,11 +201,23 @@ async def test_what_a_tool_did_that_was_cut_off_is_not_known():
         await first
 
 
+class GivesWay(InMemoryCheckpointStorage):
+    """A store that takes a moment for everything, as one on a disk does."""
+
+    async def read(self, session_id: str, *, after: int = 0, upto: int | None = None) -> list[Entry]:
+        await asyncio.sleep(0)
+        return await super().read(session_id, after=after, upto=upto)
+
+    async def append(self, session_id: str, facts: Any, *, after: int, at: Any = None) -> list[Entry]:
+        await asyncio.sleep(0)
+        return await super().append(session_id, facts, after=after, at=at)
+
+
 async def test_of_many_messages_at_once_all_are_on_record_and_the_last_is_answered():
     """A run is only cut off once its own message is kept, however fast they come."""
     gate = Gate()
     replies = [slowly(gate) for _ in range(20)]
-    workflow = team("interrupt", *replies[:-1], "All heard.", *replies[-1:])
+    workflow = team("interrupt", *replies[:-1], "All heard.", *replies[-1:], store=GivesWay())
     runs = [asyncio.create_task(say(workflow, f"m{number}")) for number in range(20)]
     results = await asyncio.gather(*runs, return_exceptions=True)
     said = [text for text in await heard(workflow) if text.startswith("m")]
@@ -235,35 +247,31 @@ async def test_an_answer_is_kept_before_it_is_cut_off():
 
 
 async def test_a_run_that_is_done_has_its_result_though_a_message_came():
-    """Between its last fact and its end nothing is left to be cut off."""
-    workflow = team("interrupt", "One.", "Two.", "Three.")
-    second: list[asyncio.Task[RunResult]] = []
-    seen: list[str] = []
-    async for event in workflow.run("one", session_id="s"):
-        seen.append(event.type)
-        if event.type == "output":
-            second.append(asyncio.create_task(say(workflow, "two")))
-    assert seen[-1] == "status"
-    assert (await second[0]).text == "Two."
-
-
-async def test_who_closes_a_run_that_is_interrupted_closes_it():
-    """A cancellation from outside is one, whatever else there was."""
-    gate = Gate()
-    workflow = team("interrupt", slowly(gate), "Two.")
-    first = workflow.run("one", session_id="s")
-
-    async def whole() -> RunResult:
-        return await first
-
-    task = asyncio.create_task(whole())
-    await gate.entered.wait()
-    second = asyncio.create_task(say(workflow, "two"))
+    """Between its last step and its end nothing is left to be cut off, and whoever ran it is not cancelled later."""
+    workflow = team("interrupt")
+    async with Sessions(workflow.store).hold("s", workflow.machine) as hold:
+        hold.begun()
+        hold.interrupt()
     await asyncio.sleep(0)
-    task.cancel()
+    task = asyncio.current_task()
+    assert task
+    assert not task.cancelling()
+
+
+async def test_who_is_cancelled_and_interrupted_is_cancelled():
+    """A cancellation from outside is one, whatever else there was."""
+    workflow, gate = team("interrupt"), Gate()
+
+    async def hold() -> None:
+        async with Sessions(workflow.store).hold("s", workflow.machine) as hold:
+            hold.begun()
+            hold.interrupt()
+            task.cancel()
+            await gate.wait()
+
+    task = asyncio.create_task(hold())
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert (await second).text == "Two."
 
 
 async def test_a_tool_does_not_interrupt_the_session_it_is_called_in():

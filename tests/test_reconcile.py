@@ -83,6 +83,22 @@ async def test_what_was_done_is_the_result_and_nobody_is_asked():
     assert [event.data.done for event in events if event.type == "tool_reconciled"] == [True]
 
 
+async def test_what_is_asked_by_resuming_is_shown_once():
+    """As a fact, and not as well as something that had waited before."""
+    store = InMemoryCheckpointStorage()
+
+    @tool
+    async def charge(order: str) -> str:
+        """Charge a card."""
+        return order
+
+    await cut_off(store, [charge])
+    events = [event async for event in desk(store, tools=[charge]).run(session_id="s")]
+    assert [(event.request_id, event.seq) for event in events if event.type == "request_info"] == [("s/r1", 6)]
+    events = [event async for event in desk(store, tools=[charge]).run(session_id="s")]
+    assert [(event.request_id, event.seq) for event in events if event.type == "request_info"] == [("s/r1", None)]
+
+
 async def test_what_was_not_done_is_done_with_the_same_key():
     """The process died before the charge: the hook says so, and the call is made again."""
     store, bank = InMemoryCheckpointStorage(), Bank()

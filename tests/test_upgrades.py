@@ -31,6 +31,7 @@ from relayline.events import Forked, SessionStarted, TeamChanged, TurnEnded, Tur
 from relayline.journal.sqlite import SqliteCheckpointStorage
 from relayline.journal.store import Store
 from relayline.machine.compaction import compacted
+from relayline.machine.state import fold
 from relayline.messages import user
 from relayline.testing import Crash, Reply, ScriptedClient, assert_replays, call, crash_at, handoff_to
 from relayline.upgrades import as_json, as_table
@@ -243,6 +244,16 @@ async def test_what_waits_for_a_person_waits_under_the_new_names():
     assert (await told(store))[-1] == "pay_back: done: paid for A"
 
 
+async def test_what_happens_after_is_told_under_the_new_names():
+    """Also of a turn that was open, and in the very run that renames it."""
+    store = InMemoryCheckpointStorage()
+    await at_orders(store, call("refund", order="A"))
+    renamed = builder(store, ScriptedClient("Paid."), "triage", "money").with_upgrades(renamed={"orders": "money"})
+    events = [event async for event in renamed.build().run(responses={"s/r1": True})]
+    assert [event.executor_id for event in events if event.type == "tool_call"] == ["money"]
+    assert {event.executor_id for event in events if event.executor_id} == {"money"}
+
+
 async def test_an_answer_may_come_together_with_the_new_names():
     """The approver need not look first."""
     store = InMemoryCheckpointStorage()
@@ -278,7 +289,9 @@ async def test_what_was_summed_up_for_an_agent_is_not_summed_up_again():
 async def test_a_removed_agent_may_become_another_that_is_there():
     """Who does its work now takes its words and what is open as its own."""
     store = InMemoryCheckpointStorage()
-    await at_orders(store, call("refund", order="A"))
+    client = ScriptedClient(handoff_to("orders"), call("refund", order="A"))
+    asking = builder(store, client, "triage", "orders").add_handoff("triage", "orders", returns="caller")
+    await asking.build().run("Pay me back.", session_id="s")
     client = ScriptedClient({"triage": ["Paid."]})
     workflow = HandoffBuilder(
         name="shop", participants=[client.as_agent("triage", "", "", [refund]), client.as_agent("archive")]
@@ -286,6 +299,8 @@ async def test_a_removed_agent_may_become_another_that_is_there():
     workflow = workflow.with_checkpointing(store).with_upgrades(renamed={"orders": "triage"}).build()
     (asked,) = (await workflow.run(session_id="s")).requests
     assert asked.executor_id == "triage"
+    floor = fold(entry.fact for entry in await store.read("s")).floor
+    assert (floor.speaker, floor.callers) == ("triage", ())  # it does not wait for itself
     assert (await workflow.run(responses={asked.request_id: True})).text == "Paid."
     assert {message.author_name for message in client.requests[0].messages if message.role == "assistant"} == {"triage"}
 

@@ -123,6 +123,12 @@ def teams(draw: st.DrawFn) -> Workflow:
         builder.with_fallback_agent(draw(some))
     if draw(st.booleans()):
         builder.with_termination_condition(draw(conditions | st.sampled_from([code.over, code.judged])))
+    builder.with_concurrent_input(draw(st.sampled_from(["queue", "reject", "interrupt"])))
+    builder.with_upgrades(
+        on_change=draw(st.sampled_from(["continue", "refuse"])),
+        renamed={f"once {draw(names)}": draw(some) for _ in range(draw(st.integers(0, 2)))},
+        renamed_tools=draw(st.sampled_from([{}, {"weigh_it": "weigh"}])),
+    )
     builder.with_middleware(*draw(st.lists(st.sampled_from([code.logged, code.patient, code.quick]), max_size=3)))
     try:
         return builder.build()

@@ -94,7 +94,7 @@ colour: green
             "RL308 team.yaml, line 35: 'tests.teamfile.code:judged' is no function of the transcript that answers at once, as one that is joined with others has to be",
             "RL305 team.yaml, line 36: any[2] is 7; it has to be a text",
             "RL302 team.yaml, line 37: 'budget' is there twice, first in line 27; keep one",
-            "RL303 team.yaml, line 38: there is no 'colour' in a team; allowed: 'relayline', 'pattern', 'name', 'participants', 'start', 'handoffs', 'return_to_previous', 'autonomous', 'loop_control', 'budget', 'expiry', 'termination', 'terminal_agents', 'fallback_agent', 'middleware', 'share_prefix', 'repair_announced_handoffs'",
+            "RL303 team.yaml, line 38: there is no 'colour' in a team; allowed: 'relayline', 'pattern', 'name', 'participants', 'start', 'handoffs', 'return_to_previous', 'autonomous', 'loop_control', 'budget', 'expiry', 'termination', 'terminal_agents', 'fallback_agent', 'upgrades', 'concurrent_input', 'middleware', 'share_prefix', 'repair_announced_handoffs'",
         ]
     )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from relayline import BuildError, UsageError, load
+from relayline import BuildError, UsageError, load, tool
 from relayline.teamfile.names import Refused, Vocabulary
 from tests.teamfile import code
 
@@ -60,6 +60,13 @@ def test_a_single_name_allows_no_other():
     """``module:name`` allows just that, private or not."""
     assert Vocabulary([f"{HERE}:_hidden"]).stands_for(f"{HERE}:_hidden") is code._hidden
     assert refused(f"{HERE}:weigh", f"{HERE}:_hidden")[0] == "RL306"
+
+
+def test_a_tool_is_not_named_by_its_function_if_it_is_more_than_that():
+    """What `weigh` makes is `weigh`; a tool of it that a crash is asked about is another, and has no name here."""
+    more = tool(code.weigh, reconcile=lambda parcel: 1.0)
+    assert Vocabulary([HERE]).name_of(tool(code.weigh)) == f"{HERE}:weigh"
+    assert Vocabulary([HERE]).name_of(more) is None
 
 
 def test_names_that_the_caller_gives_a_meaning_to(tmp_path: Path):

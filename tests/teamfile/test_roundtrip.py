@@ -48,6 +48,7 @@ def same(one: Workflow, other: Workflow) -> None:
         assert seat(one, name) == seat(other, name)
     assert one.performer.condition == other.performer.condition
     assert one.middleware == other.middleware
+    assert one.concurrent == other.concurrent
     assert one.warnings == other.warnings
 
 

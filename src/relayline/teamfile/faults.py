@@ -21,6 +21,8 @@ SECTIONS = {
     "with_loop_control": "loop_control",
     "with_autonomous_mode": "autonomous",
     "with_view": "participants",
+    "with_upgrades": "upgrades",
+    "with_concurrent_input": "concurrent_input",
     "add_handoff": "handoffs",
     "hands over": "handoffs",
     "handoff": "handoffs",

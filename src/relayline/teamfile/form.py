@@ -5,7 +5,9 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag, model_validator
 
 from relayline.machine.limits import OnLoop
+from relayline.machine.roster import OnChange
 from relayline.machine.topology import Returns
+from relayline.runtime.pool import ConcurrentInput
 from relayline.tools import ApprovalMode
 
 Words = Annotated[str, Field(min_length=1)]
@@ -151,6 +153,14 @@ class ExpiryForm(Form):
     people: Seconds | None = None
 
 
+class UpgradeForm(Form):
+    """How sessions are taken that were begun with this team as it was before."""
+
+    on_change: OnChange = "continue"
+    renamed: Annotated[dict[Name, Name], Field(description="What agents were called before: old name to new.")] = {}
+    renamed_tools: Annotated[dict[Words, Words], Field(description="The same of tools.")] = {}
+
+
 def _one(schema: dict[str, Any]) -> None:
     """Say in the schema as well that there is exactly one key, and that it is not empty."""
     schema |= {"minProperties": 1, "maxProperties": 1}
@@ -208,6 +218,10 @@ class TeamForm(Form):
     termination: Annotated[Condition | None, Field(description="When the conversation is over.")] = None
     terminal_agents: Annotated[list[Name], Field(description="Who has no way out on purpose.")] = []
     fallback_agent: Annotated[Name | None, Field(description="Who takes over where a model cannot be had.")] = None
+    upgrades: UpgradeForm = UpgradeForm()
+    concurrent_input: Annotated[
+        ConcurrentInput, Field(description="What becomes of a message to a session that is at work on another.")
+    ] = "queue"
     middleware: Annotated[list[Reference], Field(description="Around every effect, the outermost first.")] = []
     share_prefix: Annotated[bool, Field(description="Lay out the requests of all agents alike.")] = False
     repair_announced_handoffs: Annotated[

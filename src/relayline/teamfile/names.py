@@ -167,5 +167,5 @@ def _same(named: object, value: object) -> bool:
     made, given = tool(cast("FunctionType", named)), cast("Tool", value)
     return all(
         getattr(made, each) == getattr(given, each)
-        for each in ("name", "description", "parameters", "approval_mode", "repeatable")
+        for each in ("name", "description", "parameters", "approval_mode", "repeatable", "hook")
     )

@@ -109,7 +109,11 @@ class _Team:
         )
         builder.with_budget(turns=budget.turns, tokens=budget.tokens, seconds=budget.seconds)
         builder.with_request_expiry(approvals=expiry.approvals, questions=expiry.questions, people=expiry.people)
-        builder.with_terminal_agents(form.terminal_agents)
+        builder.with_terminal_agents(form.terminal_agents).with_concurrent_input(form.concurrent_input)
+        upgrades = form.upgrades
+        builder.with_upgrades(
+            on_change=upgrades.on_change, renamed=upgrades.renamed, renamed_tools=upgrades.renamed_tools
+        )
         if form.fallback_agent is not None:
             builder.with_fallback_agent(form.fallback_agent)
         if form.termination is not None:

@@ -75,10 +75,20 @@ class _Writer:
             **_present(termination=self._termination()),
             **_present(terminal_agents=list(self.workflow.terminal)),
             **_present(fallback_agent=machine.rescue or None),
+            **_present(upgrades=self._upgrades()),
+            **_present(concurrent_input=None if self.workflow.concurrent == "queue" else self.workflow.concurrent),
             **_present(middleware=[self._name(each, "a middleware") for each in self.workflow.middleware]),
             **_present(share_prefix=any(seat.shared for seat in seats.values()) or None),
             **_present(repair_announced_handoffs=machine.nudge or None),
         }
+
+    def _upgrades(self) -> dict[str, JSON]:
+        upgrades = self.workflow.machine.upgrades
+        return _present(
+            on_change=None if upgrades.on_change == "continue" else upgrades.on_change,
+            renamed=dict(upgrades.renamed),
+            renamed_tools=dict(upgrades.renamed_tools),
+        )
 
     # --- Names
 
@@ -137,7 +147,7 @@ class _Writer:
     def _view(self, view: View, what: str) -> JSON:
         """The form of a view; None: it is the one that everybody has."""
         show, last = SHOWN.get(view.show), view.first.count if view.first else None
-        if show is None:  # nobody but a module of its own makes such a view
+        if show is None or (view.first and view.first.previous):  # what has no form of its own has a name
             return self._name(view, what)
         shapes = _shapes(view)
         if shapes == [views.words] and view == views.shaped(views.words):
