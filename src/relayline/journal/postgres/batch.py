@@ -87,7 +87,7 @@ class Batch:
         else:
             query = statements.begin(blobs=bool(blobs), taking=bool(self.taking))
             given |= {"parent": parent, "shared": Int8(shared)}
-            if first.at != last.at:  # brought from elsewhere
+            if any(each.at != first.at for each in self.entries):  # brought from elsewhere
                 query = statements.RESTORE
                 given["times"] = [each.at for each in self.entries]
         if blobs or query is statements.RESTORE:
