@@ -13,7 +13,7 @@ FIGURE = 16.0
 LEGEND = {
     "chosen": "Thin: the agent chooses",
     "always": "Thick: always, when it is done",
-    "tested": "Dashed: if a condition says so",
+    "tested": "Dashed: if a condition or a function says so",
     "joined": "Thick, with a bar: once all are done that lead there",
     "guarded": "Dashed: not always open",
     "back": "Dotted: back to who asked",
