@@ -83,7 +83,7 @@ class WorkflowBuilder(TeamBuilder):
         one, other = self._name_of(source), self._name_of(target)
         if condition is not None:
             self._choices.append(_Choice(one, ((condition, other),)))
-        return self._add(Edge(one, other, always=True, guarded=condition is not None))
+        return self._add(Edge(one, other, _if(condition), always=True, guarded=condition is not None))
 
     def add_chain(self, nodes: Sequence[Node]) -> Self:
         """One after the other."""
@@ -113,13 +113,14 @@ class WorkflowBuilder(TeamBuilder):
             )
         tests = [(each.condition if isinstance(each, Case) else None, self._name_of(each.target)) for each in cases]
         self._choices.append(_Choice(one, tuple(tests), first=True))
-        return self._add(*(Edge(one, name, always=True, guarded=True) for name in dict.fromkeys(n for _, n in tests)))
+        return self._add(*(_switched(one, name, tests) for name in dict.fromkeys(n for _, n in tests)))
 
     def add_multi_selection_edge_group(self, source: Node, targets: Sequence[Node], selection_func: Selection) -> Self:
         """From ``source`` to those of ``targets`` that ``selection_func`` names, given the value and all the names."""
         one, names = self._name_of(source), [self._name_of(each) for each in targets]
         self._choices.append(_Choice(one, tuple((None, name) for name in names), selection_func))
-        return self._add(*(Edge(one, name, always=True, guarded=True) for name in names))
+        told = f"if {called} selects it" if (called := _called(selection_func)) else "if selected"
+        return self._add(*(Edge(one, name, told, always=True, guarded=True) for name in names))
 
     def build(self) -> Workflow:
         """The workflow.
@@ -156,6 +157,27 @@ class WorkflowBuilder(TeamBuilder):
         if node not in self._nodes:
             self._nodes.append(node)
         return str(getattr(node, "name", getattr(node, "__name__", node)))
+
+
+def _called(function: object) -> str:
+    """What a function is called, if it is called anything."""
+    name = getattr(function, "__name__", "")
+    return "" if name == "<lambda>" else str(name)
+
+
+def _if(test: object) -> str:
+    return f"if {called}" if (called := _called(test)) else ""
+
+
+def _switched(source: str, target: str, tests: Sequence[tuple[Test | None, str]]) -> Edge:
+    """The edge to one target of a switch, with the cases that lead to it."""
+    cases: list[str] = []
+    for number, (test, name) in enumerate(tests, 1):
+        if name == target:
+            told = f"case {number}: {called}" if (called := _called(test)) else f"case {number}"
+            cases.append("otherwise" if test is None else told)
+    default = (None, target) in tests
+    return Edge(source, target, "; ".join(cases), always=True, guarded=True, default=default)
 
 
 def _odd_edges(start: str, agents: Sequence[Agent], edges: Sequence[Edge]) -> Iterator[str]:

@@ -19,7 +19,7 @@ from relayline.drawing.dot import as_dot
 from relayline.drawing.mermaid import as_mermaid
 from relayline.drawing.svg import as_svg
 from relayline.drawing.team import diagram_of
-from relayline.drawing.trail import doing, with_path
+from relayline.drawing.trail import doing, waits, with_path, with_places
 from relayline.errors import (
     ConditionError,
     DamagedJournal,
@@ -43,6 +43,8 @@ from relayline.journal.inbox import Claim, Delivery, Receipt, inbox_of
 from relayline.journal.store import Store, conflict
 from relayline.machine.decide import Machine
 from relayline.machine.effects import effects
+from relayline.machine.graph import Graph
+from relayline.machine.groupchat import GroupChat
 from relayline.machine.inputs import (
     Answer,
     Approval,
@@ -587,13 +589,22 @@ class Workflow:
     def diagram(self, session: SessionView | None = None) -> Diagram:
         """The team as it is drawn; with a session, what `Workflow.session` gave: the way it took, and where it is.
 
+        The way is that of handoffs. Where nobody hands over it is not drawn: a discussion shows who has the word, and a
+        sequence, all at once and a graph show who waits for a person.
+
         Raises:
-            UsageError: if there is no drawing of teams of this pattern.
+            UsageError: if the pattern is one of your own, which has no drawing.
         """
         drawn = diagram_of(self.agents, self.machine)
         if session is None:
             return drawn
-        return with_path(drawn, session.handoffs, session.active_agent, doing(session.state, session.requests))
+        match self.pattern:
+            case Graph():
+                return with_places(drawn, waits(session.requests))
+            case GroupChat(selector=""):
+                return with_places(drawn, {session.active_agent: doing(session.state, session.requests)})
+            case _:
+                return with_path(drawn, session.handoffs, session.active_agent, doing(session.state, session.requests))
 
     def to_mermaid(self, session: SessionView | None = None) -> str:
         """`diagram`, for Markdown: a flowchart in the words of Mermaid."""

@@ -6,7 +6,20 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from relayline import Agent, HandoffBuilder, HumanAgent, Workflow, tool
+from relayline import (
+    Agent,
+    Case,
+    ConcurrentBuilder,
+    Default,
+    GroupChatBuilder,
+    HandoffBuilder,
+    HumanAgent,
+    SequentialBuilder,
+    Workflow,
+    WorkflowBuilder,
+    executor,
+    tool,
+)
 from relayline.conditions import max_messages
 from relayline.drawing.diagram import Diagram
 from relayline.drawing.dot import as_dot
@@ -51,6 +64,100 @@ def shop() -> Workflow:
         .with_fallback_agent(front)
         .with_termination_condition(max_messages(60))
         .with_return_to_previous(False)
+        .build()
+    )
+
+
+def sort(text: str) -> str:
+    """Say what it is about."""
+    return text
+
+
+def check(text: str) -> str:
+    """Compare it with the rules."""
+    return text
+
+
+def decide(findings: list[str]) -> str:
+    """Make one answer of all."""
+    return " ".join(findings)
+
+
+def is_refund(text: str) -> bool:
+    return "refund" in text
+
+
+def is_late(text: str) -> bool:
+    return "late" in text
+
+
+def unclear(text: str) -> bool:
+    return "?" in text
+
+
+def colleagues(text: str, names: list[str]) -> list[str]:
+    return [name for name in names if name in text]
+
+
+def sequence() -> Workflow:
+    """Agents, one of them reviewed, a function and a person, one after the other."""
+    writer, editor = Agent("writer", description="Writes."), Agent("editor", tools=[refund])
+    members = [writer, check, editor, HumanAgent("jo", description="Signs it.")]
+    return SequentialBuilder(name="sequence", participants=members).with_request_info([writer]).build()
+
+
+def panel() -> Workflow:
+    """All at once, with one result of all."""
+    members = [Agent("legal"), Agent("market"), HumanAgent("jo")]
+    return ConcurrentBuilder(name="panel", participants=members, on_failure="partial").with_aggregator(decide).build()
+
+
+def votes() -> Workflow:
+    """All at once, and nobody after them."""
+    return ConcurrentBuilder(name="votes", participants=[Agent("yes"), Agent("no")]).build()
+
+
+def tickets() -> Workflow:
+    """Every kind of edge of a graph, a circle, a node that follows itself, a person, and a team."""
+    desk = sequence().as_agent("desk", "Writes the answer.")
+    sorted_, decided, jo = executor(sort), executor(decide), HumanAgent("ann", description="Decides.")
+    history = Agent("history", description="Knows customers.")
+    asks, mail, phone = Agent("asks"), Agent("mail"), Agent("phone")
+    refunds, back = Agent("refunds"), Agent("back")
+    return (
+        WorkflowBuilder(name="tickets", start_executor=sorted_)
+        .add_switch_case_edge_group(
+            sorted_, [Case(is_refund, refunds), Case(lambda _: True, asks), Case(is_late, refunds), Default(desk)]
+        )
+        .add_fan_out_edges(refunds, [history, jo])
+        .add_fan_in_edges([history, jo], decided)
+        .add_edge(asks, asks, unclear)
+        .add_edge(asks, back, lambda _: True)
+        .add_edge(back, sorted_)
+        .add_multi_selection_edge_group(decided, [mail, phone], colleagues)
+        .build()
+    )
+
+
+def talk() -> Workflow:
+    """A discussion in turn."""
+    members = [Agent(name, description=f"For {name}.") for name in ("bees", "honey", "peace")]
+    return GroupChatBuilder(name="talk", participants=members, max_rounds=6).build()
+
+
+def called_on() -> Workflow:
+    """A discussion in which a function gives the word."""
+    members = [Agent("bees"), HumanAgent("jo"), check]
+    return GroupChatBuilder(name="called on", participants=members, selection_func=lambda _: None).build()
+
+
+def chaired() -> Workflow:
+    """A discussion in which an agent gives the word."""
+    members = [Agent(name, description=f"For {name}.") for name in ("bees", "honey")]
+    return (
+        GroupChatBuilder(name="chaired", participants=members, selector=Agent("chair"))
+        .with_termination_condition(max_messages(9))
+        .with_budget(tokens=900)
         .build()
     )
 
@@ -104,6 +211,7 @@ async def walked() -> Diagram:
 def diagrams() -> Mapping[str, Diagram]:
     """What is drawn, by the name of its files."""
     drawn = {each.__name__: each().diagram() for each in (shop, crowd, pair, hostile)}
+    drawn |= {each.__name__: each().diagram() for each in (sequence, panel, votes, tickets, talk, called_on, chaired)}
     return {**drawn, "walked": asyncio.run(walked())}
 
 

@@ -1,6 +1,7 @@
 """Every format of a drawing: as it was looked at and found good, and safe whatever the names are."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -45,18 +46,18 @@ texts = st.text(st.characters(), max_size=30) | st.sampled_from(
 def hostile(draw: st.DrawFn) -> Diagram:
     """A diagram whose every word is somebody else's."""
     names = draw(st.lists(texts.filter(str.strip), min_size=1, max_size=5, unique=True))
-    kinds = st.sampled_from(["agent", "person", "step", "gone"])
+    kinds = st.sampled_from(["agent", "person", "step", "team", "gone"])
     nodes = [
         Node(name, draw(kinds), draw(texts), draw(st.booleans()), draw(st.booleans()), (draw(texts),), draw(texts))
         for name in names
     ]
-    ways = st.sampled_from(["chosen", "always", "back", "jump"])
+    ways = st.sampled_from(["chosen", "always", "tested", "joined", "back", "jump"])
     numbers = st.lists(st.integers(1, 99), max_size=9).map(tuple)
     lines = [
         Line(*pair, draw(ways), draw(texts), (draw(texts),), draw(st.booleans()), draw(st.booleans()), draw(numbers))
         for pair in draw(st.lists(st.tuples(st.sampled_from(names), st.sampled_from(names)), max_size=8))
-        if pair[0] != pair[1]
     ]
+    lines = [replace(each, both=each.both and each.source != each.target) for each in lines]
     return Diagram(draw(texts), tuple(nodes), tuple(lines), ("1", draw(texts) + "1"), tuple(names))
 
 
@@ -96,7 +97,7 @@ def test_mermaid_is_told_what_was_meant(diagram: Diagram):
     head, *lines = as_mermaid(diagram).split("\n")
     assert head == "flowchart LR"
     ours = re.compile(
-        r' {4}(a\d+(\(\["@"\]\)|\[\["@"\]\]|\{\{"@"\}\}|\[/"@"/\]|>"@"\]|\["@"\])'
+        r' {4}(a\d+(\(\["@"\]\)|\[\["@"\]\]|\{\{"@"\}\}|\[/"@"/\]|\[/"@"\\\]|>"@"\]|\["@"\])'
         r'|a\d+ <?(-->|==>|-\.->)(\|"@"\|)? a\d+'
         r'|notes\["@"\]|style (notes|a\d+) [\w:,#-]+|linkStyle [\d,]+ stroke:#c2410c)'
     )
@@ -129,8 +130,10 @@ def test_two_of_one_kind_of_way_are_told_apart():
     """What a model chooses, what is always taken, what is not always open and what goes back each look different."""
     nodes = (Node("a", start=True), Node("b", end=True))
     kinds = [Line("a", "b"), Line("a", "b", "always"), Line("a", "b", guarded=True), Line("b", "a", "back")]
+    kinds += [Line("a", "b", "tested", terms=("t",)), Line("a", "b", "joined", terms=("all",))]
     for suffix in ("mmd", "dot", "txt"):
         drawn = {FORMATS[suffix](Diagram("t", nodes, (line,))) for line in kinds}
-        assert len(drawn) == (3 if suffix == "txt" else 4), suffix  # in words a guard is one of its terms
+        assert len(drawn) == (5 if suffix == "txt" else 6), suffix  # in words a guard is one of its terms
     pictures = [re.findall(r'class="(line [\w ]+)"', as_svg(Diagram("t", nodes, (line,)))) for line in kinds]
-    assert pictures == [["line chosen"], ["line always"], ["line chosen guarded"], ["line back"]]
+    ways = ["chosen", "always", "chosen guarded", "back", "tested", "joined"]
+    assert pictures == [[f"line {way}"] for way in ways]

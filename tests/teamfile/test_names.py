@@ -110,3 +110,19 @@ def test_what_has_no_name_is_told_all_at_once():
         "the setting 'x' of 'b' is no JSON: (1,)",
         "the predicate of the handoff from 'a' to 'b'",
     ]
+
+
+def test_a_pattern_without_a_form_is_refused():
+    """In one sentence that names the team and what can be written."""
+    from relayline import Agent, ConcurrentBuilder, GroupChatBuilder, SequentialBuilder, WorkflowBuilder
+
+    a, b = Agent("a"), Agent("b")
+    several = [
+        SequentialBuilder(name="t", participants=[a, b]),
+        ConcurrentBuilder(name="t", participants=[a, b]),
+        GroupChatBuilder(name="t", participants=[a, b], max_rounds=2),
+        WorkflowBuilder(name="t", start_executor=a).add_edge(a, b),
+    ]
+    for builder in several:
+        with pytest.raises(UsageError, match="'t' cannot be written down: only those of HandoffBuilder"):
+            builder.build().to_yaml()

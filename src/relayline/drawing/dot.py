@@ -2,11 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 
-from relayline.drawing.diagram import Diagram, Line, Node
+from relayline.drawing.diagram import MARKS, Diagram, Line, Node
 from relayline.drawing.words import counted, one_line, wrapped
 
-_SHAPES = {"person": "hexagon", "hub": "circle", "step": "parallelogram", "gone": "note"}
-_STYLES = {"chosen": "solid", "always": "bold", "back": "dashed", "jump": "dotted"}
+_SHAPES = {"person": "hexagon", "hub": "circle", "step": "parallelogram", "team": "folder", "gone": "note"}
+_STYLES = {
+    "chosen": "solid",
+    "always": "bold",
+    "tested": "dashed",
+    "joined": "bold",
+    "back": "dashed",
+    "jump": "dotted",
+}
 _TAKEN = "#c2410c"
 
 
@@ -32,8 +39,7 @@ def _node(node: Node) -> Mapping[str, str]:
     marks = [
         mark
         for mark, holds in (
-            ("a person", node.kind == "person"),
-            ("no longer in the team", node.kind == "gone"),
+            (MARKS.get(node.kind, ""), node.kind in MARKS),
             ("start", node.start),
             ("end", node.end),
         )
@@ -61,6 +67,8 @@ def _edge(line: Line) -> Mapping[str, str]:
     style = "dashed" if line.guarded and line.way == "chosen" else _STYLES[line.way]
     if style != "solid":
         found["style"] = style
+    if line.way == "joined":
+        found["arrowhead"] = "box"
     if line.both:
         found["dir"] = "both"
     if line.steps:

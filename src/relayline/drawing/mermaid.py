@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from relayline.drawing.diagram import Diagram, Line, Node
+from relayline.drawing.diagram import MARKS, Diagram, Line, Node
 from relayline.drawing.words import counted, one_line
 
 _SHAPES = {
@@ -11,13 +11,14 @@ _SHAPES = {
     "person": ("{{", "}}"),
     "hub": ("((", "))"),
     "step": ("[/", "/]"),
+    "team": ("[/", "\\]"),
     "gone": (">", "]"),
 }
-_ARROWS = {"chosen": "-->", "always": "==>", "back": "-.->", "jump": "-.->"}
+_ARROWS = {"chosen": "-->", "always": "==>", "tested": "-.->", "joined": "==>", "back": "-.->", "jump": "-.->"}
 
 
 def as_mermaid(diagram: Diagram) -> str:
-    """A flowchart: the start rounded, ends doubly framed, people as hexagons.
+    """A flowchart: the start rounded, ends doubly framed, people as hexagons, functions slanted, teams wide below.
 
     A thick line is taken whenever its source is done, a dotted one goes back or is not always open; any other is the
     source's choice.
@@ -44,15 +45,14 @@ def _marks(diagram: Diagram, ids: dict[str, str]) -> Iterator[str]:
 def _shape(node: Node) -> str:
     if node.kind == "hub":
         left, right = _SHAPES["hub"]
-        return f'{left}"{label(node.about)}"{right}'
+        return f'{left}"{_lines([node.about, *(["start"] if node.start else [])])}"{right}'
     kind = node.kind if node.kind != "agent" else "start" if node.start else "end" if node.end else ""
     left, right = _SHAPES.get(kind, ("[", "]"))
     # The words say what the shape has no room for.
     marks = [
         mark
         for mark, holds in (
-            ("a person", node.kind == "person"),
-            ("no longer in the team", node.kind == "gone"),
+            (MARKS.get(node.kind, ""), node.kind in MARKS),
             ("start", node.start and kind != "start"),
             ("end", node.end and kind not in ("end", "gone")),
         )

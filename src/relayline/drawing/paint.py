@@ -1,8 +1,9 @@
 """What stands in the boxes of a picture and on its lines, how much room that takes, and in which colours."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from relayline.drawing.diagram import Line, Node
+from relayline.drawing.diagram import MARKS, Line, Node
 from relayline.drawing.layers import Size
 from relayline.drawing.words import balanced, counted, width
 
@@ -12,6 +13,8 @@ FIGURE = 16.0
 LEGEND = {
     "chosen": "Thin: the agent chooses",
     "always": "Thick: always, when it is done",
+    "tested": "Dashed: if a condition or a function says so",
+    "joined": "Thick, with a bar: once all are done that lead there",
     "guarded": "Dashed: not always open",
     "back": "Dotted: back to who asked",
     "jump": "Dotted: no declared way",
@@ -31,6 +34,8 @@ unicode-bidi:plaintext}
 .frame{fill:#f8fafc;stroke:#475569;stroke-width:1.4}
 .inner{fill:none;stroke:#475569}
 .person .frame{fill:#eef2ff}
+.step .frame{fill:#ecfdf5}
+.team .frame{fill:#fefce8}
 .hub .frame,.gone .frame{fill:none;stroke-dasharray:3 3}
 .here .frame{stroke:#c2410c;stroke-width:3}
 .body{fill:#475569}
@@ -41,8 +46,8 @@ text.mark{fill:#fff;font-size:10px}
 text.mark.end{fill:#334155}
 .line path{fill:none;stroke:#64748b;stroke-width:1.4}
 .line polygon{fill:#64748b}
-.always path{stroke-width:3.2}
-.guarded path{stroke-dasharray:6 4}
+.always path,.joined path{stroke-width:3.2}
+.guarded path,.tested path{stroke-dasharray:6 4}
 .back path,.jump path{stroke-dasharray:2 3}
 .taken path{stroke:#c2410c;stroke-width:2.2}
 .taken polygon{fill:#c2410c}
@@ -54,6 +59,8 @@ text{fill:#e5e7eb}
 .frame{fill:#1e293b;stroke:#94a3b8}
 .inner{stroke:#94a3b8}
 .person .frame{fill:#272b52}
+.step .frame{fill:#12352c}
+.team .frame{fill:#3a3413}
 .body,rect.mark{fill:#94a3b8}
 rect.mark.end{fill:#0f172a;stroke:#94a3b8}
 text.mark{fill:#0f172a}
@@ -78,16 +85,18 @@ class Row(NamedTuple):
     text: str
 
 
-def rows_of_node(node: Node) -> list[Row]:
-    """What stands in a box."""
+def rows_of_node(node: Node, own: Sequence[Line] = ()) -> list[Row]:
+    """What stands in a box. ``own``: the lines from it to itself, which have no other place for their words."""
     if node.kind == "hub":
         return [Row("label", each) for each in balanced(node.about, 20, 4)]
     rows = [Row("name", each) for each in balanced(node.name, 24, 2)]
     rows += [Row("about", each) for each in balanced(node.about, 30, 3)]
-    if node.kind == "gone":
-        rows.append(Row("note", "no longer in the team"))
+    if node.kind in MARKS and node.kind != "person":  # who has a head
+        rows.append(Row("note", MARKS[node.kind]))
     for note in node.notes:
         rows += [Row("note", each) for each in balanced(note, 32, 2)]
+    for line in own:
+        rows += [Row("note", "again, after itself"), *rows_of_line(line)]
     return rows + [Row("doing", each) for each in balanced(node.here, 30, 2)]
 
 

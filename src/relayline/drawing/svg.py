@@ -70,7 +70,7 @@ def _described(diagram: Diagram) -> str:
     ways = [
         f"{about.get(line.source, line.source)} {'and' if line.both else 'to'} {line.target}" for line in diagram.lines
     ]
-    return f"{', '.join(node.name for node in diagram.nodes if node.name)}. Handoffs: {'; '.join(ways) or 'none'}."
+    return f"{', '.join(node.name for node in diagram.nodes if node.name)}. Ways: {'; '.join(ways) or 'none'}."
 
 
 def _sheet(diagram: Diagram, down: bool) -> Sheet:
@@ -78,8 +78,10 @@ def _sheet(diagram: Diagram, down: bool) -> Sheet:
         return Size(size.across, size.along) if down else size
 
     numbers = {node.name: number for number, node in enumerate(diagram.nodes)}
-    nodes = [turn(room(rows_of_node(node), node)) for node in diagram.nodes]
-    arcs = [Arc(numbers[line.source], numbers[line.target], turn(room(rows_of_line(line)))) for line in diagram.lines]
+    nodes = [turn(room(rows_of_node(node, _own(diagram, node)), node)) for node in diagram.nodes]
+    arcs = [
+        Arc(numbers[line.source], numbers[line.target], turn(room(rows_of_line(line)))) for line in _between(diagram)
+    ]
     layout = laid_out(nodes, arcs, -0.5 if down else 0.5, GAP)
     items = layout.items
     first = min(item.across - item.size.across / 2 for item in items)
@@ -88,6 +90,15 @@ def _sheet(diagram: Diagram, down: bool) -> Sheet:
     across = max(item.across + item.size.across / 2 for item in items)
     along = layout.depths[-1][1]
     return Sheet(layout, down, *((across, along) if down else (along, across)))
+
+
+def _between(diagram: Diagram) -> list[Line]:
+    """The lines from one node to another, as the layout has them."""
+    return [line for line in diagram.lines if line.source != line.target]
+
+
+def _own(diagram: Diagram, node: Node) -> list[Line]:
+    return [line for line in diagram.lines if line.source == line.target == node.name]
 
 
 def _box(sheet: Sheet, number: int) -> Box:
@@ -103,16 +114,31 @@ def _nodes(diagram: Diagram, sheet: Sheet) -> Iterator[str]:
         box = _box(sheet, number)
         yield f'<g class="node {node.kind}{" here" if node.here else ""}">'
         yield from _frame(node, box)
-        rows = rows_of_node(node)
+        own = _own(diagram, node)
+        rows = rows_of_node(node, own)
         middle = box.x + (box.width + (FIGURE if node.kind == "person" else 0)) / 2
         yield from _text(rows, middle, box.y + (box.height - 17 * len(rows)) / 2 + 13, "middle")
         marks = [("start", node.start), ("end", node.end), ("here", node.here)]
         yield from _marks([mark for mark, holds in marks if holds], box)
         yield "</g>"
+        yield from _loops(own, box)
+
+
+def _loops(own: Sequence[Line], box: Box) -> Iterator[str]:
+    """Lines from a box to itself, below its right corner."""
+    y = box.y + box.height
+    for number, line in enumerate(own):
+        x = box.x + box.width - 34 - 22 * number
+        yield f'<g class="line {" ".join(_kinds(line))}">'
+        yield f'<path d="M{x:.1f} {y:.1f}c0 15 18 15 18 0"/>'
+        yield _head((x + 18, y), down=True, on=False)
+        yield "</g>"
 
 
 def _frame(node: Node, box: Box) -> Iterator[str]:
-    corner = box.height / 2 if node.kind in ("person", "hub") else 8
+    corner = box.height / 2 if node.kind in ("person", "hub") else 0 if node.kind == "step" else 8
+    if node.kind == "team":  # others stand behind it
+        yield _rect("frame", Box(box.x + 5, box.y + 5, box.width, box.height), corner)
     yield _rect("frame", box, min(corner, 24))
     if node.end:
         yield _rect("inner", Box(box.x + 3.5, box.y + 3.5, box.width - 7, box.height - 7), max(min(corner, 24) - 3, 5))
@@ -140,12 +166,14 @@ def _rect(kind: str, box: Box, corner: float) -> str:
 
 def _lines(diagram: Diagram, sheet: Sheet) -> Iterator[str]:
     ports = _ports(sheet)
-    for number, line in enumerate(diagram.lines):
+    for number, line in enumerate(_between(diagram)):
         points = _points(sheet, number, ports)
         turned = sheet.layout.routes[number].turned
         yield f'<g class="line {" ".join(_kinds(line))}">'
         yield f'<path d="{_curve(points, sheet.down)}"/>'
         yield _head(points[0] if turned else points[-1], down=sheet.down, on=not turned)
+        if line.way == "joined":
+            yield _bar(points[0] if turned else points[-1], down=sheet.down, on=not turned)
         if line.both and line.source:
             yield _head(points[-1] if turned else points[0], down=sheet.down, on=turned)
         yield from _label(sheet, number, line)
@@ -224,6 +252,14 @@ def _head(tip: tuple[float, float], *, down: bool, on: bool) -> str:
     else:
         corners = f"{x + back:.1f},{y - half:.1f} {x + back:.1f},{y + half:.1f}"
     return f'<polygon points="{x:.1f},{y:.1f} {corners}"/>'
+
+
+def _bar(tip: tuple[float, float], *, down: bool, on: bool) -> str:
+    """A bar across the line, before its arrowhead."""
+    (x, y), back, half = tip, -ARROW - 5 if on else ARROW + 5, ARROW
+    if down:
+        return f'<path d="M{x - half:.1f} {y + back:.1f}h{2 * half:.1f}"/>'
+    return f'<path d="M{x + back:.1f} {y - half:.1f}v{2 * half:.1f}"/>'
 
 
 def _foot(diagram: Diagram) -> Iterator[Row]:

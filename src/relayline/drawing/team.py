@@ -1,12 +1,16 @@
 """A team's rules as a diagram."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from relayline.agent import Agent
 from relayline.drawing.diagram import Diagram, Line, Node
+from relayline.drawing.discussion import discussion
+from relayline.drawing.graph import graph
+from relayline.drawing.members import budget_of, limits_of, member
 from relayline.errors import UsageError
-from relayline.events import Ask
 from relayline.machine.decide import Machine
+from relayline.machine.graph import Graph
+from relayline.machine.groupchat import GroupChat
 from relayline.machine.limits import Limits
 from relayline.machine.patterns import Handoff
 from relayline.machine.topology import Edge, mesh
@@ -15,8 +19,6 @@ CROWD = 4
 """From how many on lines between everybody and everybody are drawn as one place where they all meet."""
 
 EVERYBODY = "everybody may hand over to everybody"
-
-_DUE: Mapping[Ask, str] = {"approval": "approvals", "user_input": "questions to the user", "reply": "turns of people"}
 
 
 def diagram_of(agents: Sequence[Agent], machine: Machine) -> Diagram:
@@ -28,21 +30,24 @@ def diagram_of(agents: Sequence[Agent], machine: Machine) -> Diagram:
     match machine.pattern:
         case Handoff() as pattern:
             return _handoff(agents, machine, pattern)
+        case Graph() as pattern:
+            return graph(agents, machine, pattern)
+        case GroupChat() as pattern:
+            return discussion(agents, machine, pattern)
         case other:
-            raise UsageError(f"a team of type {type(other).__name__} has no drawing yet; handoff teams have")
+            raise UsageError(f"a team of type {type(other).__name__} has no drawing")
 
 
 def _handoff(agents: Sequence[Agent], machine: Machine, pattern: Handoff) -> Diagram:
     # Whoever is asked by a colleague gives the conversation back.
     leaves = {edge.source for edge in pattern.edges} | {e.target for e in pattern.edges if e.returns == "caller"}
     nodes = [
-        Node(
-            agent.name,
-            "person" if agent.name in machine.people else "agent",
-            agent.description,
-            agent.name == pattern.start,
-            agent.name not in leaves,
-            tuple(_notes(agent.name, machine, pattern)),
+        member(
+            agent,
+            machine,
+            start=agent.name == pattern.start,
+            end=agent.name not in leaves,
+            notes=_notes(agent.name, machine, pattern),
         )
         for agent in agents
     ]
@@ -85,8 +90,7 @@ def _paired(lines: Sequence[Line]) -> list[Line]:
 
 
 def _notes(name: str, machine: Machine, pattern: Handoff) -> list[str]:
-    gated = [tool for tool, policy in machine.policies.get(name, {}).items() if policy.approval]
-    notes = [f"a person approves: {', '.join(gated)}"] if gated else []
+    notes: list[str] = []
     if alone := pattern.autonomous.get(name):
         notes.append(f"goes on alone, {_times(alone.turns)}")
     if name == machine.rescue:
@@ -97,16 +101,10 @@ def _notes(name: str, machine: Machine, pattern: Handoff) -> list[str]:
 
 
 def _rules(machine: Machine, pattern: Handoff) -> list[str]:
-    budget, limits = machine.budget, machine.limits
-    amounts = (("turns", budget.turns), ("tokens", budget.tokens), ("seconds", budget.seconds))
-    parts = [f"{amount:g} {what}" for what, amount in amounts if amount is not None]
-    rules = [f"budget for each message: {', '.join(parts)}"] if parts else []
-    if limits != Limits(fallback=limits.fallback):
-        rules.append(f"loops: {_loops(limits)}")
-    if machine.expires:
-        rules.append(f"to be answered in time: {_due(machine.expires)}")
-    if machine.condition:
-        rules.append("a condition ends the conversation")
+    rules = list(budget_of(machine))
+    if machine.limits != Limits(fallback=machine.limits.fallback):
+        rules.append(f"loops: {_loops(machine.limits)}")
+    rules += limits_of(machine)
     if not pattern.return_to_previous:
         rules.append("each message of the user goes to the start")
     return rules
@@ -117,17 +115,6 @@ def _loops(limits: Limits) -> str:
     again = ", the same one again and again" if limits.cycles else ""
     after = {"tell_model": "", "ask_user": ", then the user is asked", "stop": ", then it stops"}
     return hops + again + after[limits.on_loop]
-
-
-def _due(expires: Mapping[Ask, float]) -> str:
-    return ", ".join(f"{_DUE.get(ask, ask)} within {_span(seconds)}" for ask, seconds in expires.items())
-
-
-def _span(seconds: float) -> str:
-    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * size and seconds % size == 0:
-            return f"{seconds / size:g} {unit}"
-    return f"{seconds:g} seconds"
 
 
 def _times(turns: int) -> str:

@@ -2,15 +2,18 @@
 
 from collections.abc import Iterator
 
-from relayline.drawing.diagram import Diagram, Line, Node
+from relayline.drawing.diagram import MARKS, Diagram, Line, Node
 from relayline.drawing.words import counted, one_line
 
-_ARROWS = {"chosen": "->", "always": "=>", "back": "<-", "jump": "~>"}
+_ARROWS = {"chosen": "->", "always": "=>", "tested": "?>", "joined": "&>", "back": "<-", "jump": "~>"}
 
 
 def as_text(diagram: Diagram) -> str:
-    """``->`` if the source chooses to take a way, ``=>`` if it does not, ``<-`` back to who asked."""
-    everybody = next((node.about for node in diagram.nodes if node.kind == "hub"), "")
+    """``->`` if the source chooses to take a way, ``=>`` if it is always taken, ``?>`` if code says so, ``&>`` once all
+    are done that lead there like that, ``<-`` back to who asked.
+    """
+    hub = next((node for node in diagram.nodes if node.kind == "hub"), Node(""))
+    everybody = ("start: " if hub.start else "") + hub.about
     head = [f"team {one_line(diagram.title)}", *map(one_line, filter(None, [everybody, *diagram.notes]))]
     paragraphs = ["\n".join(_paragraph(diagram, node)) for node in diagram.nodes if node.kind != "hub"]
     if diagram.path:
@@ -20,8 +23,7 @@ def as_text(diagram: Diagram) -> str:
 
 def _paragraph(diagram: Diagram, node: Node) -> Iterator[str]:
     terms = (
-        ("a person", node.kind == "person"),
-        ("no longer in the team", node.kind == "gone"),
+        (MARKS.get(node.kind, ""), node.kind in MARKS),
         ("start", node.start),
         ("end", node.end),
         (f"here: {one_line(node.here)}", node.here),

@@ -1,11 +1,17 @@
 """A conversation on the drawing of its team: the way it took, and where it is."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from relayline.drawing.diagram import Diagram, Line, Node
 from relayline.events import HandedBack, HandoffSent
-from relayline.runtime.requests import FunctionApprovalRequestContent, HandoffAgentUserRequest, HumanTurnRequest
+from relayline.runtime.requests import (
+    AgentReviewRequest,
+    FunctionApprovalRequestContent,
+    FunctionInfoRequest,
+    HandoffAgentUserRequest,
+    HumanTurnRequest,
+)
 from relayline.runtime.stream import RequestInfoEvent, WorkflowRunState
 
 
@@ -14,6 +20,7 @@ def with_path(diagram: Diagram, steps: Sequence[HandoffSent | HandedBack], activ
 
     What went where no line is gets a line, and whoever is not in the team any more a node.
     """
+    active = _outer(diagram, active)
     lines = list(_one_way(diagram))
     for number, step in enumerate(steps, 1):
         back = isinstance(step, HandedBack)
@@ -30,11 +37,33 @@ def with_path(diagram: Diagram, steps: Sequence[HandoffSent | HandedBack], activ
     return replace(diagram, nodes=tuple(nodes), lines=tuple(lines), path=_path(steps, active))
 
 
+def with_places(diagram: Diagram, places: Mapping[str, str]) -> Diagram:
+    """The diagram with what its nodes are at, and without the way: which turn led to which is not told by handoffs."""
+    found: dict[str, list[str]] = {}
+    for place, at in places.items():
+        found.setdefault(_outer(diagram, place), []).append(at)
+    here = {name: " and ".join(dict.fromkeys(at)) for name, at in found.items() if name}
+    nodes = tuple(replace(node, here=here.get(node.name, "")) for node in diagram.nodes)
+    gone = tuple(Node(name, "gone", here=at) for name, at in here.items() if all(name != node.name for node in nodes))
+    return replace(diagram, nodes=nodes + gone)
+
+
+def waits(requests: Sequence[RequestInfoEvent]) -> Mapping[str, str]:
+    """What each is at of whom a person has something to answer."""
+    names = dict.fromkeys(each.executor_id for each in requests if each.executor_id)
+    return {name: doing_of([each for each in requests if each.executor_id == name]) for name in names}
+
+
+def doing_of(requests: Sequence[RequestInfoEvent]) -> str:
+    """What is waited for, in a few words."""
+    return " and ".join(dict.fromkeys(_asked(each) for each in requests))
+
+
 def doing(state: WorkflowRunState, requests: Sequence[RequestInfoEvent]) -> str:
     """What a session is at, in a few words."""
     match state:
         case WorkflowRunState.IDLE_WITH_PENDING_REQUESTS:
-            return " and ".join(dict.fromkeys(_asked(each) for each in requests))
+            return doing_of(requests)
         case WorkflowRunState.IN_PROGRESS:
             return "at work"
         case WorkflowRunState.FAILED:
@@ -53,8 +82,18 @@ def _asked(request: RequestInfoEvent) -> str:
             return f"waits for approval of {content.function_call.name}"
         case HumanTurnRequest():
             return "waits for this person"
+        case AgentReviewRequest():
+            return "waits for a person to review it"
+        case FunctionInfoRequest():
+            return "waits for what it asked a person"
         case _:
             return "interrupted in a call"
+
+
+def _outer(diagram: Diagram, name: str) -> str:
+    """Who that is in the diagram: of ``desk/refunds`` the team ``desk``, if it is one there."""
+    teams = (node.name for node in diagram.nodes if node.kind == "team" and name.startswith(f"{node.name}/"))
+    return next(teams, name)
 
 
 def _one_way(diagram: Diagram) -> Iterator[Line]:

@@ -26,7 +26,7 @@ class Edge:
     ``description``: what the source's model is told the target is for. ``approval``: a person is asked before each
     transfer. ``payload``: the source hands something on. ``always``: no model chooses it; it is taken whenever the
     source is done. ``guarded``: it exists only while a predicate holds. ``joins``: the target waits for the sources of
-    all such edges to it.
+    all such edges to it. ``default``: it is guarded, and open if no other of its switch is.
     """
 
     source: str
@@ -38,6 +38,7 @@ class Edge:
     always: bool = False
     guarded: bool = False
     joins: bool = False
+    default: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,10 @@ class _Writer:
         """The whole file. What is as it is by default is left out."""
         pattern = self.workflow.pattern
         if not isinstance(pattern, Handoff):
-            raise UsageError(f"a team of type {type(pattern).__name__} has no file yet; handoff teams have")
+            raise UsageError(
+                f"the team {self.workflow.name!r} cannot be written down: only those of HandoffBuilder have a form as "
+                f"a file, and its pattern is {type(pattern).__name__}; keep it in Python"
+            )
         machine, seats = self.workflow.machine, self.workflow.performer.seats
         limits = {"max_hops": machine.limits.hops} if machine.limits.hops != Limits().hops else {}
         return {
