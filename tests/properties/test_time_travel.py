@@ -176,7 +176,12 @@ def test_a_watcher_sees_what_the_caller_of_the_run_sees(kind: str, world: World)
             session.state = fold(batch, session.state)
             await narrator.tell(entries)
         for after in {0, 1, len(told) // 2, len(told) - 1}:
-            seen = [event async for event, _ in _counted(watch(store, "s", after, until_rest=False), len(told) - after)]
+            seen = [
+                event
+                async for event, _ in _counted(
+                    watch(store, "s", after, until_rest=False, stream=False), len(told) - after
+                )
+            ]
             assert seen == told[after:]
 
     _with_store(kind, check)
