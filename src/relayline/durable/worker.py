@@ -195,8 +195,10 @@ class Worker:
     async def _sweeps(self) -> None:
         while True:
             await self._guarded(self._sweep)
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._look.wait(), self.dispatcher.every)
+            with suppress(TimeoutError):
+                # Not wait_for: in Python 3.11 that forgets a cancellation that comes in the same moment.
+                async with asyncio.timeout(self.dispatcher.every):
+                    await self._look.wait()
             self._look.clear()
 
     async def _sweep(self) -> None:
