@@ -10,10 +10,10 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
-from relayline.dispatch import Dispatcher, Limits
+from relayline.dispatch import Dispatcher, HandedBack, Limits
 from relayline.durable.local import Local
 from relayline.durable.words import Words
-from relayline.errors import DispatchError, RelaylineError, SequenceConflict, StoreError, WorldError
+from relayline.errors import DispatchError, RelaylineError, SequenceConflict, StoreError
 from relayline.journal.inbox import Claim, Room, inbox_of
 from relayline.workflow import Workflow
 
@@ -36,10 +36,6 @@ GIVES_UP = 50
 
 LOSSES = 5
 """How often in a row a turn may lose against somebody else who writes to its session, before it waits a moment."""
-
-
-class HandedBack(WorldError):
-    """This worker stops, and somebody else goes on with the session."""
 
 
 class Worker:
