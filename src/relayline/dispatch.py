@@ -6,9 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, TypeAlias
 
+from relayline.errors import WorldError
+
 RunTurn: TypeAlias = Callable[[str], Coroutine[Any, Any, None]]
 """Look after the session of this id until it rests. It may be called for one at once here and elsewhere, for one that
 rests, and again after it raised: what it does is done once all the same."""
+
+
+class HandedBack(WorldError):
+    """This worker stops, and somebody else goes on with the session."""
 
 
 @dataclass(frozen=True, slots=True)

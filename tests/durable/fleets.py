@@ -67,6 +67,15 @@ def team(store: Store, client: ChatClient, **given: Any) -> Workflow:
 @asynccontextmanager
 async def working(*workers: Worker) -> AsyncIterator[None]:
     """Workers at work, and gone in the end as if they had been killed."""
+    loop = asyncio.get_running_loop()
+    told = loop.get_exception_handler()
+
+    def tell(at: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        # A connection of Restate's that breaks as its worker is cut off, which a process would take with it.
+        if told is not None and "client_connected_cb" not in context["message"]:
+            told(at, context)
+
+    loop.set_exception_handler(tell)
     tasks = [asyncio.create_task(worker.serve()) for worker in workers]
     try:
         yield
@@ -77,6 +86,7 @@ async def working(*workers: Worker) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        loop.set_exception_handler(told)
 
 
 def worker(workflow: Workflow, dispatcher: Dispatcher, limits: Limits | None = None, **given: Any) -> Worker:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
-from relayline.dispatch import Dispatcher, Limits, RunTurn
+from relayline.dispatch import Dispatcher, HandedBack, Limits, RunTurn
 from relayline.errors import DispatchError, MissingExtra
 
 try:
@@ -89,19 +89,20 @@ class Restate(Dispatcher):
 
         @desk.handler()
         async def turn(context: restate.ObjectContext) -> None:
-            # A task of its own: cancelled, a handler of this SDK waits for the server, which does not know of that.
-            if stop.is_set():
-                raise RuntimeError("its worker leaves")
-            task = asyncio.create_task(run_turn(context.key()))
-            turns.add(task)
-            try:
-                await asyncio.wait([task])
-            finally:
-                turns.discard(task)
-                task.cancel()
-            if task.cancelled():
-                raise RuntimeError("its worker leaves")
-            task.result()
+            if not stop.is_set():
+                # A task of its own: cancelled, a handler of this SDK waits for the server, which does not know of that.
+                task = asyncio.create_task(run_turn(context.key()))
+                turns.add(task)
+                try:
+                    await asyncio.wait([task])
+                finally:
+                    turns.discard(task)
+                    task.cancel()
+                if not task.cancelled() and not isinstance(task.exception(), HandedBack):
+                    return task.result()
+            # Sent again to whoever is there, and not failed: a failure closes the connection, to others' turns as well.
+            await asyncio.sleep(LEAVING / 5)
+            return await self.submit(context.key(), "")
 
         place = _shared(self._listen)
         host, port = place.getsockname()[:2]

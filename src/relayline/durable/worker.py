@@ -10,10 +10,10 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
-from relayline.dispatch import Dispatcher, Limits
+from relayline.dispatch import Dispatcher, HandedBack, Limits
 from relayline.durable.local import Local
 from relayline.durable.words import Words
-from relayline.errors import DispatchError, RelaylineError, SequenceConflict, StoreError, WorldError
+from relayline.errors import DispatchError, RelaylineError, SequenceConflict, StoreError
 from relayline.journal.inbox import Claim, Room, inbox_of
 from relayline.workflow import Workflow
 
@@ -36,10 +36,6 @@ GIVES_UP = 50
 
 LOSSES = 5
 """How often in a row a turn may lose against somebody else who writes to its session, before it waits a moment."""
-
-
-class HandedBack(WorldError):
-    """This worker stops, and somebody else goes on with the session."""
 
 
 class Worker:
@@ -195,8 +191,10 @@ class Worker:
     async def _sweeps(self) -> None:
         while True:
             await self._guarded(self._sweep)
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._look.wait(), self.dispatcher.every)
+            with suppress(TimeoutError):
+                # Not wait_for: in Python 3.11 that forgets a cancellation that comes in the same moment.
+                async with asyncio.timeout(self.dispatcher.every):
+                    await self._look.wait()
             self._look.clear()
 
     async def _sweep(self) -> None:
