@@ -6,7 +6,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help chat test check kills lint types layers fix install lock clean
+.PHONY: help chat test check kills fleet lint types layers fix install lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -38,6 +38,9 @@ check: lint layers types test  ## everything CI checks
 kills: install  ## kill working processes sixty times on each store; ARGS="--kills 10 sqlite" for less
 	$(BIN)/python -m tests.kills.suite $(ARGS)
 
+fleet: install  ## kill the workers of each kind of fleet sixty times; ARGS="--kills 10 restate" for less
+	$(BIN)/python -m tests.kills.fleet $(ARGS)
+
 lint: install  ## ruff: style and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -64,7 +67,7 @@ lock: $(BIN)/python  ## write requirements/*.txt anew; ARGS=--upgrade moves to n
 	$(PIP) --require-hashes -r requirements/uv.txt
 	$(LOCK) --group lock -o requirements/uv.txt
 	$(LOCK) pyproject.toml --extra cli --extra embedded --group build -o requirements/run.txt
-	$(LOCK) pyproject.toml --extra cli --extra embedded --extra local-llm --extra mcp --extra models --extra postgres --extra yaml --group dev -c requirements/run.txt -o requirements/dev.txt
+	$(LOCK) pyproject.toml --extra cli --extra embedded --extra local-llm --extra mcp --extra models --extra postgres --extra restate --extra temporal --extra yaml --group dev -c requirements/run.txt -o requirements/dev.txt
 	@! grep -n '://' requirements/*.txt || { echo "A lock must not name a host." >&2; exit 1; }
 
 clean:  ## remove .venv and every cache

@@ -37,8 +37,10 @@ from relayline import (
 )
 from relayline.journal.store import Store
 from relayline.machine.compaction import compacted
+from relayline.machine.inputs import Cancel
 from relayline.machine.limits import Budget
 from relayline.messages import ToolCall
+from relayline.runtime.session import Session
 from relayline.testing import Crash, FakeClock, Reply, ScriptedClient, call, crash_at, handoff_to, record
 from relayline.views import summary
 from relayline.workflow import Workflow
@@ -323,6 +325,19 @@ async def budget(store: Store) -> None:
     client.assert_done()
 
 
+async def cancelling(store: Store) -> None:
+    """Somebody stops a reply that takes too long, and later lets it go on."""
+    client = script(triage=["It was sent."], orders=[], archive=[])
+    flow = team(store, client)
+    await until_crash(flow, store, 2, "Where is order 7?")
+    session = Session(SESSION, flow.machine, store)
+    await session.refresh()
+    await session.commit([Cancel()])
+    client = script(triage=["It was sent."], orders=[], archive=[])
+    await team(store, client).run(session_id=SESSION)
+    client.assert_done()
+
+
 async def expiry(store: Store) -> None:
     """Nobody approves in time, nobody answers in time: neither the user nor the person who was handed to."""
     client = script(front=[call("refund", order=7), "Sorry.", handoff_to("jo"), "Jo is not here."])
@@ -530,6 +545,7 @@ SCENARIOS: tuple[Callable[[Store], Awaitable[None]], ...] = (
     loop,
     people,
     budget,
+    cancelling,
     expiry,
     native,
     media,

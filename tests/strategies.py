@@ -8,6 +8,7 @@ from relayline.events import (
     Answered,
     Ask,
     Asked,
+    Cancelled,
     Compacted,
     Ending,
     Fact,
@@ -108,6 +109,7 @@ FACTS: dict[type[Fact], st.SearchStrategy[Fact]] = {
     Failed: st.builds(Failed, texts, texts, texts, texts),
     Retried: st.builds(Retried, texts),
     Stopped: st.builds(Stopped, st.sampled_from(get_args(Spent)), texts),
+    Cancelled: st.builds(Cancelled),
     Finished: st.builds(Finished, st.sampled_from(get_args(Ending))),
     Forked: st.builds(Forked, texts, numbers),
     Compacted: st.builds(

@@ -10,14 +10,17 @@ import pytest
 import relayline
 
 OPTIONAL = {
+    "hypercorn",
     "mcp",
     "numpy",
     "prompt_toolkit",
     "psycopg",
     "pydantic_ai",
+    "restate",
     "rich",
     "safetensors",
     "sqlite3",
+    "temporalio",
     "threadpoolctl",
     "tokenizers",
     "typer",

@@ -17,6 +17,7 @@
         ├── ToolError             a tool, or the server it lives on, said that it failed
         ├── ExecutorError         a function that is a participant failed
         ├── ConditionError        a termination condition or a handoff's predicate failed
+        ├── DispatchError         whoever dispatches turns to workers could not be reached
         └── StoreError            the journal could not be read or written
             ├── SequenceConflict  somebody else wrote to this session first
             └── DamagedJournal    the journal holds something this version cannot read
@@ -119,6 +120,10 @@ class ConditionError(WorldError):
 
 class StoreError(WorldError):
     """The journal could not be read or written. What was shown before is on record; nothing after it is."""
+
+
+class DispatchError(WorldError):
+    """Whoever dispatches turns to workers could not be reached. What was submitted is in the store all the same."""
 
 
 class SequenceConflict(StoreError):

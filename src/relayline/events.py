@@ -334,6 +334,15 @@ class Stopped:
 
 
 @dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Somebody stopped what was going on. The session rests as it is until it is run again, or the user says something
+    else.
+    """
+
+    type: Literal["cancelled"] = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The conversation reached an end. A later message takes it up again."""
 
@@ -424,6 +433,7 @@ Fact: TypeAlias = (
     | Failed
     | Retried
     | Stopped
+    | Cancelled
     | Finished
     | Forked
     | Compacted

@@ -3,12 +3,17 @@
 import asyncio
 import copy
 import importlib
+import logging
 import re
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+import uuid
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, NamedTuple, Self, cast
 
 from relayline.agent import Agent, ChatClient, ChatRequest, Named, as_client
+from relayline.dispatch import Dispatcher
 from relayline.drawing.diagram import Diagram
 from relayline.drawing.dot import as_dot
 from relayline.drawing.mermaid import as_mermaid
@@ -18,9 +23,11 @@ from relayline.drawing.trail import doing, with_path
 from relayline.errors import (
     ConditionError,
     DamagedJournal,
+    DispatchError,
     ExecutorError,
     ModelError,
     RequestNotOpen,
+    RunClosed,
     SequenceConflict,
     SessionBusy,
     SessionNotFound,
@@ -32,9 +39,22 @@ from relayline.history.branches import fork
 from relayline.journal.checkpoints import request_id, standing, state_after
 from relayline.journal.codec import checked
 from relayline.journal.ids import checked_id, new_id
+from relayline.journal.inbox import Claim, Delivery, Receipt, inbox_of
 from relayline.journal.store import Store, conflict
 from relayline.machine.decide import Machine
-from relayline.machine.inputs import Answer, Approval, Expired, Input, Opened, Resumed, Terminate, Turned, UserSaid
+from relayline.machine.effects import effects
+from relayline.machine.inputs import (
+    Answer,
+    Approval,
+    Cancel,
+    Expired,
+    Input,
+    Opened,
+    Resumed,
+    Terminate,
+    Turned,
+    UserSaid,
+)
 from relayline.machine.lanes import outputs
 from relayline.machine.nested import Waiting, speaking, waiting
 from relayline.machine.patterns import Pattern
@@ -42,10 +62,11 @@ from relayline.machine.state import State
 from relayline.messages import JSON, Message
 from relayline.middleware import Middleware
 from relayline.runtime.driver import drive
+from relayline.runtime.letter import Letter, read_letter
 from relayline.runtime.perform import Context, Perform, Performer, Team
 from relayline.runtime.pool import ConcurrentInput, Hold, Sessions
 from relayline.runtime.requests import as_response, user_message
-from relayline.runtime.run import Run
+from relayline.runtime.run import Run, discard
 from relayline.runtime.seat import Seat
 from relayline.runtime.session import ATTEMPTS, Session
 from relayline.runtime.stream import (
@@ -58,9 +79,17 @@ from relayline.runtime.stream import (
     pending,
     run_state,
 )
-from relayline.runtime.watch import watch
+from relayline.runtime.watch import Watcher, watch
 from relayline.upgrades import SessionUpgrade, upgrade_of
 from relayline.usage import Price, SessionUsage, usage_of
+
+logger = logging.getLogger(__name__)
+
+LOOK_FOR_RECEIPT = 0.2
+"""Seconds between two looks at what became of a message, while nothing else is heard."""
+
+NUMBERS = 1000
+"""Each time somebody takes up what another was at, the numbers of attempts go on from the next thousand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +111,45 @@ class SessionView:
     handoffs: Sequence[HandoffSent | HandedBack] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The session that something was submitted to, and the id it has there."""
+
+    session_id: str
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a call asks for. ``expired``: the request whose time is over, if that is all."""
+
+    session_id: str
+    said: UserSaid | None = None
+    responses: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    checkpoint_id: str | None = None
+    expired: str = ""
+
+
 class Given(NamedTuple):
-    """What a run was called with: a message, answers, or neither. ``seq``: where the session has to stand."""
+    """What a run was called with: a message, answers, or neither.
+
+    ``seq``: where the session has to stand. ``taking``: the message in the store's inbox that it is. ``attempt``: how
+    often somebody took the session up. ``expired``: the request whose time is over, if that is all.
+    """
 
     said: UserSaid | None
     responses: Mapping[str, Any]
     seq: int | None
     stream: bool
     settings: Mapping[str, Any]
+    taking: str = ""
+    attempt: int = 1
+    expired: str = ""
 
     @property
     def anything(self) -> bool:
-        return self.said is not None or bool(self.responses)
+        return self.said is not None or bool(self.responses) or bool(self.expired)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +160,7 @@ class Workflow:
     ``warnings``: what in its declaration looks like a mistake, each with a stable code. ``middleware``: what is done
     around every effect, the outermost first. ``concurrent``: what becomes of a message to a session that is at work.
     ``terminal``: who is meant to have no way out.
+    ``dispatcher``: what tells workers of what was submitted; then they do what is run.
     """
 
     name: str
@@ -116,6 +173,7 @@ class Workflow:
     middleware: tuple[Middleware, ...] = field(default=(), repr=False)
     concurrent: ConcurrentInput = field(default="queue", repr=False)
     terminal: tuple[str, ...] = field(default=(), repr=False)
+    dispatcher: Dispatcher | None = field(default=None, repr=False, compare=False)
     # Shared by copies on the same store, so that they queue as well.
     _sessions: Sessions | None = field(default=None, repr=False, compare=False)
 
@@ -195,6 +253,37 @@ class Workflow:
             UsageError: at once, if the call makes no sense; nothing was changed.
             SessionNotFound, RequestNotOpen, UpgradeRefused, ModelError, ConditionError, StoreError: from the `Run`.
         """
+        order = self._order(message, session_id, responses, checkpoint_id, to, state, settings)
+
+        async def work(emit: Emit) -> RunResult:
+            assert self._sessions is not None
+            seq = None
+            if order.checkpoint_id is not None:
+                run.session_id, seq = await self._stand_at(order.checkpoint_id, session_id, order.responses)
+            if self.dispatcher is not None:
+                return await self._follow(replace(order, session_id=run.session_id), stream, emit)
+            policy = self.concurrent if order.said else "queue"
+            async with self._sessions.hold(run.session_id, self.machine, policy) as hold:
+                return await self._work(hold, Given(order.said, order.responses, seq, stream, order.settings), emit)
+
+        run = Run(order.session_id, work)
+        return run
+
+    def _order(
+        self,
+        message: str | Message | None,
+        session_id: str | None,
+        responses: Mapping[str, Any] | None,
+        checkpoint_id: str | None,
+        to: Named | None,
+        state: Mapping[str, JSON] | None,
+        settings: Mapping[str, Any] | None,
+    ) -> Order:
+        """What a call asks for.
+
+        Raises:
+            UsageError: it makes no sense.
+        """
         if self.mute:
             raise UsageError(
                 f"no model for {', '.join(map(repr, self.mute))}: give them one with Agent(client=...), "
@@ -227,19 +316,126 @@ class Workflow:
         except (ValueError, TypeError, AttributeError) as error:
             raise UsageError(f"state is a mapping of names to JSON values: {error}") from None
         given = checked_id(session_id if session_id is not None else new_id() if origin is None else origin)
+        given_to = said and UserSaid(said, target or "", values)
+        return Order(given, given_to, responses or {}, dict(settings or {}), checkpoint_id)
 
-        async def work(emit: Emit) -> RunResult:
-            assert self._sessions is not None
-            seq = None
-            if checkpoint_id is not None:
-                run.session_id, seq = await self._stand_at(checkpoint_id, session_id, responses or {})
-            policy = self.concurrent if said else "queue"
-            async with self._sessions.hold(run.session_id, self.machine, policy) as hold:
-                given_to = said and UserSaid(said, target or "", values)
-                return await self._work(hold, Given(given_to, responses or {}, seq, stream, dict(settings or {})), emit)
+    async def submit(
+        self,
+        message: str | Message | None = None,
+        *,
+        session_id: str | None = None,
+        responses: Mapping[str, Any] | None = None,
+        to: Named | None = None,
+        state: Mapping[str, JSON] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        message_id: str | None = None,
+        not_before: datetime | None = None,
+        tenant: str = "",
+    ) -> Submitted:
+        """Leave it to a worker: what `run` would do is done by whichever is free, here or elsewhere.
 
-        run = Run(given, work)
-        return run
+        Durable on return. Messages of a session are taken one after the other, in the order they were submitted.
+        `watch` shows what comes of it, `receipt` whether it was taken.
+
+        ``message_id``: names the message, so that submitting it once more changes nothing; by default one is made.
+        ``not_before``: when it is to be taken. ``tenant``: whose share of the fleet it takes.
+
+        Raises:
+            UsageError, SessionNotFound, RequestNotOpen: the call makes no sense now; nothing was submitted.
+            StoreError: it could not be kept.
+        """
+        order = self._order(message, session_id, responses, None, to, state, settings)
+        return await self._submit(order, message_id, not_before, tenant)
+
+    async def _submit(
+        self, order: Order, message_id: str | None = None, not_before: datetime | None = None, tenant: str = ""
+    ) -> Submitted:
+        name = uuid.uuid4().hex if message_id is None else message_id
+        inbox = inbox_of(self.store)
+        submitted = Submitted(order.session_id, name)
+        if message_id is not None and await inbox.receipt(order.session_id, name):
+            return submitted
+        body = (await self._letter(order)).written()
+        if await inbox.put(order.session_id, name, body, team=self.name, tenant=tenant, not_before=not_before):
+            await self._dispatch(submitted, not_before)
+        return submitted
+
+    async def receipt(self, submitted: Submitted) -> Receipt | None:
+        """What became of what was submitted; None if nobody submitted it, or it was purged."""
+        return await inbox_of(self.store).receipt(submitted.session_id, submitted.message_id)
+
+    async def cancel(self, session_id: str) -> bool:
+        """Stop what workers do for a session, and refuse what waits for it now.
+
+        A model call in flight ends within a second or two, on whatever worker. The session is then `CANCELLED`, until
+        it is run again or somebody says something else. False: there was nothing to stop.
+        """
+        found = await inbox_of(self.store).cancel(session_id)
+        if found and self.dispatcher is not None:
+            with suppress(DispatchError):  # the workers ask the store
+                await self.dispatcher.cancel(session_id)
+        return found
+
+    async def work_off(self, claim: Claim, listen: Callable[[int], Emit] = lambda _: discard) -> None:
+        """Do what there is to do for a claimed session, until it rests: what a crash cut off, then what waits.
+
+        For those who write workers; `relayline.durable.worker` does. ``listen`` is told the number of the
+        session's last fact, and gives what is then given every event.
+
+        Raises:
+            SequenceConflict: somebody else is at it as well. Nothing is lost.
+            StoreError: what is done so far is kept.
+        """
+        assert self._sessions is not None
+        async with self._sessions.hold(claim.session_id, self.machine) as hold:
+            session = hold.session
+            if claim.cancelled:
+                await session.commit([Cancel()])
+                return
+            emit = listen(session.state.seq)
+            if effects(session.state):
+                await self._take(hold, Delivery("", Letter(self.name).written()), claim, emit)
+            for waiting in claim.waiting:
+                await self._take(hold, waiting, claim, emit)
+            await self._set_timers(session)
+
+    async def _take(self, hold: Hold, waiting: Delivery, claim: Claim, emit: Emit) -> None:
+        try:
+            letter = read_letter(waiting.body)
+            if letter.team != self.name:
+                raise UsageError(f"the message is for the team {letter.team!r}; {self.name!r} has this session")
+            order = letter.said, letter.responses, None, True, letter.settings
+            await self._work(hold, Given(*order, waiting.message_id, claim.attempt, letter.expired), emit)
+        except (ModelError, ConditionError, ExecutorError):
+            pass  # it is on record
+        except UsageError as error:
+            if not waiting.message_id or isinstance(error, RunClosed):
+                raise
+            await inbox_of(self.store).refuse(claim.session_id, waiting.message_id, str(error))
+
+    async def _letter(self, order: Order) -> Letter:
+        if order.said is None:
+            session = await self._look(order.session_id)
+            overdue = session.overdue(self.machine.expires)
+            state = self.machine.decide(session.state, Opened(session.id)).state
+            answers = await self._answers(session.id, state, order.responses, overdue)
+            return Letter(self.name, None, {each.request: each.response for each in answers}, order.settings)
+        return Letter(self.name, order.said, {}, order.settings)
+
+    async def _set_timers(self, session: Session) -> None:
+        """See to it that somebody looks when the time of what is asked now is over."""
+        for request, until in session.deadlines(self.machine.expires).items():
+            name = f"expiry of {request}"
+            body = Letter(self.name, expired=request).written()
+            if await inbox_of(self.store).put(session.id, name, body, team=self.name, not_before=until):
+                await self._dispatch(Submitted(session.id, name), until)
+
+    async def _dispatch(self, submitted: Submitted, not_before: datetime | None) -> None:
+        if self.dispatcher is not None:
+            try:
+                await self.dispatcher.submit(submitted.session_id, submitted.message_id, not_before)
+            except DispatchError as error:
+                logger.warning("%s; a worker will find it in the store", error)
 
     def edit(
         self,
@@ -307,7 +503,7 @@ class Workflow:
         return await fork(self.store, session_id, at=at, branch=branch)
 
     def watch(
-        self, session_id: str, after: int = 0, *, until_rest: bool = False
+        self, session_id: str, after: int = 0, *, until_rest: bool = False, stream: bool = False
     ) -> AsyncGenerator[WorkflowEvent, None]:
         """The events of a session as they are appended, by whoever runs it, in this process or any other.
 
@@ -315,6 +511,9 @@ class Workflow:
         they saw. They are the events that the caller of the run is given, less those without a number. A session that
         does not exist yet is waited for.
 
+        ``stream``: also show words as they are said, and what tools show while they run, of sessions that workers look
+        after; of several attempts at a reply those of the last one count. None of that is kept: who comes late reads
+        the whole reply.
         ``until_rest``: end as soon as all is shown and the session rests. By default it never ends by itself: leave the
         loop.
 
@@ -322,7 +521,7 @@ class Workflow:
             SessionNotFound: the session was deleted meanwhile.
             DamagedJournal, StoreError: it cannot be read.
         """
-        return watch(self.store, session_id, after, until_rest=until_rest)
+        return watch(self.store, session_id, after, until_rest=until_rest, stream=stream)
 
     async def session(self, session_id: str, at: int | None = None) -> SessionView:
         """Look at a session without touching it: as it stands in the journal, whoever is at work on it.
@@ -466,6 +665,10 @@ class Workflow:
         performer = replace(self.performer, seats=seats, teams={each.name: each.team for each in inner})
         return replace(self, agents=agents, performer=performer)
 
+    def with_dispatcher(self, dispatcher: Dispatcher) -> Self:
+        """The same team, whose turns ``dispatcher`` gives to workers."""
+        return replace(self, dispatcher=dispatcher)
+
     def with_store(self, store: Store) -> Self:
         """The same team on another store."""
         return replace(self, store=store, _sessions=None)
@@ -480,7 +683,8 @@ class Workflow:
             before = await self._enter(session, given, inputs, narrator)
             hold.begun()
             delta = narrator.delta if given.stream else None
-            context = Context(session, narrator.progress, delta, settings=given.settings)
+            numbers = NUMBERS * (given.attempt - 1)
+            context = Context(session, narrator.progress, delta, settings=given.settings, before=numbers)
             seconds = self.machine.budget.seconds
             cause = await drive(session, (), self.performed, context, narrator.tell, seconds)
             failure = session.state.failure
@@ -490,13 +694,50 @@ class Workflow:
             await narrator.signal("failed", error)
             await narrator.signal("status", WorkflowRunState.FAILED)
             raise
-        state = session.state
-        await narrator.signal("status", run_state(state))
+        await narrator.signal("status", run_state(session.state))
+        return self._result(session.id, session.state, before)
+
+    async def _follow(self, order: Order, stream: bool, emit: Emit) -> RunResult:
+        """Have a worker do it, and show what it does as if it were done here."""
+        session = Session(order.session_id, self.machine, self.store)
+        await session.refresh()
+        before, narrator = session.state, Narrator(session, emit)
+        try:
+            async with Watcher(self.store, session.id, before.seq, stream=stream) as watcher:
+                submitted = await self._submit(order)
+                await narrator.signal("started")
+                await narrator.signal("status", WorkflowRunState.IN_PROGRESS)
+                if order.said is None and not order.responses:
+                    await narrator.remind({each.request for each in waiting(before)})
+                receipt: Receipt | None = None
+                while receipt is None or effects(watcher.state) or watcher.state.seq < receipt.seq:
+                    async for event in watcher.news(LOOK_FOR_RECEIPT):
+                        await emit(event)
+                    if receipt is None:
+                        receipt = _settled(await self.receipt(submitted))
+        except asyncio.CancelledError:
+            await asyncio.shield(self.cancel(session.id))
+            raise
+        if receipt.problem:
+            raise UsageError(receipt.problem)
+        try:
+            failure = watcher.state.failure
+            seat = self._seat(failure.agent) if failure else None
+            _check(watcher.state, None, function=bool(seat and seat.function))
+        except WorldError as error:
+            await narrator.signal("failed", error)
+            await narrator.signal("status", WorkflowRunState.FAILED)
+            raise
+        await narrator.signal("status", run_state(watcher.state))
+        return self._result(session.id, watcher.state, len(before.transcript))
+
+    def _result(self, session_id: str, state: State, before: int) -> RunResult:
+        """What came of it; ``before``: how many messages there were."""
         new = state.transcript.since(before)
         stopped = state.rest if isinstance(state.rest, Stopped) else None
-        waiting = pending(session.id, state)
+        waiting = pending(session_id, state)
         value, last = self._value(new), outputs(state)
-        return RunResult(session.id, run_state(state), new, state.transcript, waiting, stopped, value, last)
+        return RunResult(session_id, run_state(state), new, state.transcript, waiting, stopped, value, last)
 
     async def _inputs(self, session: Session, given: Given) -> list[Input]:
         """What the run has to say to the session as it stands; refused, if it makes no sense there."""
@@ -510,6 +751,8 @@ class Workflow:
         opened = Opened(session.id)
         changed, state = self.machine.decide(state, opened)
         begin: list[Input] = [opened] if changed else []
+        if given.expired:
+            return [*begin, Expired(given.expired)]
         if given.said:
             return [*begin, *expired, given.said]
         inputs: list[Input] = [*begin, Resumed(), *expired]
@@ -527,9 +770,9 @@ class Workflow:
         for attempt in range(ATTEMPTS):
             asked, before = {each.request for each in waiting(session.state)}, len(session.state.transcript)
             try:
-                entries = await session.commit(inputs)
+                entries = await session.commit(inputs, taking=(given.taking,) if given.taking else ())
             except SequenceConflict as error:
-                if not given.anything or given.seq is not None:
+                if not given.anything or given.seq is not None or given.taking:
                     raise  # whoever only resumes need not, with somebody else at work
                 if self.concurrent == "reject":
                     raise _busy(session.id) from error
@@ -538,6 +781,8 @@ class Workflow:
                 inputs = await self._inputs(session, given)
                 narrator.catch_up()
                 continue
+            if given.taking and not entries:
+                await inbox_of(self.store).refuse(session.id, given.taking, "")  # it meant nothing
             await narrator.tell(entries)
             if not given.anything:
                 await narrator.remind(asked)
@@ -670,6 +915,10 @@ def _session_of(responses: Mapping[str, Any], session_id: str | None) -> str:
             + (f" for session {session_id!r}" if session_id is not None else "")
         )
     return sessions.pop()
+
+
+def _settled(receipt: Receipt | None) -> Receipt | None:
+    return None if receipt is None or receipt.state == "waiting" else receipt
 
 
 def _check(state: State, cause: BaseException | None, *, function: bool) -> None:

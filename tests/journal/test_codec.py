@@ -19,6 +19,7 @@ from relayline.errors import DamagedJournal, StoreError
 from relayline.events import (
     Answered,
     Asked,
+    Cancelled,
     Compacted,
     Fact,
     Failed,
@@ -112,6 +113,7 @@ def test_the_durable_format():
         Failed("t1-s2", "triage", "ConnectionError", "no route"),
         Retried("t1-s2"),
         Stopped("tokens", "the models took 137 tokens of 100"),
+        Cancelled(),
         Finished("terminal"),
         Forked("session-1", 12),
         Compacted(
@@ -161,6 +163,7 @@ def test_the_durable_format():
             '{"type":"failed","effect":"t1-s2","agent":"triage","error":"ConnectionError","message":"no route"}',
             '{"type":"retried","effect":"t1-s2"}',
             '{"type":"stopped","budget":"tokens","message":"the models took 137 tokens of 100"}',
+            '{"type":"cancelled"}',
             '{"type":"finished","reason":"terminal"}',
             '{"type":"forked","session":"session-1","upto":12}',
             '{"type":"compacted","upto":12,"workflow":"support","fingerprint":"2ce102e0f37a","turns":3,"asked":2,"speaker":"orders","callers":["triage"],"sticky":false,"arrivals":[{"type":"handoff_sent","turn":1,"source":"triage","target":"orders"}],"shared":{"order":7},"summaries":[{"type":"summarised","agent":"orders","upto":4,"text":"They want to know."}],"items":9}',

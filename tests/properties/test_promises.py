@@ -14,6 +14,7 @@ from relayline.errors import RequestNotOpen
 from relayline.events import (
     Answered,
     Asked,
+    Cancelled,
     Entry,
     Failed,
     HandoffSent,
@@ -379,9 +380,9 @@ def test_an_answer_counts_once(world: World) -> None:
 
 @given(worlds)
 def test_resuming_a_session_that_rests_changes_nothing(world: World) -> None:
-    """Looking in again costs no fact, unless something had failed or a budget ran out."""
+    """Looking in again costs no fact, unless something had failed, was cancelled or had no budget."""
     world.play(3)
-    if not effects(world.state) and not isinstance(world.state.rest, Failed | Stopped):
+    if not effects(world.state) and not isinstance(world.state.rest, Failed | Stopped | Cancelled):
         assert world.machine.decide(world.state, Resumed()).facts == []
 
 

@@ -11,13 +11,14 @@ from typing import get_args
 
 from hypothesis import strategies as st
 
-from relayline.events import Asked, Fact, Stopped, Transfer
+from relayline.events import Asked, Cancelled, Fact, Stopped, Transfer
 from relayline.journal.codec import decode, encode
 from relayline.machine.decide import Machine
 from relayline.machine.effects import CallModel, Effect, Judge, Reconcile, RunTool, effects
 from relayline.machine.inputs import (
     Answer,
     Approval,
+    Cancel,
     EffectFailed,
     Input,
     Judged,
@@ -164,7 +165,10 @@ class World:
                     self.crash()
                     continue
                 outcome = self.perform(effect)
-                if self.performed in self.losses:
+                if self.performed in self.losses and self.chance("cancelled", self.performed).random() < 0.2:
+                    self.commit(Cancel())
+                    self.crash()
+                elif self.performed in self.losses:
                     self.crash()
                 else:
                     self.commit(outcome)
@@ -172,7 +176,7 @@ class World:
                 if self.chance("gives up", self.state.failure.effect).random() < 0.3:
                     return
                 self.commit(Resumed())
-            elif isinstance(self.state.rest, Stopped):
+            elif isinstance(self.state.rest, Stopped | Cancelled):
                 if self.failing and self.chance("goes on", len(self.state.transcript)).random() < 0.3:
                     return
                 self.commit(Resumed())

@@ -13,6 +13,7 @@ from relayline.cli.plain import PipedPerson, PlainScreen
 from relayline.cli.slash import Slash
 from relayline.cli.teams import at_work, perform, who
 from relayline.cli.voice import about, warm_up
+from relayline.cli.worker import engine
 from relayline.errors import UsageError
 from relayline.workflow import Workflow
 
@@ -20,12 +21,19 @@ HEAD_START = 0.1  # seconds for the prompt to be drawn, before loading the model
 
 
 def chat(
-    target: str | None, model: str | None, session: str | None, store: str | None, allow: Sequence[str] = ()
+    target: str | None,
+    model: str | None,
+    session: str | None,
+    store: str | None,
+    allow: Sequence[str] = (),
+    engine_word: str | None = None,
 ) -> int:
     """Hold a conversation; returns the exit status."""
     if session is not None and (not session or not session.isprintable()):
         raise UsageError(f"a session id is a printable, non-empty string; got {session!r}")
     workflow = at_work(target, model, store, allow)
+    if engine_word is not None:
+        workflow = workflow.with_dispatcher(engine(engine_word, workflow.name))
     again = partial(resume_line, target, model, store, allow=allow)
     return perform(workflow, lambda: _talk(workflow, session, again))
 

@@ -13,6 +13,25 @@ from relayline.cli.session_commands import sessions_app
 __all__ = ["app", "run"]
 
 
+Model = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help="Who speaks for all agents: embedded, gguf:PATH, or PROVIDER:MODEL as in openai:gpt-5-mini. Default: "
+        "their own clients, and embedded for agents without one.",
+    ),
+]
+EngineWord = Annotated[
+    str | None,
+    typer.Option(
+        "--engine",
+        metavar="ENGINE",
+        help="Who gives turns to workers: local (the store does), restate[:INGRESS[,ADMIN]] or temporal[:HOST:PORT].",
+        envvar="RELAYLINE_ENGINE",
+    ),
+]
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
         from relayline.cli.doctor import version
@@ -33,19 +52,13 @@ def relayline(
 @app.command()
 def chat(
     target: Target = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODEL",
-            help="Who speaks for all agents: embedded, gguf:PATH, or PROVIDER:MODEL as in openai:gpt-5-mini. Default: "
-            "their own clients, and embedded for agents without one.",
-        ),
-    ] = None,
+    model: Model = None,
     session: Annotated[
         str | None, typer.Option(metavar="ID", help="Continue this session, or start it. Default: a new one.")
     ] = None,
     store: StoreWord = None,
     allow: Allow = None,
+    engine: EngineWord = None,
 ) -> None:
     """Talk to a team.
 
@@ -55,13 +68,53 @@ def chat(
     '   tool(arguments) = result'. After a line that begins with ?? the next one is an answer: yes, or no and a reason;
     what a person of the team says on their turn, or /handoff NAME or /back; /continue once a budget is used up.
 
-    Decisions are recorded under the name of your account.
+    Decisions are recorded under the name of your account. With --engine the workers of that team do the turns; the
+    conversation is the same.
 
     Example: relayline chat team.py --model openai:gpt-5-mini
     """
     from relayline.cli.chat import chat as hold
 
-    raise typer.Exit(hold(target, model, session, store, allow or ()))
+    raise typer.Exit(hold(target, model, session, store, allow or (), engine))
+
+
+@app.command()
+def worker(
+    target: Target = None,
+    model: Model = None,
+    store: StoreWord = None,
+    engine: EngineWord = None,
+    allow: Allow = None,
+    sessions: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many at once in this worker.")] = 100,
+    in_all: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many at once in all.")] = None,
+    per_tenant: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="At most so many at once of each tenant.")
+    ] = None,
+    grace: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="How long turns may take to finish after SIGTERM.")
+    ] = 30.0,
+    health: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Answer there over HTTP: 200 while all is well, else 503.")
+    ] = "",
+    listen: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Restate: where this worker is called; workers may share it.")
+    ] = "",
+    address: Annotated[
+        str, typer.Option(metavar="URL", help="Restate: how it gets there, if by another way: a load balancer's.")
+    ] = "",
+) -> None:
+    """Do the turns of sessions that were submitted.
+
+    Start any number of these, on any number of machines. SIGTERM or Ctrl-C stops it: what it is at is finished, or
+    handed back to the others. Killed, it loses nothing.
+
+    Example: relayline worker team.py --store postgresql://me@db/shop --engine restate --health 0.0.0.0:8081
+    """
+    from relayline.cli.worker import work
+    from relayline.dispatch import Limits
+
+    limits = Limits(sessions, in_all, per_tenant)
+    raise typer.Exit(work(target, model, store, allow or (), engine or "local", limits, grace, listen, address, health))
 
 
 for command in (requests, approve, deny, answer):

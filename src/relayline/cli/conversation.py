@@ -28,6 +28,15 @@ RECAP = 6
 """How many of the last messages are shown at most when a session is taken up again."""
 
 
+GOES_ON = (
+    WorkflowRunState.FAILED,
+    WorkflowRunState.IN_PROGRESS,
+    WorkflowRunState.STOPPED,
+    WorkflowRunState.CANCELLED,
+)
+"""Where a session stands that goes on when it is run again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Say:
     """Words for whoever has the conversation."""
@@ -184,7 +193,7 @@ class Conversation:
             self._screen.tell(await self._commands(name, view))
         elif view is None:
             self._screen.tell("There is nothing to try again yet: say something first.")
-        elif view.state in (WorkflowRunState.FAILED, WorkflowRunState.IN_PROGRESS, WorkflowRunState.STOPPED):
+        elif view.state in GOES_ON:
             await self._turn()
         else:
             self._screen.tell("There is nothing to try again: the last turn went through.")
@@ -200,6 +209,8 @@ class Conversation:
             # Not by itself: a budget is what somebody did not want to spend more than.
             stopped = (await folded(self._workflow.store, self._id)).rest
             self._screen.show(WorkflowEvent("stopped", self._id, stopped))
+        elif view.state is WorkflowRunState.CANCELLED:
+            self._screen.show(WorkflowEvent("cancelled", self._id, None))
         elif view.state is not WorkflowRunState.IDLE:
             await self._turn()
 

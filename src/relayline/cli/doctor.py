@@ -19,6 +19,8 @@ EXTRAS = {
     "mcp": ("mcp",),
     "models": ("pydantic-ai-slim", "genai-prices"),
     "postgres": ("psycopg", "psycopg-binary"),
+    "restate": ("restate-sdk", "hypercorn"),
+    "temporal": ("temporalio",),
     "yaml": ("pyyaml",),
 }
 

@@ -64,6 +64,8 @@ class PlainScreen(Screen):
             case "stopped":
                 spent = f"the budget of {event.data.budget} is used up, {event.data.message}"
                 self._line(f"?? stopped: {spent} (/continue, or a new message)")
+            case "cancelled":
+                self._line("?? cancelled (/continue, or a new message)")
             case "warning":
                 self.tell(f"warning: {event.data.message}")
             case _:

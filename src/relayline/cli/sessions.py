@@ -93,6 +93,8 @@ def situation(state: WorkflowRunState, requests: Sequence[WorkflowEvent]) -> str
             return _waits_for(requests)
         case WorkflowRunState.STOPPED:
             return "stopped, out of budget"
+        case WorkflowRunState.CANCELLED:
+            return "cancelled"
         case _:
             return "finished"
 

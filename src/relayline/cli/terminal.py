@@ -121,6 +121,8 @@ class TerminalScreen(Screen):
             case "stopped":
                 spent = f"the budget of {event.data.budget} is used up, {event.data.message}"
                 self._remark(f"Stopped: {spent}. /continue goes on with as much again, or say something.", "yellow")
+            case "cancelled":
+                self._remark("Cancelled. /continue goes on from there, or say something.", "yellow")
             case "warning":
                 self._remark(event.data.message, "yellow")
             case "retried":

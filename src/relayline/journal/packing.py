@@ -73,10 +73,23 @@ class Packer:
         blobs: dict[str, bytes] = {}
         if _media(fact):
             fact = _with_media(fact, lambda media: self._aside(media, blobs))
-        body = encode(fact)
-        if self.cipher is not None:
-            body = self._encrypted(body.encode()).decode("ascii")
-        return Packed(WITH_BLOBS if blobs else VERSION, body, blobs)
+        return Packed(WITH_BLOBS if blobs else VERSION, self.seal(encode(fact)), blobs)
+
+    def seal(self, text: str) -> str:
+        """JSON text of an object as it is kept outside of a journal.
+
+        Raises:
+            StoreError: if the cipher could not encrypt it.
+        """
+        return text if self.cipher is None else self._encrypted(text.encode()).decode("ascii")
+
+    def unseal(self, text: str) -> str:
+        """What was sealed.
+
+        Raises:
+            DamagedJournal: if it cannot be decrypted.
+        """
+        return text if text.startswith("{") else self._decrypted(text.encode(), "it").decode(errors="replace")
 
     def open(self, version: int, body: str) -> Fact:
         """The fact of a line; what is beside it is still only named.
@@ -84,9 +97,8 @@ class Packer:
         Raises:
             DamagedJournal: if it is no fact of this release or an older one, or cannot be decrypted.
         """
-        if not body.startswith("{"):  # a fact is a JSON object; what a cipher makes is not
-            body = self._decrypted(body.encode(), "it").decode(errors="replace")
-        return decode(body, VERSION if version == WITH_BLOBS else version)
+        # A fact is a JSON object; what a cipher makes is not.
+        return decode(self.unseal(body), VERSION if version == WITH_BLOBS else version)
 
     def fill(self, fact: Fact, blobs: Mapping[str, bytes]) -> Fact:
         """The fact with all that is beside it put in its place.

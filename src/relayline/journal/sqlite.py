@@ -3,15 +3,17 @@
 import os
 import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from relayline.errors import DamagedJournal, RelaylineError, StoreError
 from relayline.events import Compacted, Entry, Fact, Forked
+from relayline.journal.deltas import Deltas
 from relayline.journal.packing import WITH_BLOBS, Cipher, Durability, Packed, Packer, beside, durable
 from relayline.journal.sqlite_file import Writer
+from relayline.journal.sqlite_inbox import EPOCH, SqliteInbox, forget, micros, take
 from relayline.journal.store import (
     Clock,
     SessionSummary,
@@ -27,8 +29,6 @@ from relayline.journal.store import (
 
 T = TypeVar("T")
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
 PAST = """
 WITH RECURSIVE past(session, upto) AS (
     SELECT key, :upto FROM session WHERE id = :id
@@ -41,7 +41,7 @@ WITH RECURSIVE past(session, upto) AS (
 LAST = 2**62
 
 
-class SqliteCheckpointStorage(Store):
+class SqliteCheckpointStorage(Store, SqliteInbox):
     """One file for any number of sessions.
 
     Opened on first use; a missing folder is made. Every append is one transaction on this file's one writer thread. A
@@ -64,23 +64,30 @@ class SqliteCheckpointStorage(Store):
         self._packer = Packer(cipher)
         self._clock = clock
         self._writer: Writer | None = None
+        self.deltas = Deltas()
 
     def now(self) -> datetime:
         return self._clock()
 
     async def append(
-        self, session_id: str, facts: Sequence[Fact], *, after: int, at: datetime | None = None
+        self,
+        session_id: str,
+        facts: Sequence[Fact],
+        *,
+        after: int,
+        at: datetime | None = None,
+        taking: Collection[str] = (),
     ) -> list[Entry]:
         entries = numbered(facts, after, at or self._clock())
-        await self._keep(session_id, entries, after)
+        await self._keep(session_id, entries, after, taking)
         return entries
 
     async def restore(self, session_id: str, entries: Sequence[Entry]) -> None:
         await self._keep(session_id, entries, 0)
 
-    async def _keep(self, session_id: str, entries: Sequence[Entry], after: int) -> None:
-        lines = [_Line(each.seq, _micros(each.at), *self._packer.pack(each.fact)) for each in entries]
-        await self._do(partial(_append, session_id=session_id, lines=lines, after=after))
+    async def _keep(self, session_id: str, entries: Sequence[Entry], after: int, taking: Collection[str] = ()) -> None:
+        lines = [_Line(each.seq, micros(each.at), *self._packer.pack(each.fact)) for each in entries]
+        await self._do(partial(_append, session_id=session_id, lines=lines, after=after, taking=taking))
 
     async def read(self, session_id: str, *, after: int = 0, upto: int | None = None) -> list[Entry]:
         upto = LAST if upto is None else upto
@@ -122,7 +129,7 @@ class SqliteCheckpointStorage(Store):
         ]
 
     async def fork(self, session_id: str, branch: str, *, upto: int) -> None:
-        line = _Line(upto + 1, _micros(self._clock()), *self._packer.pack(Forked(session_id, upto)))
+        line = _Line(upto + 1, micros(self._clock()), *self._packer.pack(Forked(session_id, upto)))
         await self._do(partial(_fork, session_id=session_id, branch=branch, upto=upto, line=line))
 
     async def cut(self, session_id: str, fact: Compacted) -> None:
@@ -178,13 +185,16 @@ def _session(db: sqlite3.Connection, session_id: str) -> _Row:
     return _Row(*found)
 
 
-def _append(db: sqlite3.Connection, session_id: str, lines: Sequence[_Line], after: int) -> None:
+def _append(
+    db: sqlite3.Connection, session_id: str, lines: Sequence[_Line], after: int, taking: Collection[str]
+) -> None:
     db.execute("BEGIN IMMEDIATE")
     found = db.execute("SELECT key, seq FROM session WHERE id = ?", (session_id,)).fetchone()
     key, seq = found or (None, 0)
     if seq != after:
         raise conflict(session_id, after, seq)
     _write(db, _begin(db, session_id, lines[0].at) if key is None else key, lines)
+    take(db, session_id, taking, lines[-1].seq, lines[-1].at)
     db.execute("COMMIT")
 
 
@@ -280,6 +290,7 @@ def _delete(db: sqlite3.Connection, session_id: str, packer: Packer) -> None:
     _let_go(db, row.key, packer)
     for table, column in (("fact", "session"), ("blob", "session"), ("session", "key")):
         db.execute(f"DELETE FROM {table} WHERE {column} = ?", (row.key,))
+    forget(db, session_id)
     db.execute("COMMIT")
 
 
@@ -315,10 +326,6 @@ def _names(lines: Sequence[tuple[int, str]], packer: Packer) -> set[str]:
     """What these lines have beside them."""
     large = [packer.open(version, body) for version, body in lines if version == WITH_BLOBS]
     return {name for fact in large for name in beside(fact)}
-
-
-def _micros(at: datetime) -> int:
-    return (at - EPOCH) // timedelta(microseconds=1)
 
 
 def _time(micros: int) -> datetime:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from relayline.errors import StoreError
+from relayline.journal.sqlite_inbox import INBOX
 
 T = TypeVar("T")
 
@@ -39,7 +40,7 @@ CREATE TABLE blob(
     name TEXT NOT NULL, content BLOB NOT NULL, UNIQUE(session, name)
 );
 """
-MIGRATIONS = [SCHEMA, BRANCHES]
+MIGRATIONS = [SCHEMA, BRANCHES, INBOX]
 """Step n takes a file from `user_version` n to n + 1."""
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol, TypeAlias
@@ -10,6 +10,7 @@ from typing import Protocol, TypeAlias
 from relayline.errors import SequenceConflict, SessionHeld, SessionNotFound, StoreError, UsageError
 from relayline.events import Compacted, Entry, Fact, Forked
 from relayline.journal.checkpoints import Checkpoint, batches, checkpoints
+from relayline.journal.memory_inbox import MemoryInbox
 from relayline.journal.packing import Packer
 
 Clock: TypeAlias = Callable[[], datetime]
@@ -197,11 +198,11 @@ class _Journal:
         self.parent, self.shared = "", 0
 
 
-class InMemoryCheckpointStorage(Store):
+class InMemoryCheckpointStorage(Store, MemoryInbox):
     """Keeps journals for as long as the process lives. Refuses what a durable store would refuse."""
 
     def __init__(self, clock: Clock = now) -> None:
-        self._clock = clock
+        MemoryInbox.__init__(self, clock)
         # In order of the last write, so that sessions() need not sort.
         self._journals: dict[str, _Journal] = {}
 
@@ -209,7 +210,13 @@ class InMemoryCheckpointStorage(Store):
         return self._clock()
 
     async def append(
-        self, session_id: str, facts: Sequence[Fact], *, after: int, at: datetime | None = None
+        self,
+        session_id: str,
+        facts: Sequence[Fact],
+        *,
+        after: int,
+        at: datetime | None = None,
+        taking: Collection[str] = (),
     ) -> list[Entry]:
         for fact in facts:
             _PLAIN.pack(fact)
@@ -217,6 +224,8 @@ class InMemoryCheckpointStorage(Store):
         journal = self._journals.get(session_id)
         if (journal.last if journal else 0) != after:
             raise conflict(session_id, after, journal.last if journal else 0)
+        if taking:
+            self.take(session_id, taking, entries[-1].seq)
         if journal is None:
             self._journals[session_id] = _Journal(entries.copy(), entries[0].at)
         else:
@@ -264,6 +273,7 @@ class InMemoryCheckpointStorage(Store):
     async def delete(self, session_id: str) -> None:
         check_delete(session_id, self._journal(session_id).held)
         del self._journals[session_id]
+        self.forget(session_id)
         self._let_go(session_id)
 
     async def hold(self, session_id: str, reason: str) -> None:

@@ -2,12 +2,13 @@
 
 from typing import NamedTuple, assert_never
 
-from relayline.events import Fact, Stopped
+from relayline.events import Cancelled, Fact, Stopped
 from relayline.machine import calls, functions, people, recovery, turns, upgrades
 from relayline.machine.draft import Draft
 from relayline.machine.effects import effects
 from relayline.machine.inputs import (
     Answer,
+    Cancel,
     EffectFailed,
     Entered,
     Expired,
@@ -86,6 +87,9 @@ class Machine(Rules):
                 recovery.resumed(draft)
             case Expired():
                 people.expired(draft, given)
+            case Cancel():
+                if effects(state):
+                    draft.add(Cancelled())
             case OutOfBudget(budget, message):
                 if effects(state):
                     draft.add(Stopped(budget, message))

@@ -206,6 +206,11 @@ class Expired:
 
 
 @dataclass(frozen=True, slots=True)
+class Cancel:
+    """Somebody does not want what is going on."""
+
+
+@dataclass(frozen=True, slots=True)
 class OutOfBudget:
     """A budget ran out that somebody else counts: of seconds, or of money."""
 
@@ -248,6 +253,7 @@ Input: TypeAlias = (
     | Opened
     | Resumed
     | Expired
+    | Cancel
     | OutOfBudget
     | Entered
     | Interrupted

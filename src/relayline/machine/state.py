@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple, assert_never
 from relayline.events import (
     Answered,
     Asked,
+    Cancelled,
     Compacted,
     Fact,
     Failed,
@@ -210,7 +211,7 @@ class State(NamedTuple):
     open: Mapping[int, Turn] = {}
     requests: Mapping[str, Asked] = {}
     due: Due | None = None
-    rest: Failed | Stopped | Finished | None = None
+    rest: Failed | Stopped | Cancelled | Finished | None = None
     floor: Floor = Floor()
     since: Since = Since()
     shared: Mapping[str, JSON] = {}
@@ -298,7 +299,7 @@ def evolve(state: State, fact: Fact) -> State:
             return _asked(state, seq, fact)
         case Answered():
             return _answered(state, seq, fact)
-        case Failed() | Stopped():
+        case Failed() | Stopped() | Cancelled():
             return state._replace(seq=seq, rest=fact)
         case Retried():
             ran_out = isinstance(state.rest, Stopped)

@@ -34,14 +34,15 @@ class Context:
     """What an effect may know and reach.
 
     ``progress`` shows what an agent's tool has to show. ``emit`` streams an agent's next words, with the number of the
-    attempt they belong to; None if nobody listens. ``attempts``: how often each reply was begun in this run.
-    ``settings``: the run's own, for the models of its agents.
+    attempt they belong to; None if nobody listens. ``attempts``: how often each reply was begun, counted from
+    ``before`` on. ``settings``: the run's own, for the models of its agents.
     """
 
     session: Session
     progress: Callable[[str, JSON], Awaitable[None]]
     emit: Callable[[str, int, str], Awaitable[None]] | None = None
     attempts: dict[str, int] = field(default_factory=dict[str, int])
+    before: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
@@ -100,7 +101,9 @@ class Performer:
                 await context.emit(f"{effect.agent}/{agent}", attempt, words)
 
         room = context.session.room(effect.turn, team.machine)
-        inner = Context(room, progress, emit if context.emit else None, settings=context.settings)
+        inner = Context(
+            room, progress, emit if context.emit else None, settings=context.settings, before=context.before
+        )
         return FromTeam(effect.turn, await team.perform(effect.effect, inner))
 
     async def _call_model(self, effect: CallModel, context: Context) -> Input:
@@ -113,7 +116,7 @@ class Performer:
             return _failed(effect.id, error)
         failure: BaseException | None = None
         for client in seat.voices:
-            attempt = context.attempts[effect.id] = context.attempts.get(effect.id, 0) + 1
+            attempt = context.attempts[effect.id] = context.attempts.get(effect.id, context.before) + 1
             emit = context.emit and partial(context.emit, effect.agent, attempt)
             try:
                 return await reply(seat, client, effect, context.session, context.settings, emit)

@@ -1,11 +1,12 @@
 """A session in memory: its state, and the one way to change it."""
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
 
 from relayline.errors import SequenceConflict
 from relayline.events import Answered, Ask, Asked, Entry, Fact, Forked, TeamChanged, Within
 from relayline.journal.checkpoints import after
+from relayline.journal.inbox import inbox_of
 from relayline.journal.store import Store
 from relayline.machine.decide import Machine
 from relayline.machine.inputs import Input
@@ -70,8 +71,19 @@ class Session:
         self.state = state
         self._date(new)
 
-    async def commit(self, inputs: Sequence[Input]) -> list[Entry]:
-        """Decide on ``inputs`` in order and append what follows as one batch; the state moves only if that worked."""
+    def deadlines(self, expires: Mapping[Ask, float]) -> dict[str, datetime]:
+        """When the time of each request is over that has only so many seconds, by the store's clock."""
+        return {
+            each.request: self._asked[each.request] + timedelta(seconds=expires[each.asked.ask])
+            for each in waiting(self.state)
+            if each.asked.ask in expires
+        }
+
+    async def commit(self, inputs: Sequence[Input], taking: Collection[str] = ()) -> list[Entry]:
+        """Decide on ``inputs`` in order and append what follows as one batch; the state moves only if that worked.
+
+        ``taking``: the messages in the store's inbox that the inputs are, taken out with it.
+        """
         state = self.state
         facts: list[Fact] = []
         for given in inputs:
@@ -80,7 +92,10 @@ class Session:
             state = decision.state
         if not facts:
             return []
-        entries = await self.store.append(self.id, facts, after=self.state.seq)
+        if taking:
+            entries = await inbox_of(self.store).append(self.id, facts, after=self.state.seq, taking=taking)
+        else:
+            entries = await self.store.append(self.id, facts, after=self.state.seq)
         self.state = state
         self._date(entries)
         return entries

@@ -10,6 +10,7 @@ from relayline.errors import WorldError
 from relayline.events import (
     Answered,
     Asked,
+    Cancelled,
     Compacted,
     Entry,
     Fact,
@@ -66,6 +67,7 @@ EventType: TypeAlias = Literal[
     "request_answered",
     "retried",
     "stopped",
+    "cancelled",
     "state_changed",
     "summarised",
     "forked",
@@ -86,6 +88,7 @@ class WorkflowRunState(StrEnum):
     IDLE = "IDLE"
     IDLE_WITH_PENDING_REQUESTS = "IDLE_WITH_PENDING_REQUESTS"
     STOPPED = "STOPPED"
+    CANCELLED = "CANCELLED"
     FAILED = "FAILED"
 
 
@@ -376,6 +379,8 @@ class Reader:
                 return "retried", fact, "", ""
             case Stopped():
                 return "stopped", fact, "", ""
+            case Cancelled():
+                return "cancelled", fact, "", ""
             case StateChanged():
                 return "state_changed", fact, "", ""
             case Summarised(agent):
@@ -426,6 +431,8 @@ def run_state(state: State) -> WorkflowRunState:
         return WorkflowRunState.FAILED
     if isinstance(state.rest, Stopped):
         return WorkflowRunState.STOPPED
+    if isinstance(state.rest, Cancelled):
+        return WorkflowRunState.CANCELLED
     if any(waiting(state)):
         return WorkflowRunState.IDLE_WITH_PENDING_REQUESTS
     return WorkflowRunState.IN_PROGRESS if state.open or state.due else WorkflowRunState.IDLE

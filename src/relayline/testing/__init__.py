@@ -15,6 +15,7 @@ works under any test runner.
 
 from relayline.testing.client import Reply, ScriptedClient, call, handoff_to
 from relayline.testing.fakes import Crash, CrashingStore, FakeClock, crash_at
+from relayline.testing.inboxes import check_inbox
 from relayline.testing.journals import assert_replays, read_recorded, record
 from relayline.testing.providers import PROVIDERS, Provider, check_everywhere
 from relayline.testing.requests import check_messages, check_request
@@ -40,6 +41,7 @@ __all__ = [
     "assert_replays",
     "call",
     "check_everywhere",
+    "check_inbox",
     "check_messages",
     "check_request",
     "check_store",

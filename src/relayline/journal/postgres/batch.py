@@ -8,6 +8,7 @@ from psycopg.types.numeric import Int8
 
 from relayline.errors import SequenceConflict, StoreError
 from relayline.events import Entry
+from relayline.journal.inbox import gone
 from relayline.journal.packing import Packed
 from relayline.journal.postgres import statements
 from relayline.journal.postgres.connections import Connections, Lost, Patience, Undone
@@ -28,6 +29,7 @@ class Batch:
     entries: Sequence[Entry]
     packed: Sequence[Packed]
     after: int
+    taking: tuple[str, ...] = ()
     token: int = field(default_factory=lambda: secrets.randbits(63))
     """Tells our facts from those of somebody who wrote the same words in the same microsecond."""
 
@@ -81,19 +83,23 @@ class Batch:
         }
         blobs = {name: content for each in self.packed for name, content in each.blobs.items()}
         if self.after:
-            query = statements.GO_ON_WITH_BLOBS if blobs else statements.GO_ON
+            query = statements.go_on(blobs=bool(blobs), taking=bool(self.taking))
         else:
+            query = statements.begin(blobs=bool(blobs), taking=bool(self.taking))
             given |= {"parent": parent, "shared": Int8(shared)}
-            query = statements.BEGIN_WITH_BLOBS if blobs else statements.BEGIN
             if first.at != last.at:  # brought from elsewhere
                 query = statements.RESTORE
                 given["times"] = [each.at for each in self.entries]
         if blobs or query is statements.RESTORE:
             given |= {"names": list(blobs), "contents": list(blobs.values())}
-        return (await connection.execute(query, given, prepare=True, binary=True)).rowcount == 1
+        if self.taking:
+            given |= {"taking": list(self.taking), "count": len(self.taking)}
+        return (await connection.execute(query.encode(), given, prepare=True, binary=True)).rowcount == 1
 
     async def _compare(self, connection: Connection, *, sent_before: bool) -> None:
         cursor = await connection.execute(statements.END, {"id": self.session_id, "first": Int8(self.entries[0].seq)})
         end, token = await cursor.fetchone() or (0, None)
         if not (sent_before and token == self.token):
+            if end == self.after:
+                raise gone(self.session_id, self.taking)
             raise conflict(self.session_id, self.after, end)

@@ -15,6 +15,7 @@ from relayline.journal.packing import WITH_BLOBS, Packed, Packer, beside
 from relayline.journal.postgres import statements
 from relayline.journal.postgres.batch import Batch
 from relayline.journal.postgres.connections import rows, scalar
+from relayline.journal.postgres.inbox_statements import FORGET
 from relayline.journal.postgres.layout import SHAPE, Connection, lock_class
 from relayline.journal.store import check_cut, check_delete, check_fork, conflict, unknown
 
@@ -62,6 +63,7 @@ class Taking:
         check_delete(session_id, row.held)
         await self._let_go(connection, row.key)
         await connection.execute(statements.DELETE, {"key": row.key})
+        await connection.execute(FORGET, {"id": session_id})
 
     async def _alone_with(self, connection: Connection, session_id: str) -> Row:
         await connection.execute(statements.ALONE, {"of": lock_class(self.schema), "lock": SHAPE})

@@ -19,6 +19,9 @@ SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,50}")
 MAKING = -1
 """The advisory lock of whoever makes the tables, among those of its schema."""
 
+ROOM = -3
+"""The advisory lock of whoever claims a session where there is not room for all."""
+
 SHAPE = -2
 """The advisory lock of whoever cuts or deletes (alone), or begins a branch (beside others). Appends do without it."""
 
@@ -43,7 +46,23 @@ CREATE TABLE blob(
 );
 ALTER TABLE blob ALTER content SET STORAGE EXTERNAL
 """
-MIGRATIONS = (SESSIONS,)
+INBOX = """
+CREATE TABLE inbox(
+    number BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, session TEXT COLLATE "C" NOT NULL,
+    message TEXT COLLATE "C" NOT NULL, due TIMESTAMPTZ NOT NULL, body TEXT NOT NULL,
+    state TEXT NOT NULL DEFAULT 'waiting', seq BIGINT NOT NULL DEFAULT 0, problem TEXT NOT NULL DEFAULT '',
+    UNIQUE(session, message)
+);
+CREATE INDEX inbox_done ON inbox(due) WHERE state <> 'waiting';
+CREATE TABLE work(
+    session TEXT COLLATE "C" PRIMARY KEY, team TEXT NOT NULL, tenant TEXT NOT NULL, due TIMESTAMPTZ NOT NULL,
+    until TIMESTAMPTZ NOT NULL, owner TEXT NOT NULL DEFAULT '', attempt BIGINT NOT NULL DEFAULT 0,
+    news BIGINT NOT NULL DEFAULT 0, cancelled BOOLEAN NOT NULL DEFAULT false
+) WITH (fillfactor = 50);
+CREATE INDEX work_due ON work(team, due);
+CREATE INDEX work_owner ON work(owner) WHERE owner <> ''
+"""
+MIGRATIONS = (SESSIONS, INBOX)
 """Step n takes a schema from layout n to n + 1."""
 
 # Whatever the database or the role is set to: a write that came second is to see what came first. Each query goes by

@@ -1,5 +1,7 @@
 """What is asked of the database. Every query names its columns, so that a later layout may have more of them."""
 
+from functools import cache
+
 PAST = """
 WITH RECURSIVE past(session, upto) AS (
     SELECT key, %(upto)s::bigint FROM session WHERE id = %(id)s
@@ -38,16 +40,24 @@ FROM session AS each LEFT JOIN session AS parent ON parent.key = each.parent ORD
 # session has another end. A second writer waits for the row of the session, and then looks at its end again.
 
 # Counted, not timed: a clock may stand still or go back.
-_BEGIN = """
-WITH mine AS (
+_BEGIN = """mine AS (
     INSERT INTO session(id, seq, started, updated, written, parent, shared)
-    VALUES (%(id)s, %(last)s, %(at)s, %(updated)s, nextval('written'), %(parent)s::bigint, %(shared)s)
+    SELECT %(id)s, %(last)s, %(at)s, %(updated)s, nextval('written'), %(parent)s::bigint, %(shared)s {where}
     ON CONFLICT (id) DO NOTHING RETURNING key
 )"""
-_GO_ON = """
-WITH mine AS (
+_GO_ON = """mine AS (
     UPDATE session SET seq = %(last)s, updated = %(updated)s, written = nextval('written')
-    WHERE id = %(id)s AND seq = %(after)s RETURNING key
+    WHERE id = %(id)s AND seq = %(after)s {where} RETURNING key
+)"""
+# The messages that become these facts. They are locked first, so that whoever comes second finds them taken.
+_LETTERS = """letters AS (
+    SELECT number FROM inbox WHERE session = %(id)s AND message = ANY(%(taking)s::text[]) AND state = 'waiting'
+    FOR UPDATE
+), """
+_ALL_THERE = "(SELECT count(*) FROM letters) = %(count)s::bigint"
+_TAKEN = """, taken AS (
+    UPDATE inbox SET state = 'taken', body = '', seq = %(last)s, due = %(at)s FROM letters, mine
+    WHERE inbox.number = letters.number
 )"""
 # The lines as one text: a body has no line break, and an array would have to be made of them first.
 _LINES = """, lines AS (
@@ -74,11 +84,27 @@ SELECT 1 FROM mine
 WHERE pg_try_advisory_xact_lock(%(lock)s, %(bell)s) OR pg_notify(%(channel)s, %(bell)s::text)::text IS NOT NULL
 """
 
-BEGIN = _BEGIN + _LINES + _RING
-BEGIN_WITH_BLOBS = _BEGIN + _LINES + _BESIDE + _RING
-RESTORE = _BEGIN + _DATED_LINES + _BESIDE + _RING
-GO_ON = _GO_ON + _LINES + _RING
-GO_ON_WITH_BLOBS = _GO_ON + _LINES + _BESIDE + _RING
+
+@cache
+def begin(*, blobs: bool, taking: bool) -> str:
+    """An append to a session that does not exist, with what is beside the lines, and messages it takes."""
+    mine = _BEGIN.format(where=f"WHERE {_ALL_THERE}" if taking else "")
+    return _append(mine, blobs=blobs, taking=taking)
+
+
+RESTORE = "\nWITH " + _BEGIN.format(where="") + _DATED_LINES + _BESIDE + _RING
+
+
+@cache
+def go_on(*, blobs: bool, taking: bool) -> str:
+    """An append to a session that exists."""
+    return _append(_GO_ON.format(where=f"AND {_ALL_THERE}" if taking else ""), blobs=blobs, taking=taking)
+
+
+def _append(mine: str, *, blobs: bool, taking: bool) -> str:
+    parts = ["\nWITH ", _LETTERS * taking, mine, _TAKEN * taking, _LINES, _BESIDE * blobs, _RING]
+    return "".join(parts)
+
 
 END = """
 SELECT seq, (SELECT batch FROM fact WHERE session = key AND fact.seq = %(first)s)

@@ -17,15 +17,17 @@ from relayline.journal.packing import WITH_BLOBS, Cipher, Durability, Packer, be
 from relayline.journal.postgres import changes, statements
 from relayline.journal.postgres.batch import Batch
 from relayline.journal.postgres.connections import Connections, Database, rows, scalar
+from relayline.journal.postgres.inbox import PostgresInbox
 from relayline.journal.postgres.layout import checked
 from relayline.journal.postgres.waiting import Listener
+from relayline.journal.postgres.words import PostgresDeltas
 from relayline.journal.store import LOOK_AGAIN, Clock, SessionSummary, Store, now, numbered, unknown
 
 LOOK_ANYWAY = 5.0
 """Seconds between two looks while we are told of writes: what stands between us and the server may have lost one."""
 
 
-class PostgresCheckpointStorage(Store):
+class PostgresCheckpointStorage(Store, PostgresInbox):
     """One schema of a PostgreSQL database, for any number of sessions, processes and machines.
 
     Connected on first use; the schema and its tables are made if they are missing. A batch that was acknowledged
@@ -62,6 +64,7 @@ class PostgresCheckpointStorage(Store):
         self._packer = Packer(cipher)
         self._clock = clock
         # By process too: a forked child must not touch what its parent has.
+        self.deltas = self._words = PostgresDeltas(self.schema, self._packer, self._place)
         self._places: dict[tuple[int, asyncio.AbstractEventLoop], tuple[Connections, Listener]] = {}
 
     def __repr__(self) -> str:
@@ -71,17 +74,24 @@ class PostgresCheckpointStorage(Store):
         return self._clock()
 
     async def append(
-        self, session_id: str, facts: Sequence[Fact], *, after: int, at: datetime | None = None
+        self,
+        session_id: str,
+        facts: Sequence[Fact],
+        *,
+        after: int,
+        at: datetime | None = None,
+        taking: Collection[str] = (),
     ) -> list[Entry]:
         entries = numbered(facts, after, at or self._clock())
-        await self._batch(session_id, entries, after).append(self._connections)
+        await self._batch(session_id, entries, after, taking).append(self._connections)
         return entries
 
     async def restore(self, session_id: str, entries: Sequence[Entry]) -> None:
         await self._batch(session_id, entries, 0).append(self._connections)
 
-    def _batch(self, session_id: str, entries: Sequence[Entry], after: int) -> Batch:
-        return Batch(self.schema, session_id, entries, [self._packer.pack(each.fact) for each in entries], after)
+    def _batch(self, session_id: str, entries: Sequence[Entry], after: int, taking: Collection[str] = ()) -> Batch:
+        packed = [self._packer.pack(each.fact) for each in entries]
+        return Batch(self.schema, session_id, entries, packed, after, tuple(taking))
 
     async def read(self, session_id: str, *, after: int = 0, upto: int | None = None) -> list[Entry]:
         upto = changes.LAST if upto is None else upto
@@ -174,6 +184,7 @@ class PostgresCheckpointStorage(Store):
         here = self._places.pop((os.getpid(), asyncio.get_running_loop()), ())
         for each in here:
             each.close()
+        self._words.close()
         self._tidy()
 
     @property

@@ -1,0 +1,166 @@
+"""Turns by Restate: an object for each session, which does one thing at a time and queues the rest.
+
+Restate calls workers, over HTTP/2. All workers of a release are one address to it: a load balancer's, or on one machine
+a port that they share. A worker whose connection breaks is replaced by another at once.
+"""
+
+import asyncio
+import re
+import socket
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+from relayline.dispatch import Dispatcher, Limits, RunTurn
+from relayline.errors import DispatchError, MissingExtra
+
+try:
+    import httpx
+    import restate
+    from hypercorn.asyncio import serve  # pyright: ignore[reportUnknownVariableType]
+    from hypercorn.config import Config
+    from restate.retry_policy import InvocationRetryPolicy
+except ModuleNotFoundError as missing:
+    raise MissingExtra("Restate needs its SDK: pip install 'relayline[restate]'") from missing
+
+INGRESS = "http://127.0.0.1:8080"
+ADMIN = "http://127.0.0.1:9070"
+
+LONGEST = timedelta(hours=24)
+"""How long a turn may take. A model that hangs is the affair of timeouts around it, and of whoever cancels."""
+
+RETRIES = InvocationRetryPolicy(timedelta(milliseconds=100), 2.0, timedelta(seconds=10), 100, "kill")
+"""Of a turn that fails, because its store is away, say. What is given up in the end is found in the store."""
+
+AGAIN = 1.0
+"""Seconds until a server that is away is asked again to call this worker."""
+
+LEAVING = 0.5
+"""Seconds that a server's connections have to end when a worker leaves; its turns are over or handed back by then."""
+
+
+class Restate(Dispatcher):
+    """``team``: its name, which the objects have. ``ingress``, ``admin``: where the server takes calls and orders.
+
+    ``listen``: where a worker is called, ``HOST:PORT``; several on one machine may share it, and port 0 is any that is
+    free. ``address``: how the server gets there, if that is another way.
+    """
+
+    quiet = 5.0
+    every = 2.0
+    retries = True
+
+    def __init__(
+        self,
+        team: str,
+        ingress: str = INGRESS,
+        admin: str = ADMIN,
+        *,
+        listen: str = "127.0.0.1:9080",
+        address: str = "",
+    ) -> None:
+        self._object = object_of(team)
+        self._ingress = ingress.rstrip("/")
+        self._admin = admin.rstrip("/")
+        self._listen = listen
+        self._address = address
+        self._http: httpx.AsyncClient | None = None
+
+    async def submit(self, session_id: str, message_id: str, not_before: datetime | None = None) -> None:
+        # Without a key of idempotency: that is the inbox's affair, and what was forgotten has to be sent again.
+        delay = None if not_before is None else max(not_before - datetime.now(UTC), timedelta(0))
+        query = "" if not delay else f"?delay={delay // timedelta(milliseconds=1)}ms"
+        await self._post(f"{self._ingress}/{self._object}/{quote(session_id, safe='')}/turn/send{query}")
+
+    async def cancel(self, session_id: str) -> None:
+        """The workers ask the store."""
+
+    async def serve(self, run_turn: RunTurn, limits: Limits) -> None:
+        desk = restate.VirtualObject(
+            self._object,
+            inactivity_timeout=LONGEST,
+            abort_timeout=LONGEST,
+            journal_retention=timedelta(0),
+            invocation_retry_policy=RETRIES,
+        )
+
+        turns: set[asyncio.Task[None]] = set()
+        stop = asyncio.Event()
+
+        @desk.handler()
+        async def turn(context: restate.ObjectContext) -> None:
+            # A task of its own: cancelled, a handler of this SDK waits for the server, which does not know of that.
+            if stop.is_set():
+                raise RuntimeError("its worker leaves")
+            task = asyncio.create_task(run_turn(context.key()))
+            turns.add(task)
+            try:
+                await asyncio.wait([task])
+            finally:
+                turns.discard(task)
+                task.cancel()
+            if task.cancelled():
+                raise RuntimeError("its worker leaves")
+            task.result()
+
+        place = _shared(self._listen)
+        host, port = place.getsockname()[:2]
+        config = Config()
+        config.bind = [f"fd://{place.detach()}"]  # it is the server's to close
+        config.h2_max_concurrent_streams = limits.here  # for more, Restate turns to other workers
+        config.graceful_timeout = LEAVING
+        config.accesslog = config.errorlog = None
+        app: Any = restate.app([desk])
+        listening = asyncio.create_task(serve(app, config, shutdown_trigger=stop.wait))
+        try:
+            await self._register(self._address or f"http://{host}:{port}")
+            await asyncio.wait([listening])  # which does not cancel it
+            listening.result()
+        finally:
+            stop.set()
+            for task in turns:
+                task.cancel()
+            await asyncio.wait([listening], timeout=2 * LEAVING)
+            listening.cancel()
+            await asyncio.wait([listening], timeout=LEAVING)
+
+    async def aclose(self) -> None:
+        http, self._http = self._http, None
+        if http is not None:
+            await http.aclose()
+
+    async def _register(self, address: str) -> None:
+        """Have the server call here from now on. What an older release is at goes on at its own address."""
+        while True:
+            try:
+                # By force: a worker of the same release has perhaps done the same.
+                await self._post(f"{self._admin}/deployments", {"uri": address, "force": True})
+                return
+            except DispatchError:
+                await asyncio.sleep(AGAIN)
+
+    async def _post(self, url: str, body: object = None) -> None:
+        self._http = self._http or httpx.AsyncClient(timeout=10)
+        try:
+            answer = await self._http.post(url, json=body)
+        except httpx.HTTPError as error:
+            raise DispatchError(f"Restate at {url.split('/turn')[0]} cannot be reached: {error!r:.200}") from error
+        if answer.is_error:
+            raise DispatchError(f"Restate at {url.split('/turn')[0]} refused: {answer.status_code} {answer.text:.200}")
+
+
+def object_of(team: str) -> str:
+    """The name of a team's objects: Restate takes letters, digits, ``.``, ``_`` and ``-`` only."""
+    return "relayline-" + re.sub(r"[^A-Za-z0-9-]", lambda odd: f"_{ord(odd[0]):x}_", team)
+
+
+def _shared(listen: str) -> socket.socket:
+    """A socket at an address that other workers of this machine may have as well."""
+    host, _, port = listen.rpartition(":")
+    place = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    place.bind((host.strip("[]"), int(port)))
+    place.listen(1024)
+    place.setblocking(False)
+    return place

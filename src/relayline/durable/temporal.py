@@ -1,0 +1,131 @@
+"""Turns by Temporal: a workflow for each session that has something to do, which ends as soon as it has not.
+
+The workflow never changes, whatever the team does: it asks for one activity after the other, and the activity is the
+turn. So there is nothing to version, histories stay short, and no workflow waits for a person.
+"""
+
+import asyncio
+from contextlib import suppress
+from datetime import datetime, timedelta
+
+from relayline.dispatch import Dispatcher, Limits, RunTurn
+from relayline.errors import DispatchError, MissingExtra
+
+try:
+    from temporalio import activity, workflow
+    from temporalio.client import Client
+    from temporalio.common import RetryPolicy
+    from temporalio.exceptions import ApplicationError
+    from temporalio.service import RPCError
+    from temporalio.worker import Worker
+except ModuleNotFoundError as missing:
+    raise MissingExtra("Temporal needs its SDK: pip install 'relayline[temporal]'") from missing
+
+TURN = "relayline-turn"
+
+BEAT = 0.7
+"""Seconds between two signs of life of a turn."""
+
+SILENCE = timedelta(seconds=3)
+"""After which a turn's worker is taken for dead, and another has it."""
+
+LONGEST = timedelta(hours=24)
+"""How long a turn may take. A model that hangs is the affair of timeouts around it, and of whoever cancels."""
+
+RETRIES = RetryPolicy(initial_interval=timedelta(milliseconds=100), maximum_interval=timedelta(seconds=10))
+
+
+@workflow.defn(name="relayline", sandboxed=False)
+class Drain:
+    """Turns of one session, until nobody wants another."""
+
+    def __init__(self) -> None:
+        self._wanted = 0
+
+    @workflow.signal
+    def wake(self) -> None:
+        """There is something to do."""
+        self._wanted += 1
+
+    @workflow.run
+    async def run(self, session_id: str) -> None:
+        while self._wanted:
+            self._wanted = 0  # whatever waits now is taken by the turn that begins now
+            await workflow.execute_activity(
+                TURN, session_id, start_to_close_timeout=LONGEST, heartbeat_timeout=SILENCE, retry_policy=RETRIES
+            )
+            if self._wanted and workflow.info().is_continue_as_new_suggested():
+                workflow.continue_as_new(session_id)
+
+
+class Temporal(Dispatcher):
+    """``team``: its name, which the task queue has. ``address``: of the server, ``HOST:PORT``."""
+
+    quiet = 5.0
+    every = 2.0
+    retries = True
+
+    def __init__(self, team: str, address: str = "127.0.0.1:7233", *, namespace: str = "default") -> None:
+        self._queue = f"relayline-{team}"
+        self._address = address
+        self._namespace = namespace
+        self._client: Client | None = None
+
+    async def submit(self, session_id: str, message_id: str, not_before: datetime | None = None) -> None:
+        """Begin the session's workflow, or tell it that there is more; what is for later is found when it is due."""
+        if not_before is not None:
+            return
+        try:
+            client = await self._connected()
+            await client.start_workflow(
+                Drain.run,
+                session_id,
+                id=f"{self._queue}/{session_id}",
+                task_queue=self._queue,
+                start_signal="wake",
+                task_timeout=SILENCE,
+            )
+        except (RPCError, RuntimeError, OSError) as error:
+            raise DispatchError(f"Temporal at {self._address} cannot be reached: {error!s:.200}") from error
+
+    async def cancel(self, session_id: str) -> None:
+        """The workers ask the store."""
+
+    async def serve(self, run_turn: RunTurn, limits: Limits) -> None:
+        @activity.defn(name=TURN)
+        async def turn(session_id: str) -> None:
+            beating = asyncio.create_task(_beat())
+            try:
+                await run_turn(session_id)
+            except asyncio.CancelledError:
+                raise ApplicationError("its worker leaves", type="HandedBack") from None
+            finally:
+                beating.cancel()
+
+        while True:
+            try:
+                client = await self._connected()
+                break
+            except (RPCError, RuntimeError, OSError):
+                await asyncio.sleep(1)
+        # Nothing is cached: a workflow is a few events, and those of a worker that died would wait for it for long.
+        worker = Worker(
+            client,
+            task_queue=self._queue,
+            workflows=[Drain],
+            activities=[turn],
+            max_concurrent_activities=limits.here,
+            max_cached_workflows=0,
+        )
+        await worker.run()
+
+    async def _connected(self) -> Client:
+        self._client = self._client or await Client.connect(self._address, namespace=self._namespace)
+        return self._client
+
+
+async def _beat() -> None:
+    with suppress(RuntimeError):
+        while True:
+            activity.heartbeat()
+            await asyncio.sleep(BEAT)

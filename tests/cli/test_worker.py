@@ -1,0 +1,107 @@
+"""`relayline worker` as a process: it works, answers for its health, and stops when it is told to."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from relayline import InterruptedCallRequest, RequestInfoEvent
+from relayline.cli.commands import app
+from relayline.cli.worker import engine
+from relayline.journal.sqlite import SqliteCheckpointStorage
+from tests.durable.fleets import answered, until
+from tests.durable.servers import free_ports
+from tests.kills.desk import team
+from tests.kills.fleet import FOLDER
+from tests.kills.suite import ROOT
+
+
+@contextmanager
+def a_worker(folder: Path, *options: str) -> Iterator["subprocess.Popen[str]"]:
+    """One that has said that it works."""
+    command = [
+        sys.executable,
+        "-m",
+        "relayline.cli",
+        "worker",
+        "tests.kills.fleet:desk",
+        "--store",
+        str(folder / "s.db"),
+    ]
+    worker = subprocess.Popen(
+        [*command, *options],
+        cwd=ROOT,
+        env={**os.environ, FOLDER: str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert worker.stderr is not None
+        assert "of team desk" in worker.stderr.readline()
+        yield worker
+    finally:
+        worker.kill()
+        worker.communicate()
+
+
+async def test_a_worker_does_what_others_submit_until_it_is_told_to_stop(tmp_path: Path):
+    """It takes what another process puts into the store, answers for its health, and ends with status 0 on SIGTERM."""
+    store = SqliteCheckpointStorage(tmp_path / "s.db")
+    caller = team(store, tmp_path).with_dispatcher(engine("local", "desk"))
+    (port,) = free_ports(1)
+    with a_worker(tmp_path, "--health", f"127.0.0.1:{port}") as worker:
+        asked = await caller.run("Message 1.", session_id="s")
+        assert asked.requests
+        health = await until(lambda: _health(port))
+        assert health["stopping"] is False
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(30) == 0
+    await store.aclose()
+
+
+async def _health(port: int) -> dict[str, object] | None:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:  # noqa: ASYNC210
+            return json.load(answer)
+    except urllib.error.HTTPError:
+        return None  # it has not reached its store yet
+
+
+async def test_a_worker_that_has_no_time_left_hands_its_turn_back(tmp_path: Path):
+    """With no grace a turn that goes on is handed back on SIGTERM, and the next worker goes on with it at once."""
+    store = SqliteCheckpointStorage(tmp_path / "s.db")
+    caller = team(store, tmp_path)
+    for number in range(30):
+        await caller.submit("Message 1.", session_id=f"s{number}")
+    with a_worker(tmp_path, "--grace", "0") as worker:
+        await until(lambda: _some(store))
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(30) == 0
+    with a_worker(tmp_path):
+        for number in range(30):
+            said = await answered(caller, f"s{number}", 1)
+            view = await caller.session(f"s{number}")
+            cut_off = [each for each in view.requests if isinstance(each.data, InterruptedCallRequest)]
+            assert said[0].text == "Message 1."
+            assert all(isinstance(each, RequestInfoEvent) for each in cut_off)
+    await store.aclose()
+
+
+async def _some(store: SqliteCheckpointStorage) -> bool:
+    return bool(await store.sessions())
+
+
+def test_an_engine_that_is_none_is_refused_in_a_sentence(tmp_path: Path):
+    """A word that names no engine is answered with those that there are."""
+    done = CliRunner().invoke(app, ["worker", "--engine", "warp", "--store", str(tmp_path / "s.db")])
+    assert done.exit_code == 2
+    assert "no engine 'warp'; there are: local, restate, temporal" in done.output

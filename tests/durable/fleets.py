@@ -1,0 +1,124 @@
+"""A fleet in this process: several workers, each with a team of its own on one store, and one dispatcher."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from relayline import Agent, ChatClient, ChatRequest, HandoffBuilder, Message, Workflow, WorkflowRunState
+from relayline.agent import Chunk
+from relayline.dispatch import Dispatcher, Limits
+from relayline.durable.worker import Worker
+from relayline.errors import SessionNotFound
+from relayline.journal.store import Store
+from relayline.testing import call, check_everywhere
+
+PATIENCE = 30
+"""Seconds after which something will not happen any more."""
+
+QUICK: Mapping[str, float] = {"lease": 2.0, "beat": 0.2}
+"""So that tests need not wait long for a worker that is gone."""
+
+
+class Echo(ChatClient):
+    """Answers every message with its own words. ``gate``: what it waits for before, given the words."""
+
+    def __init__(self, gate: Callable[[str], Any] | None = None, says: str = "You said") -> None:
+        self._gate = gate
+        self._says = says
+        self.asked: list[str] = []
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
+        check_everywhere(request)
+        said = last_words(request.messages)
+        self.asked.append(said)
+        yield f"{self._says}: "
+        if self._gate is not None:
+            await self._gate(said)
+        yield said
+
+
+class Calls(ChatClient):
+    """Calls a tool, and is done when it has its result."""
+
+    def __init__(self, name: str, **arguments: Any) -> None:
+        self._call = call(name, **arguments)
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
+        check_everywhere(request)
+        yield "Done." if request.messages[-1].role == "tool" else self._call
+
+
+def last_words(messages: Any) -> str:
+    return next(each.text for each in reversed(messages) if each.role == "user" and not each.author_name)
+
+
+def team(store: Store, client: ChatClient, **given: Any) -> Workflow:
+    """One agent that answers."""
+    desk = Agent("desk", client=client, **given)
+    return (
+        HandoffBuilder(name="desk", participants=[desk])
+        .with_terminal_agents(["desk"])
+        .with_checkpointing(store)
+        .build()
+    )
+
+
+@asynccontextmanager
+async def working(*workers: Worker) -> AsyncIterator[None]:
+    """Workers at work, and gone in the end as if they had been killed."""
+    tasks = [asyncio.create_task(worker.serve()) for worker in workers]
+    try:
+        yield
+        for task in tasks:
+            if task.done():
+                task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def worker(workflow: Workflow, dispatcher: Dispatcher, limits: Limits | None = None, **given: Any) -> Worker:
+    """One with a pool of sessions of its own, as another process has."""
+    apart = workflow.with_store(workflow.store).with_dispatcher(dispatcher)
+    return Worker(apart, limits, **{**QUICK, **given})
+
+
+async def until(happened: Callable[[], Any]) -> Any:
+    """Wait for what others do."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + PATIENCE
+    while loop.time() < end:
+        found = await happened()
+        if found:
+            return found
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"it did not happen within {PATIENCE} seconds")
+
+
+async def answered(workflow: Workflow, session_id: str, messages: int) -> list[Message]:
+    """The conversation, once so many messages of the user's were answered and the session rests."""
+
+    async def look() -> list[Message] | None:
+        try:
+            view = await workflow.session(session_id)
+        except SessionNotFound:
+            return None
+        said = sum(each.role == "user" for each in view.conversation)
+        rests = view.state in (WorkflowRunState.IDLE, WorkflowRunState.IDLE_WITH_PENDING_REQUESTS)
+        return list(view.conversation) if rests and said >= messages else None
+
+    return await until(look)
+
+
+async def state(workflow: Workflow, session_id: str, wanted: WorkflowRunState) -> None:
+    """Wait until the session is there."""
+
+    async def look() -> bool:
+        try:
+            return (await workflow.session(session_id)).state is wanted
+        except SessionNotFound:
+            return False
+
+    await until(look)
