@@ -71,7 +71,7 @@ def test_a_drawing_is_the_one_that_was_looked_at(name: str, suffix: str):
 def test_the_picture_in_the_pages_is_that_of_the_team_beside_it():
     """What a reader sees is what the code there draws."""
     page = (ROOT / "docs" / "how-to" / "draw.md").read_text("utf-8")
-    code = re.search(r'^```python title="desk.py"\n(.*?)^```$', page, re.MULTILINE | re.DOTALL)
+    code = re.search(r'^```python title="front_desk.py"\n(.*?)^```$', page, re.MULTILINE | re.DOTALL)
     names: dict[str, Any] = {}
     exec(code[1] if code else "", names)  # noqa: S102  our own page
     assert names["team"].to_svg() + "\n" == (ROOT / "docs" / "images" / "desk.svg").read_text("utf-8")

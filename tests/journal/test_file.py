@@ -155,6 +155,7 @@ async def test_who_reads_while_others_write_sees_whole_batches(tmp_path: Path):
             entries = await store.read("s")
             assert entries[: len(seen)] == seen
             assert whole_batches(entries, 50)
+            assert await store.findings() == [], "a write that is under way is not one that was cut off"
             seen = entries
             if seen:
                 assert await store.read("s", after=len(seen) - 1, upto=len(seen)) == seen[-1:]

@@ -141,7 +141,7 @@ def graph(
         bool, typer.Option("--check", help="Say only what looks like a mistake; status 1 if any.")
     ] = False,
 ) -> None:
-    """Draw a team and its handoffs, or a session of it, or check them.
+    """Draw a team, or a session of it, or check it.
 
     --check ends with status 0 if nothing looks like a mistake, 1 if something does, and 2 if the team cannot be built.
 
@@ -163,7 +163,9 @@ def graph(
 
 @app.command()
 def schema() -> None:
-    """Print the JSON Schema of a team.yaml, for an editor that completes and checks as you type.
+    """Print the JSON Schema of a team.yaml.
+
+    An editor that has it completes and checks as you type.
 
     Example: relayline schema
     """

@@ -144,10 +144,17 @@ def locked(folder: Path) -> Generator[Lock]:
     try:
         file = opened(folder / LOCK, os.O_RDWR | os.O_CREAT)
     except FileNotFoundError:
-        folder.mkdir(parents=True, exist_ok=True)
+        _make(folder)
         file = opened(folder / LOCK, os.O_RDWR | os.O_CREAT)
     with file, _held(folder, file, alone=True):
         yield Lock(file)
+
+
+def _make(folder: Path) -> None:
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        sync_folder(each.parent)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from relayline.errors import DamagedJournal, StoreError
-from relayline.journal.files.folder import STEM, opened, stem
+from relayline.journal.files.folder import STEM, opened, stem, still
 from relayline.journal.files.journal import glance, open_journal
 from relayline.journal.files.lines import Damage
 from relayline.journal.store import SessionSummary
@@ -100,23 +100,28 @@ def reason(journal: Path) -> str:
 def findings(folder: Path) -> Iterator[Finding]:
     """What is wrong with journals as files. Whether what they say is a conversation, `read` says."""
     for name, suffix, entry in files(folder):
-        if suffix != ".jsonl":
-            continue
-        path, session_id = Path(entry.path), ""
-        try:
-            found = open_journal(path, None)
-            if found is None:
-                continue
-            with found:
-                session_id = found.head.session if found.head else ""
-                if found.torn:
-                    what = f"{found.torn} bytes at its end are left of a write that was cut off"
-                    yield Finding(path, session_id, what, found.torn)
-                if found.head and stem(session_id) != name:
-                    yield Finding(
-                        path, session_id, f"is called as the journal of another session; its own: {stem(session_id)}"
-                    )
-                for _ in found.batches(0, found.seq, counted=True):
-                    pass
-        except (DamagedJournal, StoreError) as error:
-            yield Finding(path, session_id, str(error.__cause__ or error))
+        if suffix == ".jsonl" and _wrong(Path(entry.path), name):
+            with still(folder):  # a write that is under way looks like one that was cut off
+                yield from _wrong(Path(entry.path), name)
+
+
+def _wrong(path: Path, name: str) -> list[Finding]:
+    wrong: list[Finding] = []
+    session_id = ""
+    try:
+        found = open_journal(path, None)
+        if found is None:
+            return []
+        with found:
+            session_id = found.head.session if found.head else ""
+            if found.torn:
+                what = f"{found.torn} bytes at its end are left of a write that was cut off"
+                wrong.append(Finding(path, session_id, what, found.torn))
+            if found.head and stem(session_id) != name:
+                what = f"is called as the journal of another session; its own: {stem(session_id)}"
+                wrong.append(Finding(path, session_id, what))
+            for _ in found.batches(0, found.seq, counted=True):
+                pass
+    except (DamagedJournal, StoreError) as error:
+        wrong.append(Finding(path, session_id, str(error.__cause__ or error)))
+    return wrong
