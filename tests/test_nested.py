@@ -1,5 +1,7 @@
 """Teams in teams: one conversation, one journal, however deep."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from relayline import (
     Agent,
     BuildError,
+    ChatRequest,
     ConcurrentBuilder,
     ConditionError,
     ExecutorContext,
@@ -26,8 +29,12 @@ from relayline import (
     executor,
     tool,
 )
+from relayline.agent import Chunk
+from relayline.durable.local import Local
+from relayline.events import Cancelled, Retried
 from relayline.journal.sqlite import SqliteCheckpointStorage
 from relayline.testing import Crash, ScriptedClient, assert_replays, call, crash_at, handoff_to
+from tests.durable.fleets import state, worker, working
 
 IDLE, WAITING, STOPPED = (
     WorkflowRunState.IDLE,
@@ -252,6 +259,60 @@ async def test_a_failure_inside_fails_the_run_by_its_path_and_is_retried():
         "No answer: inner/a failed: OSError: no route",
         "B",
     ]
+
+
+class Hanging(ScriptedClient):
+    """The first reply of ``who`` never comes."""
+
+    def __init__(self, replies, who: str) -> None:
+        super().__init__(replies)
+        self._who = who
+        self.hung = asyncio.Event()
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
+        if request.agent.name == self._who and not self.hung.is_set():
+            self.hung.set()
+            await asyncio.Event().wait()
+        async for chunk in super().stream(request):
+            yield chunk
+
+
+@pytest.mark.parametrize("message", [None, "Order 8."])
+async def test_cancelling_reaches_every_depth(message):
+    """A reply in a team in a team ends, and is asked for again when the session is run, or somebody says something."""
+    replies = {
+        "triage": [handoff_to("desk")],
+        "refunds": [handoff_to("fraud")],
+        "checker": ["Looks fine."],
+        "payer": [call("pay", order=7)],
+    }
+    client = Hanging(replies, "checker")
+    team = support(client).with_store(InMemoryCheckpointStorage())
+    async with working(worker(team, Local())):
+        await team.submit("Money!", session_id="s")
+        await asyncio.wait_for(client.hung.wait(), 30)
+        assert await team.cancel("s")
+        await state(team, "s", WorkflowRunState.CANCELLED)
+    result = await team.run(message, session_id="s")
+    assert (result.state, result.requests[0].executor_id) == (WAITING, "desk/fraud/payer")
+    said = [each.text for each in result.conversation if each.text]
+    assert said == ["Money!", *([message] if message else []), "Looks fine."]
+    entries = await team.store.read("s")
+    assert_replays(entries)
+    assert [type(each.fact) for each in entries if isinstance(each.fact, Cancelled | Retried)] == [Cancelled, Retried]
+    client.assert_done()
+
+
+async def test_a_message_after_a_failure_inside_is_taken_inside():
+    """The session goes on, as it does without teams."""
+    client = ScriptedClient({"a": [OSError("no route"), "A"]})
+    inner = HandoffBuilder(name="inner", participants=[client.as_agent("a")]).build()
+    members = [client.as_agent("b"), inner.as_agent(description="i")]
+    team = HandoffBuilder(participants=members).add_handoff("b", "inner").build()
+    with pytest.raises(ModelError, match="inner/a"):
+        await team.run("Go.", session_id="s", to="inner")
+    assert (await team.run("Again.", session_id="s")).text == "A"
+    client.assert_done()
 
 
 async def test_a_condition_inside_is_asked_inside():

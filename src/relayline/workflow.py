@@ -719,7 +719,7 @@ class Workflow:
                 await narrator.signal("started")
                 await narrator.signal("status", WorkflowRunState.IN_PROGRESS)
                 if order.said is None and not order.responses:
-                    await narrator.remind(set(before.requests))
+                    await narrator.remind({each.request for each in waiting(before)})
                 receipt: Receipt | None = None
                 while receipt is None or effects(watcher.state) or watcher.state.seq < receipt.seq:
                     async for event in watcher.news(LOOK_FOR_RECEIPT):

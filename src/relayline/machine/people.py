@@ -31,6 +31,7 @@ from relayline.machine.inputs import (
     UserSaid,
     Words,
 )
+from relayline.machine.recovery import taken_up
 from relayline.machine.state import Turn
 from relayline.machine.turns import clear, end, hand_over, inside, next_speaker, start
 from relayline.messages import Message, Text
@@ -43,9 +44,11 @@ def user_said(draft: Draft, given: UserSaid) -> None:
     if not draft.state.seq:
         draft.add(SessionStarted(draft.rules.name, draft.rules.fingerprint, draft.rules.roster))
     if draft.state.requests and (review := _review(draft)) and not given.to and not given.values:
+        taken_up(draft)
         _reviewed(draft, review, Words((given.message,)))
         return
     if (turn := _talking(draft)) and not given.to and not given.values:
+        taken_up(draft)
         inside(draft, turn, given)
         return
     clear(draft, "replied")

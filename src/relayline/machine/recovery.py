@@ -13,9 +13,7 @@ from relayline.machine.upgrades import caught_up
 
 def resumed(draft: Draft) -> None:
     """Want again what failed, and find out about what may or may not have happened."""
-    failed = draft.state.rest.effect if isinstance(draft.state.rest, Failed) else ""
-    if isinstance(draft.state.rest, Failed | Stopped | Cancelled):
-        draft.add(Retried(failed))
+    failed = taken_up(draft)
     for turn in list(draft.state.open.values()):
         inside(draft, turn, Resumed())
         for each in turn.calls:
@@ -24,6 +22,15 @@ def resumed(draft: Draft) -> None:
                 _cut_off(draft, turn, each)
         if turn.number in draft.state.open:
             caught_up(draft, turn.number)
+
+
+def taken_up(draft: Draft) -> str:
+    """The session rests no more, if it failed or was stopped; the effect that failed, if one did."""
+    rest = draft.state.rest
+    failed = rest.effect if isinstance(rest, Failed) else ""
+    if isinstance(rest, Failed | Stopped | Cancelled):
+        draft.add(Retried(failed))
+    return failed
 
 
 def _cut_off(draft: Draft, turn: Turn, each: OpenCall) -> None:

@@ -101,7 +101,9 @@ class Performer:
                 await context.emit(f"{effect.agent}/{agent}", attempt, words)
 
         room = context.session.room(effect.turn, team.machine)
-        inner = Context(room, progress, emit if context.emit else None, settings=context.settings)
+        inner = Context(
+            room, progress, emit if context.emit else None, settings=context.settings, before=context.before
+        )
         return FromTeam(effect.turn, await team.perform(effect.effect, inner))
 
     async def _call_model(self, effect: CallModel, context: Context) -> Input:
