@@ -32,7 +32,7 @@ from relayline.agent import Chunk
 from relayline.events import Entry, Fact, ToolReturned, UserSpoke, Warned
 from relayline.journal.sqlite import SqliteCheckpointStorage
 from relayline.journal.store import Store
-from relayline.machine.state import fold
+from relayline.machine.fold import fold
 from relayline.machine.view import view
 from relayline.runtime.pool import ConcurrentInput, Sessions
 from relayline.testing import Reply, ScriptedClient, assert_replays, call

@@ -9,9 +9,10 @@ from relayline.errors import UpgradeRefused
 from relayline.events import Answered, Asked, Compacted, Entry, Fact, HandedBack, SessionStarted, ToolReturned
 from relayline.journal.checkpoints import after, request_id
 from relayline.machine.decide import Machine
+from relayline.machine.fold import fold
 from relayline.machine.inputs import Opened, Resumed
 from relayline.machine.patterns import Speak
-from relayline.machine.state import State, fold
+from relayline.machine.state import State
 from relayline.machine.upgrades import change
 
 Fate: TypeAlias = Literal["ok", "goes_on", "remapped", "needs_person", "refused", "damaged"]

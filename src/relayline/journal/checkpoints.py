@@ -7,8 +7,9 @@ from datetime import datetime
 from relayline.errors import DamagedJournal, UsageError
 from relayline.events import Asked, Entry, Forked, UserSpoke
 from relayline.machine.effects import effects
+from relayline.machine.fold import evolve
 from relayline.machine.nested import speaking, waiting
-from relayline.machine.state import State, evolve
+from relayline.machine.state import State
 
 
 @dataclass(frozen=True, slots=True)

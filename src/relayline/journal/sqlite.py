@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeVar
 
 from relayline.errors import DamagedJournal, RelaylineError, StoreError
 from relayline.events import Compacted, Entry, Fact, Forked
+from relayline.journal import collector
 from relayline.journal.deltas import Deltas
 from relayline.journal.packing import WITH_BLOBS, Cipher, Durability, Packed, Packer, beside, durable
 from relayline.journal.sqlite_file import Writer
@@ -95,15 +96,16 @@ class SqliteCheckpointStorage(Store, SqliteInbox):
         entries: list[Entry] = []
         large: set[int] = set()
         stamp, time = 0, EPOCH
-        for seq, at, version, line in rows:
-            try:
-                if at != stamp:  # the facts of one batch have one
-                    stamp, time = at, _time(at)
-                entries.append(Entry(seq, time, self._packer.open(version, line)))
-            except (DamagedJournal, TypeError, OverflowError) as error:
-                raise self._damaged(session_id, seq, error) from error
-            if version == WITH_BLOBS:
-                large.add(len(entries) - 1)
+        with collector.paused():
+            for seq, at, version, line in rows:
+                try:
+                    if at != stamp:  # the facts of one batch have one
+                        stamp, time = at, _time(at)
+                    entries.append(Entry(seq, time, self._packer.open(version, line)))
+                except (DamagedJournal, TypeError, OverflowError) as error:
+                    raise self._damaged(session_id, seq, error) from error
+                if version == WITH_BLOBS:
+                    large.add(len(entries) - 1)
         if large:
             await self._fill(session_id, entries, large)
         return entries
@@ -222,6 +224,7 @@ def _write(db: sqlite3.Connection, key: int, lines: Sequence[_Line]) -> None:
     )
 
 
+@collector.paused()
 def _rows(db: sqlite3.Connection, session_id: str, after: int, upto: int) -> list[tuple[int, int, int, str]]:
     return db.execute(
         PAST + "SELECT seq, at, version, body FROM past JOIN fact USING (session)"

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from relayline.errors import SequenceConflict
 from relayline.events import Answered, Ask, Asked, Entry, Fact, Forked, TeamChanged, Within
+from relayline.journal import collector
 from relayline.journal.checkpoints import after
 from relayline.journal.inbox import inbox_of
 from relayline.journal.store import Store
@@ -66,8 +67,9 @@ class Session:
             state, last = self.state, None
             entries = await self.store.read(self.id)
         new = entries if last is None else entries[1:]
-        for entry in new:
-            state = after(state, entry, self.id)
+        with collector.paused():
+            for entry in new:
+                state = after(state, entry, self.id)
         self.state = state
         self._date(new)
 

@@ -13,6 +13,7 @@ from psycopg.types.numeric import Int8
 
 from relayline.errors import DamagedJournal, UsageError
 from relayline.events import Compacted, Entry, Fact, Forked
+from relayline.journal import collector
 from relayline.journal.packing import WITH_BLOBS, Cipher, Durability, Packer, beside, durable
 from relayline.journal.postgres import changes, statements
 from relayline.journal.postgres.batch import Batch
@@ -109,13 +110,14 @@ class PostgresCheckpointStorage(Store, PostgresInbox):
     async def _entries(self, session_id: str, found: Sequence[tuple[Any, ...]]) -> list[Entry]:
         entries: list[Entry] = []
         large: list[int] = []
-        for seq, at, version, line in sorted(found, key=itemgetter(0)):
-            try:
-                entries.append(Entry(seq, at.replace(tzinfo=UTC), self._packer.open(version, line)))
-            except DamagedJournal as error:
-                raise self._damaged(session_id, seq, error) from error
-            if version == WITH_BLOBS:
-                large.append(len(entries) - 1)
+        with collector.paused():
+            for seq, at, version, line in sorted(found, key=itemgetter(0)):
+                try:
+                    entries.append(Entry(seq, at.replace(tzinfo=UTC), self._packer.open(version, line)))
+                except DamagedJournal as error:
+                    raise self._damaged(session_id, seq, error) from error
+                if version == WITH_BLOBS:
+                    large.append(len(entries) - 1)
         if large:
             await self._fill(session_id, entries, large)
         return entries
