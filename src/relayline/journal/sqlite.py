@@ -76,10 +76,9 @@ class SqliteCheckpointStorage(Store, SqliteInbox):
         facts: Sequence[Fact],
         *,
         after: int,
-        at: datetime | None = None,
         taking: Collection[str] = (),
     ) -> list[Entry]:
-        entries = numbered(facts, after, at or self._clock())
+        entries = numbered(facts, after, self._clock())
         await self._keep(session_id, entries, after, taking)
         return entries
 
@@ -92,7 +91,15 @@ class SqliteCheckpointStorage(Store, SqliteInbox):
 
     async def read(self, session_id: str, *, after: int = 0, upto: int | None = None) -> list[Entry]:
         upto = LAST if upto is None else upto
-        rows = await self._do(partial(_rows, session_id=session_id, after=after, upto=upto))
+        return await self._entries(
+            session_id, await self._do(partial(_rows, session_id=session_id, after=after, upto=upto))
+        )
+
+    async def stands(self, session_id: str, first: int, last: Entry) -> bool:
+        begun, ending = await self._do(partial(_ends, session_id=session_id, first=first, last=last.seq))
+        return begun and await self._entries(session_id, ending) == [last]
+
+    async def _entries(self, session_id: str, rows: Sequence[tuple[int, int, int, str]]) -> list[Entry]:
         entries: list[Entry] = []
         large: set[int] = set()
         stamp, time = 0, EPOCH
@@ -231,6 +238,13 @@ def _rows(db: sqlite3.Connection, session_id: str, after: int, upto: int) -> lis
         " WHERE seq > :after AND seq <= past.upto ORDER BY seq",
         {"id": session_id, "after": after, "upto": upto},
     ).fetchall()
+
+
+def _ends(
+    db: sqlite3.Connection, session_id: str, first: int, last: int
+) -> tuple[bool, Sequence[tuple[int, int, int, str]]]:
+    """Whether there is a fact number ``first``, and what there is from number ``last`` on."""
+    return bool(_rows(db, session_id, first - 1, first)), _rows(db, session_id, last - 1, LAST)
 
 
 def _blobs(db: sqlite3.Connection, session_id: str, names: Sequence[str]) -> Mapping[str, bytes]:

@@ -386,7 +386,7 @@ def _answered(state: State, seq: int, fact: Answered) -> State:
 
 
 def _interrupted(state: State, seq: int, fact: ToolInterrupted) -> State:
-    (call,) = (each.call for each in state.open[fact.turn].calls if each.call.id == fact.call_id)
+    call = {each.call.id: each.call for each in state.open[fact.turn].calls}[fact.call_id]
     return state._replace(seq=seq, open=_staged(state, fact.turn, OpenCall(call, "interrupted")))
 
 

@@ -57,8 +57,11 @@ class Session:
         Raises:
             DamagedJournal: if what is written does not make a conversation.
         """
-        if self._first is not None and not await self.store.read(self.id, upto=self._first):
-            self._forget()  # the beginning was: what is forgotten is shown to nobody any more
+        if self._first is not None and self._last is not None:
+            if await self.store.stands(self.id, self._first, self._last):
+                return
+            if not await self.store.read(self.id, upto=self._first):
+                self._forget()  # the beginning was: what is forgotten is shown to nobody any more
         state, last = self.state, self._last
         # The last entry once more, to see that it still is: somebody may have deleted the session, and begun another.
         entries = await self.store.read(self.id, after=max(state.seq - 1, 0))

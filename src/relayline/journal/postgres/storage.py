@@ -80,10 +80,9 @@ class PostgresCheckpointStorage(Store, PostgresInbox):
         facts: Sequence[Fact],
         *,
         after: int,
-        at: datetime | None = None,
         taking: Collection[str] = (),
     ) -> list[Entry]:
-        entries = numbered(facts, after, at or self._clock())
+        entries = numbered(facts, after, self._clock())
         await self._batch(session_id, entries, after, taking).append(self._connections)
         return entries
 
@@ -106,6 +105,14 @@ class PostgresCheckpointStorage(Store, PostgresInbox):
             if again == found:
                 raise
             return await self._entries(session_id, again)
+
+    async def stands(self, session_id: str, first: int, last: Entry) -> bool:
+        find = partial(
+            rows, query=statements.ENDS, id=session_id, first=Int8(first), last=Int8(last.seq), upto=Int8(changes.LAST)
+        )
+        found = await self._connections.repeat(find)
+        begun = any(row[0] == first for row in found)
+        return begun and await self._entries(session_id, [row for row in found if row[0] >= last.seq]) == [last]
 
     async def _entries(self, session_id: str, found: Sequence[tuple[Any, ...]]) -> list[Entry]:
         entries: list[Entry] = []
