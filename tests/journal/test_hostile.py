@@ -151,7 +151,7 @@ async def test_facts_that_make_no_conversation_end_in_a_sentence(name: str):
 
 
 @given(st.lists(facts, min_size=1, max_size=8), st.booleans())
-@example([TurnStarted(0, ""), ToolInterrupted(0, "")], begun=False)
+@example(batch=[TurnStarted(0, ""), ToolInterrupted(0, "")], begun=False)
 async def test_any_facts_at_all_end_in_a_sentence(batch: list[Fact], begun: bool):
     """Random facts behind a beginning, or without one."""
     await _end_in_a_sentence([*([SessionStarted("desk", "f")] if begun else []), *batch])
