@@ -68,7 +68,11 @@ class TeamBuilder:
         return self
 
     def with_middleware(self, *middleware: Middleware) -> Self:
-        """What is done around every effect, the outermost first: `relayline.middleware`, or functions of yours."""
+        """What is done around every effect, the outermost first: `relayline.middleware`, or functions of yours.
+
+        Effects of teams within the team count as its own, under their path (``desk/refunds``); the middleware of those
+        is inside of this.
+        """
         self._middleware = middleware
         return self
 

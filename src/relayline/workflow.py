@@ -65,7 +65,7 @@ from relayline.messages import JSON, Message
 from relayline.middleware import Middleware
 from relayline.runtime.driver import drive
 from relayline.runtime.letter import Letter, read_letter
-from relayline.runtime.perform import Context, Perform, Performer, Team
+from relayline.runtime.perform import Context, Perform, Performer, Team, at_any_depth
 from relayline.runtime.pool import ConcurrentInput, Hold, Sessions
 from relayline.runtime.requests import as_response, user_message
 from relayline.runtime.run import Run, discard
@@ -186,11 +186,11 @@ class Workflow:
 
     @property
     def performed(self) -> Perform:
-        """How the team's effects are performed, its middleware around them."""
+        """How the team's effects, and those of teams within it, are performed, its middleware around them."""
         perform: Perform = self.performer
         for middleware in reversed(self.middleware):
             perform = middleware(perform)
-        return perform
+        return at_any_depth(perform) if self.performer.teams else perform
 
     @property
     def mute(self) -> Sequence[str]:
