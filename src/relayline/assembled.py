@@ -8,7 +8,7 @@ from typing import Any, Self, cast, get_args
 from relayline.agent import Agent, HumanAgent
 from relayline.declared import named
 from relayline.errors import BuildError
-from relayline.events import Ask
+from relayline.events import Ask, Roster
 from relayline.executors import FunctionAgent
 from relayline.journal.store import InMemoryCheckpointStorage, Store
 from relayline.machine.decide import Machine
@@ -194,7 +194,8 @@ class TeamBuilder:
             for way in seat.ways.values()
             if way.payload
         }
-        whole = roster(tools, people, edges, start, contracts)
+        inner = {each.name: each.workflow.machine.roster or Roster({}) for each in teams}
+        whole = roster(tools, people, edges, start, contracts, inner)
         machine = Machine(
             name=self._name,
             pattern=pattern,

@@ -60,8 +60,9 @@ def user_said(draft: Draft, given: UserSaid) -> None:
 
 def _talking(draft: Draft) -> Turn | None:
     """The turn of a team that the user is talking with: the conversation goes on in there."""
-    turns = [turn for turn in draft.state.open.values() if turn.part.inner is not None and turn.lane is None]
-    return turns[0] if turns else None
+    open_turns = draft.state.open.values()
+    turns = (each for each in open_turns if each.part.inner is not None and each.agent in draft.rules.teams)
+    return next((each for each in turns if each.lane is None), None)
 
 
 def expired(draft: Draft, given: Expired) -> None:

@@ -131,7 +131,9 @@ class Performer:
                 if isinstance(error, UsageError):
                     break  # a setting that does not exist is nobody's failure but the program's
         if failure is None:
-            failure = BuildError(f"{seat.agent.name!r} is a person in this team, and had a model when this turn began")
+            failure = BuildError(
+                f"{seat.agent.name!r} is a person or a team in this team, and had a model when this turn began"
+            )
         return replace(_failed(effect.id, failure), model=not isinstance(failure, ConditionError | UsageError))
 
     def _seat(self, agent: str) -> Seat:

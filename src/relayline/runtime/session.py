@@ -128,6 +128,7 @@ class Session:
                 self._asked = dict.fromkeys(self._asked, entry.at)
             elif isinstance(entry.fact, TeamChanged):
                 self._views.clear()  # what was rendered may have other names now
+                self._rooms.clear()
 
     def room(self, turn: int, machine: Machine) -> "Session":
         """The session of the team that has ``turn``, as it goes on."""
