@@ -57,14 +57,26 @@ class TeamBuilder:
         approvals: Duration | None = None,
         questions: Duration | None = None,
         people: Duration | None = None,
+        reviews: Duration | None = None,
+        functions: Duration | None = None,
     ) -> Self:
         """How long people have to answer, in seconds or as a `timedelta`; None, the default: for ever.
 
         It is looked at when the session is next run. An approval that comes too late counts as refused. A question of
         an agent to the user ends the conversation, until the user says something. The turn of a `HumanAgent` goes back
-        to whoever handed over.
+        to whoever handed over. What nobody reviewed (``with_request_info``), or a function wants to know
+        (``context.request_info``), ends the conversation as well; or, where the others go on without one that fails,
+        the function's turn.
+
+        In a team within a team what that says counts, and what it does not say is as in the team around it.
         """
-        self._expiry = {"approval": approvals, "user_input": questions, "reply": people}
+        self._expiry = {
+            "approval": approvals,
+            "user_input": questions,
+            "reply": people,
+            "review": reviews,
+            "info": functions,
+        }
         return self
 
     def with_middleware(self, *middleware: Middleware) -> Self:

@@ -33,7 +33,7 @@ from relayline.machine.inputs import (
 )
 from relayline.machine.recovery import taken_up
 from relayline.machine.state import Turn
-from relayline.machine.turns import clear, end, hand_over, inside, next_speaker, start
+from relayline.machine.turns import LATE, clear, end, hand_over, inside, next_speaker, spared, start, without
 from relayline.messages import Message, Text
 
 EXPIRED = "Not run: nobody decided about it in time."
@@ -66,7 +66,9 @@ def _talking(draft: Draft) -> Turn | None:
 
 
 def expired(draft: Draft, given: Expired) -> None:
-    """Nobody answered in time: an approval counts as refused, a question ends the conversation for now."""
+    """Nobody answered in time: an approval counts as refused, a question ends the conversation for now, or the turn of
+    a function that the others go on without.
+    """
     if turn := _asking(draft, given.request):
         inside(draft, turn, Expired(given.request.partition(".")[2]))
         return
@@ -78,7 +80,9 @@ def expired(draft: Draft, given: Expired) -> None:
         draft.result(asked.turn, asked.call, EXPIRED, "refused")
         settle(draft, asked.turn)
     elif asked.ask == "reply" and (giver := _giver(draft, asked.agent)):
-        _give_back(draft, asked, giver, "Nobody answered in time.")
+        _give_back(draft, asked, giver, LATE)
+    elif (turn := draft.state.open.get(asked.turn)) and spared(draft, turn):
+        without(draft, turn, LATE)
     else:
         clear(draft, "expired")
         draft.add(Finished("expired"))

@@ -36,6 +36,7 @@ WITHDRAWN = "Not run: it was waiting for a person's decision, and the user went 
 INTERRUPTED = "Interrupted. It is not known whether this took effect; find out before doing it again."
 
 GONE = "not in the team any more"
+LATE = "Nobody answered in time."
 
 
 def stop_exhausted(draft: Draft, turn: Turn) -> None:
@@ -216,9 +217,11 @@ def inside(draft: Draft, turn: Turn, given: Input) -> None:
     match turn.part.inner and turn.part.inner.rest:
         case _ if isinstance(given, Interrupted):
             pass
-        case Finished("terminated"):
-            clear(draft, "terminated")
-            draft.add(Finished("terminated"))
+        case Finished("expired") if spared(draft, turn):
+            without(draft, turn, LATE)
+        case Finished("terminated" | "expired" as ending):
+            clear(draft, ending)
+            draft.add(Finished(ending))
         case Finished():
             end(draft, turn)
         case Failed(effect, agent, error, message) if not draft.state.failure:
@@ -237,13 +240,23 @@ def _abandoned(inner: State) -> list[Fact]:
     return draft.facts
 
 
-def _failed(draft: Draft, turn: Turn, failure: Failed) -> None:
-    if not turn.lane or not draft.rules.pattern.partial:
-        draft.add(failure)
-        return
-    why = f"{failure.agent or turn.agent} failed: {failure.error}: {failure.message}"
+def spared(draft: Draft, turn: Turn) -> bool:
+    """Whether the others go on if this turn comes to nothing."""
+    return turn.lane is not None and draft.rules.pattern.partial
+
+
+def without(draft: Draft, turn: Turn, why: str) -> None:
+    """A turn comes to nothing, and the others go on."""
     draft.add(Warned("participant_failed", why, turn.agent))
     end(draft, turn, failed=why)
+
+
+def _failed(draft: Draft, turn: Turn, failure: Failed) -> None:
+    if spared(draft, turn):
+        why = f"{failure.agent or turn.agent} failed: {failure.error}: {failure.message}"
+        without(draft, turn, why)
+    else:
+        draft.add(failure)
 
 
 def vacate(draft: Draft, turn: Turn) -> None:
