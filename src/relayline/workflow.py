@@ -65,7 +65,7 @@ from relayline.messages import JSON, Message
 from relayline.middleware import Middleware
 from relayline.runtime.driver import drive
 from relayline.runtime.letter import Letter, read_letter
-from relayline.runtime.perform import Context, Perform, Performer, Team
+from relayline.runtime.perform import Context, Perform, Performer, Team, at_any_depth
 from relayline.runtime.pool import ConcurrentInput, Hold, Sessions
 from relayline.runtime.requests import as_response, user_message
 from relayline.runtime.run import Run, discard
@@ -186,11 +186,11 @@ class Workflow:
 
     @property
     def performed(self) -> Perform:
-        """How the team's effects are performed, its middleware around them."""
+        """How the team's effects, and those of teams within it, are performed, its middleware around them."""
         perform: Perform = self.performer
         for middleware in reversed(self.middleware):
             perform = middleware(perform)
-        return perform
+        return at_any_depth(perform) if self.performer.teams else perform
 
     @property
     def mute(self) -> Sequence[str]:
@@ -418,7 +418,7 @@ class Workflow:
     async def _letter(self, order: Order) -> Letter:
         if order.said is None:
             session = await self._look(order.session_id)
-            overdue = session.overdue(self.machine.expires)
+            overdue = session.overdue()
             state = self.machine.decide(session.state, Opened(session.id)).state
             answers = await self._answers(session.id, state, order.responses, overdue)
             return Letter(self.name, None, {each.request: each.response for each in answers}, order.settings)
@@ -426,7 +426,7 @@ class Workflow:
 
     async def _set_timers(self, session: Session) -> None:
         """See to it that somebody looks when the time of what is asked now is over."""
-        for request, until in session.deadlines(self.machine.expires).items():
+        for request, until in session.deadlines().items():
             name = f"expiry of {request}"
             body = Letter(self.name, expired=request).written()
             if await inbox_of(self.store).put(session.id, name, body, team=self.name, not_before=until):
@@ -757,7 +757,7 @@ class Workflow:
             raise _not_found(session.id)
         if given.seq is not None and state.seq != given.seq:
             raise conflict(session.id, given.seq, state.seq)
-        overdue = session.overdue(self.machine.expires)
+        overdue = session.overdue()
         expired = [Expired(request) for request in overdue]
         opened = Opened(session.id)
         changed, state = self.machine.decide(state, opened)

@@ -117,7 +117,8 @@ def teams(draw: st.DrawFn) -> Workflow:
         fallback=draw(st.none() | some),
     )
     builder.with_budget(turns=draw(counts), tokens=draw(counts), seconds=draw(seconds))
-    builder.with_request_expiry(approvals=draw(seconds), questions=draw(seconds), people=draw(seconds))
+    kinds = ("approvals", "questions", "people", "reviews", "functions")
+    builder.with_request_expiry(**{each: draw(seconds) for each in kinds})
     builder.with_terminal_agents(draw(st.lists(some, unique=True)))
     if draw(st.booleans()):
         builder.with_fallback_agent(draw(some))

@@ -45,7 +45,7 @@ def renamed(state: State, names: Names) -> State:
         summaries={names.agent(each.agent): replace(each, agent=names.agent(each.agent)) for each in made},
         past=state.past and _ended_renamed(state.past, names),
         ended={number: _ended_renamed(each, names) for number, each in state.ended.items()},
-        teams={names.agent(name): each for name, each in state.teams.items()},
+        teams={names.agent(name): renamed(each, names) for name, each in state.teams.items()},
     )
 
 

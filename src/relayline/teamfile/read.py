@@ -108,7 +108,13 @@ class _Team:
             fallback=loops.fallback,
         )
         builder.with_budget(turns=budget.turns, tokens=budget.tokens, seconds=budget.seconds)
-        builder.with_request_expiry(approvals=expiry.approvals, questions=expiry.questions, people=expiry.people)
+        builder.with_request_expiry(
+            approvals=expiry.approvals,
+            questions=expiry.questions,
+            people=expiry.people,
+            reviews=expiry.reviews,
+            functions=expiry.functions,
+        )
         builder.with_terminal_agents(form.terminal_agents).with_concurrent_input(form.concurrent_input)
         upgrades = form.upgrades
         builder.with_upgrades(

@@ -22,7 +22,13 @@ from relayline.views import View
 from relayline.workflow import Workflow
 
 SHOWN: Mapping[view.Show, str] = {view.text: "text", view.with_results: "with_results", view.full: "full"}
-EXPIRES: Mapping[Ask, str] = {"approval": "approvals", "user_input": "questions", "reply": "people"}
+EXPIRES: Mapping[Ask, str] = {
+    "approval": "approvals",
+    "user_input": "questions",
+    "reply": "people",
+    "review": "reviews",
+    "info": "functions",
+}
 
 
 def written(workflow: Workflow, allow: Allowed | None = None) -> str:
