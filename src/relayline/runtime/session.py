@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
-from relayline.errors import SequenceConflict
+from relayline.errors import SequenceConflict, SessionNotFound
 from relayline.events import Answered, Asked, Entry, Fact, Forked, TeamChanged, Within
 from relayline.journal import collector
 from relayline.journal.checkpoints import after
@@ -172,3 +172,22 @@ class Room(Session):
     @state.setter
     def state(self, state: State) -> None:
         """It only moves with the other's."""
+
+
+async def existing(session_id: str, machine: Machine, store: Store) -> Session:
+    """The session, caught up with its journal.
+
+    Raises:
+        SessionNotFound: there is none.
+    """
+    session = Session(session_id, machine, store)
+    await session.refresh()
+    if not session.state.seq:
+        raise not_found(session_id)
+    return session
+
+
+def not_found(session_id: str) -> SessionNotFound:
+    """The error for a session that nobody started."""
+    # Not which ones there are: an id may be all that somebody needs to answer for somebody else.
+    return SessionNotFound(f"no session {session_id!r} in this store; give a message as well to start it")
