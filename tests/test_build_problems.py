@@ -138,6 +138,9 @@ def test_rl104_an_agent_without_a_name() -> None:
     assert problems(team(A, Agent(" \n")).build) == snapshot(
         ["RL104 an agent has no name; names are how agents and people tell each other apart"]
     )
+    assert problems(team(A, Agent("half \ud83d")).build) == snapshot(
+        ["RL104 the name 'half \\ud83d' is not valid Unicode; half a character is in it"]
+    )
 
 
 def test_rl105_nobody() -> None:

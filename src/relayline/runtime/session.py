@@ -4,9 +4,9 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from relayline.errors import SequenceConflict, SessionNotFound
-from relayline.events import Answered, Asked, Entry, Fact, Forked, TeamChanged, Within
+from relayline.events import Entry, Fact, TeamChanged
 from relayline.journal import collector
-from relayline.journal.checkpoints import after
+from relayline.journal.checkpoints import after, asked_since
 from relayline.journal.inbox import inbox_of
 from relayline.journal.store import Store
 from relayline.machine.decide import Machine
@@ -116,20 +116,10 @@ class Session:
         if entries:
             self._first = entries[0].seq if self._first is None else self._first
             self._last = entries[-1]
-        for entry in entries:
-            fact, prefix = entry.fact, ""
-            while isinstance(fact, Within):
-                fact, prefix = fact.fact, f"{prefix}t{fact.turn}."
-            if isinstance(fact, Asked):
-                self._asked[prefix + fact.request] = entry.at
-            elif isinstance(fact, Answered):
-                self._asked.pop(prefix + fact.request, None)
-            elif isinstance(entry.fact, Forked):
-                # A branch of what was said long ago asks anew.
-                self._asked = dict.fromkeys(self._asked, entry.at)
-            elif isinstance(entry.fact, TeamChanged):
-                self._views.clear()  # what was rendered may have other names now
-                self._rooms.clear()
+        self._asked = asked_since(entries, self._asked)
+        if any(isinstance(entry.fact, TeamChanged) for entry in entries):
+            self._views.clear()  # what was rendered may have other names now
+            self._rooms.clear()
 
     def room(self, turn: int, machine: Machine) -> "Session":
         """The session of the team that has ``turn``, as it goes on."""
