@@ -62,8 +62,9 @@ def approve(
 ) -> None:
     """Let a call run, and the team go on from there.
 
-    Also passes on what an agent said, where that waits for a review. What follows is printed as `relayline chat` prints it in a pipe; a line that begins with ?? has the id of what waits
-    next in brackets. The decision is recorded under the name of your account.
+    Also passes on what an agent said, where that waits for a review. What follows is printed as `relayline chat` prints
+    it in a pipe; a line that begins with ?? has the id of what waits next in brackets. The decision is recorded under
+    the name of your account.
 
     Example: relayline approve desk-1f2e3d/r4 team.py --arguments '{"amount": 5}'
     """
@@ -91,7 +92,8 @@ def deny(
 ) -> None:
     """Refuse a call, and let the team go on from there.
 
-    Where what an agent said waits for a review, the agent reads the reason and speaks again. Otherwise like `relayline approve`.
+    Where what an agent said waits for a review, the agent reads the reason and speaks again. Otherwise like `relayline
+    approve`.
 
     Example: relayline deny desk-1f2e3d/r4 team.py --reason "too much"
     """
