@@ -191,7 +191,7 @@ def _odd_edges(start: str, agents: Sequence[Agent], edges: Sequence[Edge]) -> It
         if name not in reached:
             reached.add(name)
             waiting += [edge.target for edge in edges if edge.source == name]
-    yield from (f"RL152 no way leads from {start!r} to {name!r}" for name in by_name if name not in reached)
+    yield from (f"RL152 no way leads to {name!r}; it begins with {start!r}" for name in by_name if name not in reached)
     for name in by_name:
         into = [edge for edge in edges if edge.target == name]
         if any(edge.joins for edge in into) and not all(edge.joins for edge in into):

@@ -6,9 +6,12 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 
 from relayline import HandoffBuilder, Workflow, load
+from relayline.choices import Choices
+from relayline.executors import Executor
 from relayline.teamfile.names import Vocabulary
 from relayline.teamfile.read import team
 from relayline.tools import Tool
+from relayline.workflow import TeamAgent
 from tests.teamfile import code
 from tests.teamfile.teams import teams
 
@@ -17,6 +20,10 @@ ALLOW = [code.__name__]
 
 def as_told(tool: Tool) -> tuple[object, ...]:
     return tool.name, tool.description, tool.parameters, tool.function, tool.approval_mode, tool.repeatable
+
+
+def function(given: Executor) -> tuple[object, ...]:
+    return given.name, given.description, given.function, given.takes, given.gives, given.repeatable
 
 
 def seat(workflow: Workflow, name: str) -> dict[str, Any]:
@@ -28,6 +35,8 @@ def seat(workflow: Workflow, name: str) -> dict[str, Any]:
             for each in ("name", "instructions", "description", "knowledge", "examples", "settings", "output_type")
         },
         "kind": type(seat.agent),
+        "function": seat.function and function(seat.function),
+        "many": seat.many,
         "tools": {key: as_told(tool) for key, tool in seat.tools.items()},
         "client": seat.agent.client,
         "voices": seat.voices,
@@ -43,13 +52,19 @@ def seat(workflow: Workflow, name: str) -> dict[str, Any]:
 
 def same(one: Workflow, other: Workflow) -> None:
     assert one.machine == other.machine
+    assert [agent.name for agent in one.agents] == [agent.name for agent in other.agents]
     assert one.machine.fingerprint == other.machine.fingerprint
     for name in one.performer.seats:
         assert seat(one, name) == seat(other, name)
     assert one.performer.condition == other.performer.condition
+    assert one.performer.choose in (other.performer.choose, Choices((), {}))
     assert one.middleware == other.middleware
     assert one.concurrent == other.concurrent
     assert one.warnings == other.warnings
+    assert one.terminal == other.terminal
+    for inner, again in zip(one.agents, other.agents, strict=True):
+        if isinstance(inner, TeamAgent) and isinstance(again, TeamAgent):
+            same(inner.workflow, again.workflow)
 
 
 @given(teams())
