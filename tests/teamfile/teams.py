@@ -147,7 +147,8 @@ def rules(draw: st.DrawFn, builder: TeamBuilder) -> Any:
     """What can be said of any team."""
     builder.with_budget(turns=draw(counts), tokens=draw(counts), seconds=draw(seconds))
     if draw(st.booleans()):
-        builder.with_request_expiry(approvals=draw(seconds), questions=draw(seconds), people=draw(seconds))
+        kinds = ("approvals", "questions", "people", "reviews", "functions")
+        builder.with_request_expiry(**{each: draw(seconds) for each in kinds})
         builder.with_concurrent_input(draw(st.sampled_from(["queue", "reject", "interrupt"])))
         builder.with_upgrades(on_change=draw(st.sampled_from(["continue", "refuse"])))
     builder.with_middleware(*draw(st.lists(st.sampled_from([code.logged, code.patient, code.quick]), max_size=3)))

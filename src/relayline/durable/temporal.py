@@ -5,6 +5,7 @@ turn. So there is nothing to version, histories stay short, and no workflow wait
 """
 
 import asyncio
+import gc
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -16,6 +17,7 @@ try:
     from temporalio.client import Client
     from temporalio.common import RetryPolicy
     from temporalio.exceptions import ApplicationError
+    from temporalio.runtime import Runtime, TelemetryConfig
     from temporalio.service import RPCError
     from temporalio.worker import Worker
 except ModuleNotFoundError as missing:
@@ -92,6 +94,13 @@ class Temporal(Dispatcher):
         """The workers ask the store."""
 
     async def serve(self, run_turn: RunTurn, limits: Limits) -> None:
+        try:
+            await self._serve(run_turn, limits)
+        except asyncio.CancelledError as cancelled:
+            # Without the frames it came through: whoever keeps it would keep the SDK's runtime, see aclose.
+            raise cancelled.with_traceback(None) from None
+
+    async def _serve(self, run_turn: RunTurn, limits: Limits) -> None:
         @activity.defn(name=TURN)
         async def turn(session_id: str) -> None:
             beating = asyncio.create_task(_beat())
@@ -119,8 +128,19 @@ class Temporal(Dispatcher):
         )
         await worker.run()
 
+    async def aclose(self) -> None:
+        """End the threads of the SDK's. They end with the last reference to its runtime, and workers are circles.
+
+        One that still is at something while Python shuts down makes it abort (temporalio/sdk-python, issue 300).
+        """
+        self._client = None
+        gc.collect()
+
     async def _connected(self) -> Client:
-        self._client = self._client or await Client.connect(self._address, namespace=self._namespace)
+        if self._client is None:
+            # A runtime of our own: the default one has no end.
+            runtime = Runtime(telemetry=TelemetryConfig())
+            self._client = await Client.connect(self._address, namespace=self._namespace, runtime=runtime)
         return self._client
 
 

@@ -7,8 +7,9 @@ from datetime import datetime
 from relayline.errors import DamagedJournal, UsageError
 from relayline.events import Asked, Entry, Forked, UserSpoke
 from relayline.machine.effects import effects
+from relayline.machine.fold import evolve
 from relayline.machine.nested import speaking, waiting
-from relayline.machine.state import State, evolve
+from relayline.machine.state import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,9 @@ def after(state: State, entry: Entry, session_id: str) -> State:
         DamagedJournal: if the entry does not follow from what is before it.
     """
     try:
-        return evolve(state, entry.fact)
+        state = evolve(state, entry.fact)
+        assert state.seq == entry.seq, "what stands in for the beginning has its number"
+        return state
     except (LookupError, AssertionError) as error:
         raise DamagedJournal(
             f"session {session_id!r}, entry {entry.seq} ({entry.fact.type}) does not follow from what is before it"

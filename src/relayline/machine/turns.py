@@ -4,6 +4,7 @@ from typing import assert_never
 
 from relayline.events import (
     Answered,
+    Fact,
     Failed,
     Finished,
     HandedBack,
@@ -23,8 +24,10 @@ from relayline.machine.effects import CallModel, Effect, Inside, Judge, effects
 from relayline.machine.inputs import Entered, Input, Interrupted, Judged
 from relayline.machine.lanes import in_order
 from relayline.machine.limits import Objection
-from relayline.machine.patterns import AskUser, GiveBack, Pass, Route, Speak, Spread, Stop
-from relayline.machine.state import OpenCall, Turn
+from relayline.machine.patterns import AskUser, GiveBack, Handoff, Pass, Route, Speak, Spread, Stop
+from relayline.machine.renaming import runs_function
+from relayline.machine.rules import Rules
+from relayline.machine.state import OpenCall, State, Turn
 from relayline.machine.topology import Edge
 from relayline.machine.view import text
 from relayline.messages import JSON, Outcome
@@ -33,6 +36,7 @@ WITHDRAWN = "Not run: it was waiting for a person's decision, and the user went 
 INTERRUPTED = "Interrupted. It is not known whether this took effect; find out before doing it again."
 
 GONE = "not in the team any more"
+LATE = "Nobody answered in time."
 
 
 def stop_exhausted(draft: Draft, turn: Turn) -> None:
@@ -134,7 +138,7 @@ def clear(draft: Draft, answered: Settled) -> None:
     for turn in list(draft.state.open.values()):
         inside(draft, turn, Interrupted())
         for each in turn.calls:
-            if each.result is None and turn.agent not in draft.rules.functions:
+            if each.result is None and not runs_function(each.call):
                 draft.result(turn.number, each.call, *_left_open(each))
         draft.add(TurnEnded(turn.number, turn.agent))
     if draft.state.ended and (unjoined := in_order(draft.state.ended)):
@@ -187,17 +191,25 @@ def _note(draft: Draft, agent: str) -> str:
 def start(draft: Draft, agent: str, after: tuple[int, ...] = (), *, apart: bool = False, key: str = "") -> None:
     """Give ``agent`` the next turn; a team begins at once."""
     draft.start(agent, after, apart=apart, key=key)
-    team = draft.rules.teams.get(agent)
-    if team:
-        turn = draft.state.turns
-        draft.add(Within(turn, SessionStarted(team.name, team.fingerprint)))
-        inside(draft, draft.state.open[turn], Entered(_note(draft, agent)))
+    if agent in draft.rules.teams:
+        begin_within(draft, draft.state.open[draft.state.turns])
+
+
+def begin_within(draft: Draft, turn: Turn) -> None:
+    """The team that has ``turn`` begins."""
+    team = draft.rules.teams[turn.agent]
+    draft.add(Within(turn.number, SessionStarted(team.name, team.fingerprint)))
+    inside(draft, draft.state.open[turn.number], Entered(_note(draft, turn.agent)))
 
 
 def inside(draft: Draft, turn: Turn, given: Input) -> None:
     """Let the team that has ``turn`` decide, and see what that means here."""
     team = draft.rules.teams.get(turn.agent)
-    if turn.part.inner is None or team is None:
+    if turn.part.inner is None:
+        return
+    if team is None:
+        for fact in _abandoned(turn.part.inner) if isinstance(given, Interrupted) else ():
+            draft.add(Within(turn.number, fact))
         return
     for fact in team.decide(turn.part.inner, given)[0]:
         draft.add(Within(turn.number, fact))
@@ -205,9 +217,11 @@ def inside(draft: Draft, turn: Turn, given: Input) -> None:
     match turn.part.inner and turn.part.inner.rest:
         case _ if isinstance(given, Interrupted):
             pass
-        case Finished("terminated"):
-            clear(draft, "terminated")
-            draft.add(Finished("terminated"))
+        case Finished("expired") if spared(draft, turn):
+            without(draft, turn, LATE)
+        case Finished("terminated" | "expired" as ending):
+            clear(draft, ending)
+            draft.add(Finished(ending))
         case Finished():
             end(draft, turn)
         case Failed(effect, agent, error, message) if not draft.state.failure:
@@ -219,13 +233,30 @@ def inside(draft: Draft, turn: Turn, given: Input) -> None:
             pass
 
 
-def _failed(draft: Draft, turn: Turn, failure: Failed) -> None:
-    if not turn.lane or not draft.rules.pattern.partial:
-        draft.add(failure)
-        return
-    why = f"{failure.agent or turn.agent} failed: {failure.error}: {failure.message}"
+def _abandoned(inner: State) -> list[Fact]:
+    """Nothing is left open in what a team was at that is no team here any more."""
+    draft = Draft(Rules(inner.workflow, Handoff("", (), ())), inner)
+    clear(draft, "withdrawn")
+    return draft.facts
+
+
+def spared(draft: Draft, turn: Turn) -> bool:
+    """Whether the others go on if this turn comes to nothing."""
+    return turn.lane is not None and draft.rules.pattern.partial
+
+
+def without(draft: Draft, turn: Turn, why: str) -> None:
+    """A turn comes to nothing, and the others go on."""
     draft.add(Warned("participant_failed", why, turn.agent))
     end(draft, turn, failed=why)
+
+
+def _failed(draft: Draft, turn: Turn, failure: Failed) -> None:
+    if spared(draft, turn):
+        why = f"{failure.agent or turn.agent} failed: {failure.error}: {failure.message}"
+        without(draft, turn, why)
+    else:
+        draft.add(failure)
 
 
 def vacate(draft: Draft, turn: Turn) -> None:

@@ -231,6 +231,8 @@ class ExpiryForm(Form):
     approvals: Seconds | None = None
     questions: Seconds | None = None
     people: Seconds | None = None
+    reviews: Seconds | None = None
+    functions: Seconds | None = None
 
 
 class UpgradeForm(Form):

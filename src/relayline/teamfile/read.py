@@ -119,7 +119,13 @@ class _Team:
     def _rules(self, builder: TeamBuilder, form: forms.AnyTeam) -> None:
         budget, expiry, upgrades = form.budget, form.expiry, form.upgrades
         builder.with_budget(turns=budget.turns, tokens=budget.tokens, seconds=budget.seconds)
-        builder.with_request_expiry(approvals=expiry.approvals, questions=expiry.questions, people=expiry.people)
+        builder.with_request_expiry(
+            approvals=expiry.approvals,
+            questions=expiry.questions,
+            people=expiry.people,
+            reviews=expiry.reviews,
+            functions=expiry.functions,
+        )
         builder.with_concurrent_input(form.concurrent_input)
         builder.with_upgrades(
             on_change=upgrades.on_change, renamed=upgrades.renamed, renamed_tools=upgrades.renamed_tools

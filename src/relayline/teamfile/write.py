@@ -25,7 +25,13 @@ from relayline.teamfile.wording import Wording, present
 from relayline.views import previous
 from relayline.workflow import TeamAgent, Workflow
 
-EXPIRES: Mapping[Ask, str] = {"approval": "approvals", "user_input": "questions", "reply": "people"}
+EXPIRES: Mapping[Ask, str] = {
+    "approval": "approvals",
+    "user_input": "questions",
+    "reply": "people",
+    "review": "reviews",
+    "info": "functions",
+}
 
 
 def written(workflow: Workflow, allow: Allowed | None = None) -> str:
