@@ -29,7 +29,8 @@ from relayline import (
     executor,
 )
 from relayline.drawing.diagram import Diagram, Line
-from relayline.drawing.trail import doing
+from relayline.drawing.trail import doing, with_turns
+from relayline.machine.way import TurnTaken
 from relayline.testing import ScriptedClient, handoff_to
 from tests.drawing.teams import FORMATS, called_on, chaired, panel, refund, sequence, talk, tickets, votes
 
@@ -331,4 +332,23 @@ def test_what_each_state_is_called():
         "FAILED": "failed",
         "CANCELLED": "cancelled",
         "STOPPED": "stopped, out of budget",
+    }
+
+
+def test_ways_that_part_for_longer_are_not_told_in_a_row():
+    """Their numbers are on the lines; in a row it would look as if one led to the other."""
+    turns = [
+        TurnTaken(1, "sort", (), 1, "over"),
+        TurnTaken(2, "refunds", (1,), 1, "over"),
+        TurnTaken(3, "asks", (1,), 1, "over"),
+        TurnTaken(4, "back", (3,), 1),
+    ]
+    drawn = with_turns(tickets().diagram(), turns, WorkflowRunState.IN_PROGRESS, ())
+    assert drawn.path == ()
+    assert taken(drawn) == {("sort", "refunds"): (1,), ("sort", "asks"): (1,), ("asks", "back"): (2,)}
+    assert here(drawn) == {"back": "at work"}
+    turns[1] = TurnTaken(2, "refunds", (1,), 1, "failed")
+    assert here(with_turns(tickets().diagram(), turns, WorkflowRunState.FAILED, ())) == {
+        "back": "cut off",
+        "refunds": "failed",
     }

@@ -208,6 +208,12 @@ edges:
     )
 
 
+def test_a_switch_without_a_case_has_the_line_of_its_edge():
+    """Though the problem names nobody but its source."""
+    text = "pattern: graph\nparticipants: [{name: a}]\nedges:\n  - from: a\n    cases: []\n"
+    assert [each[:26] for each in problems(text)] == ["RL153 team.yaml, line 4: t"]
+
+
 def test_a_pattern_that_nobody_knows():
     """Nothing else is said of a team then."""
     assert problems("name: x\npattern: handof\ncolour: green\nparticipants: []") == snapshot(

@@ -1,11 +1,24 @@
 """A team that is written down and read again is the same team."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 
-from relayline import HandoffBuilder, Workflow, load
+from relayline import (
+    Agent,
+    Case,
+    ConcurrentBuilder,
+    Default,
+    HandoffBuilder,
+    SequentialBuilder,
+    Workflow,
+    WorkflowBuilder,
+    load,
+)
+from relayline.assembled import TeamBuilder
 from relayline.choices import Choices
 from relayline.executors import Executor
 from relayline.teamfile.names import Vocabulary
@@ -86,3 +99,37 @@ def test_what_comes_from_its_own_module_needs_no_list_to_be_written(tmp_path: Pa
     path.write_text(workflow.to_yaml(), "utf-8")
     assert "tests.teamfile.code:find_order" in path.read_text("utf-8")
     same(workflow, load(path, ALLOW))
+
+
+def odd() -> Iterator[TeamBuilder]:
+    """Teams that are nearly as others."""
+    a, b, c = Agent("a"), Agent("b", description="B."), Agent("c")
+    # Declared, and as if nobody had: but then there is a warning that the function has no way out.
+    yield HandoffBuilder(participants=[b, code.stamp]).add_handoff(b, "stamp")
+    yield HandoffBuilder(participants=[b, code.stamp])
+    yield SequentialBuilder(participants=[a, b, code.count]).with_request_info(["b"])
+    yield SequentialBuilder(participants=[a, code.count]).with_request_info()
+    yield SequentialBuilder(participants=[a], chain_only_agent_responses=True)
+    yield ConcurrentBuilder(participants=[a], on_failure="partial")
+    yield ConcurrentBuilder(participants=[a]).with_aggregator(b)
+    # Graphs that are nearly a sequence, or all at once.
+    yield WorkflowBuilder(start_executor=a, max_turns=None).add_chain([a, b, c])
+    yield WorkflowBuilder(start_executor=a, max_turns=None).add_fan_in_edges([a], b).add_fan_in_edges([a], c)
+    yield WorkflowBuilder(start_executor=b, participants=[a, b], max_turns=None).add_edge(b, a)
+    # Groups of edges, one after the other.
+    yield (
+        WorkflowBuilder(start_executor=a)
+        .add_switch_case_edge_group(a, [Case(code.is_long, b), Case(code.is_claim, b), Default(c)])
+        .add_edge(a, code.stamp, code.is_claim)
+        .add_edge(a, code.count)
+        .add_multi_selection_edge_group(b, [a, c], code.some)
+        .add_fan_in_edges([code.stamp, code.count], code.gather)
+    )
+
+
+@pytest.mark.parametrize("builder", [*odd()], ids=lambda builder: type(builder).__name__)
+def test_what_is_nearly_as_another_is_not_taken_for_it(builder: Any):
+    """A file is written from what a team is, whatever built it."""
+    workflow: Workflow = builder.build()
+    text = workflow.to_yaml(ALLOW)
+    same(workflow, team(text, "team.yaml", Vocabulary(ALLOW)))

@@ -36,7 +36,7 @@ def way(facts: Iterable[Fact]) -> list[TurnTaken]:
             case UserSpoke():
                 last, message = 0, message + 1
             case TurnStarted():
-                after = fact.after or ((last,) if last and not fact.apart else ())
+                after = fact.after or ((last,) if last else ())
                 known = tuple(number for number in after if number in turns)
                 turns[fact.turn] = TurnTaken(fact.turn, fact.agent, known, message)
             case TurnEnded() if fact.turn in turns:
