@@ -13,7 +13,7 @@ from relayline.drawing.dot import as_dot
 from relayline.drawing.mermaid import as_mermaid
 from relayline.drawing.svg import as_svg
 from relayline.drawing.team import diagram_of
-from relayline.drawing.trail import doing, waits, with_path, with_places
+from relayline.drawing.trail import doing, with_path, with_turns
 from relayline.errors import (
     DamagedJournal,
     SessionNotFound,
@@ -381,8 +381,8 @@ class Workflow:
     def diagram(self, session: SessionView | None = None) -> Diagram:
         """The team as it is drawn; with a session, what `Workflow.session` gave: the way it took, and where it is.
 
-        The way is that of handoffs. Where nobody hands over it is not drawn: a discussion shows who has the word, and a
-        sequence, all at once and a graph show who waits for a person.
+        The way of a handoff team is that of all its handoffs; that of any other begins anew with each message of the
+        user, and the last one is shown.
 
         Raises:
             UsageError: if the pattern is one of your own, which has no drawing.
@@ -390,13 +390,9 @@ class Workflow:
         drawn = diagram_of(self.agents, self.machine)
         if session is None:
             return drawn
-        match self.pattern:
-            case Graph():
-                return with_places(drawn, waits(session.requests))
-            case GroupChat(selector=""):
-                return with_places(drawn, {session.active_agent: doing(session.state, session.requests)})
-            case _:
-                return with_path(drawn, session.handoffs, session.active_agent, doing(session.state, session.requests))
+        if isinstance(self.pattern, Graph | GroupChat):
+            return with_turns(drawn, session.turns, session.state, session.requests)
+        return with_path(drawn, session.handoffs, session.active_agent, doing(session.state, session.requests))
 
     def to_mermaid(self, session: SessionView | None = None) -> str:
         """`diagram`, for Markdown: a flowchart in the words of Mermaid."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from relayline.events import Entry, HandedBack, HandoffSent
 from relayline.journal.checkpoints import state_after
 from relayline.machine.nested import speaking
+from relayline.machine.way import TurnTaken, way
 from relayline.messages import JSON, Message
 from relayline.runtime.stream import RequestInfoEvent, WorkflowRunState, pending, run_state
 
@@ -17,7 +18,7 @@ class SessionView:
 
     ``active_agent``: who had the conversation last, or has it now. ``shared``: what the team keeps in common: the
     ``state`` of `ToolContext`. ``handoffs``: the way the conversation took, oldest first,
-    without what was compacted.
+    without what was compacted. ``turns``: who had it, and which turn led to which; as far back as ``handoffs``.
     """
 
     session_id: str
@@ -28,6 +29,7 @@ class SessionView:
     seq: int
     shared: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
     handoffs: Sequence[HandoffSent | HandedBack] = ()
+    turns: Sequence[TurnTaken] = ()
 
 
 def view_of(session_id: str, entries: Sequence[Entry]) -> SessionView:
@@ -42,4 +44,5 @@ def view_of(session_id: str, entries: Sequence[Entry]) -> SessionView:
         state.seq,
         copy.deepcopy(dict(state.shared)),
         [each for each in state.spoken if isinstance(each, HandoffSent | HandedBack)],
+        way(entry.fact for entry in entries),
     )
