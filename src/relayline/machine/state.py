@@ -353,6 +353,8 @@ def _since(since: Since, fact: Fact) -> Since:
             return Since()
         case TurnStarted():
             return since._replace(turns=since.turns + 1)
+        case SessionStarted():
+            return since._replace(turns=since.turns - 1)  # the turn is of a team, and counts as those within it
         case Replied() if fact.input_tokens or fact.output_tokens:
             return _took(since, fact.model, fact.input_tokens, fact.cached_tokens, fact.output_tokens)
         case _:
