@@ -104,17 +104,26 @@ async def test_seconds_are_those_of_a_run(team: str) -> None:
     assert (await workflow.run(responses={request.request_id: "done by hand"})).text == "done by hand"
 
 
-async def test_seconds_of_a_team_are_over_though_nothing_in_it_takes_long() -> None:
-    """Many short effects take as much as a long one."""
+async def test_seconds_of_a_team_are_over_though_nothing_in_it_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are counted from when it began in the run, also by effects that are done at once; each run has as many."""
+    loop = asyncio.get_running_loop()
+    ahead, real = [0.0], loop.time
+    monkeypatch.setattr(loop, "time", lambda: real() + ahead[0])
 
     async def step(text: str) -> str:
-        await asyncio.to_thread(lambda: None)
-        return text
+        ahead[0] += 10  # so long it takes, by the clock that counts
+        return f"{text}i"
 
-    steps = [executor(step, name=f"step {number}", repeatable=True) for number in range(200)]
-    inner = SequentialBuilder(name="inner", participants=steps).with_budget(seconds=0.001).build()
-    result = await SequentialBuilder(participants=[inner.as_agent()]).build().run("Go.")
-    assert (result.state, result.stopped and result.stopped.budget) == (STOPPED, "seconds")
+    steps = [executor(step, name=f"step {number}", repeatable=True) for number in range(7)]
+    inner = SequentialBuilder(name="inner", participants=steps).with_budget(seconds=25).build()
+    workflow = SequentialBuilder(participants=[inner.as_agent()]).build()
+    result = await workflow.run("H", session_id="s")
+    assert result.stopped == Stopped("seconds", "in inner: the team had 25 seconds in this run")
+    said = [result.conversation[-1].text]
+    while result.stopped:
+        result = await workflow.run(session_id="s")
+        said.append(result.conversation[-1].text)
+    assert said == ["Hiii", "Hiiiiii", "Hiiiiiii"]
 
 
 async def test_a_team_beside_others_that_runs_out_stops_the_run() -> None:
