@@ -20,7 +20,7 @@ from relayline import (
 from relayline.assembled import TeamBuilder
 from relayline.events import SessionStarted, TeamChanged
 from relayline.journal.store import Store
-from relayline.testing import Reply, ScriptedClient, assert_replays, call, handoff_to
+from relayline.testing import Crash, Reply, ScriptedClient, assert_replays, call, crash_at, handoff_to
 from relayline.upgrades import as_table
 
 WAITING, IDLE = WorkflowRunState.IDLE_WITH_PENDING_REQUESTS, WorkflowRunState.IDLE
@@ -280,3 +280,25 @@ async def test_the_record_of_a_team_of_many_is_small() -> None:
     assert first.roster.teams["team 1"].agents["agent 1.3"].startswith("pay") is False
     (report,) = await team([pay]).with_store(store).affected_sessions()
     assert report.differences == tuple(f"'team {n}/agent {n}.3' has other tools" for n in range(3))
+
+
+async def test_what_is_a_team_now_goes_on_once_it_is_known_what_became_of_a_call() -> None:
+    """A call that the agent of that name was cut off in is asked about, as any; then the team begins."""
+    store = InMemoryCheckpointStorage()
+
+    def team(client: ScriptedClient, *, inside: bool) -> SequentialBuilder:
+        inner = SequentialBuilder(name="x", participants=[client.as_agent("in")]).build().as_agent()
+        x = inner if inside else client.as_agent("x", tools=[look])
+        return SequentialBuilder(name="k", participants=[x])
+
+    crashing = team(ScriptedClient(call("look", order=7)), inside=False).with_checkpointing(crash_at(store, 3))
+    with pytest.raises(Crash):
+        await crashing.build().run("Go.", session_id="s")
+    client = ScriptedClient("I see.")
+    workflow = team(client, inside=True).with_checkpointing(store).build()
+    (report,) = await workflow.affected_sessions()
+    assert report.fate == "needs_person"
+    (request,) = (await workflow.run(session_id="s")).requests
+    result = await workflow.run(responses={request.request_id: "saw 7"})
+    assert (result.state, result.text) == (IDLE, "I see.")
+    assert_replays(await store.read("s"))

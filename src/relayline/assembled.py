@@ -47,6 +47,9 @@ class TeamBuilder:
         When one runs out the run ends with ``result.stopped``; nothing is lost, and running the session again goes on
         with as much again. Tokens are known once a reply is there, so the last one may exceed them. A tool that is
         running when the seconds are over is cut off as by a crash.
+
+        In a team within a team the budget is for each of its turns, the seconds for what it has of a run; what is
+        within counts for the team around it as well. ``result.stopped`` names the team whose budget ran out.
         """
         self._budget = (turns, tokens, seconds)
         return self

@@ -170,6 +170,8 @@ def _since(since: Since, fact: Fact) -> Since:
             return Since()
         case TurnStarted():
             return since._replace(turns=since.turns + 1)
+        case SessionStarted():
+            return since._replace(turns=since.turns - 1)  # the turn is of a team, and counts as those within it
         case Replied() if fact.input_tokens or fact.output_tokens:
             return _took(since, fact.model, fact.input_tokens, fact.cached_tokens, fact.output_tokens)
         case _:
@@ -227,9 +229,8 @@ def _went_on(state: State, seq: int, fact: TurnStarted) -> State:
         level = max(level, lane.level if lane and not source.joined else 0)
         if source.held and fact.agent in source.held:
             held = tuple(each for each in source.held if each != fact.agent)
+            # It stays until the next join, as it says which turns were gone on from.
             ended[number] = source._replace(held=held)
-            if source.joined and not held:
-                del ended[number]
     lane = Lane(fact.key or f"t{fact.turn}", level + 1) if fact.apart else None
     turn = Turn(fact.turn, fact.agent, part=Part(fact.after, tuple(given), lane=lane))
     floor = state.floor if fact.apart else state.floor._replace(speaker=fact.agent)

@@ -36,6 +36,7 @@ WITHDRAWN = "Not run: it was waiting for a person's decision, and the user went 
 INTERRUPTED = "Interrupted. It is not known whether this took effect; find out before doing it again."
 
 GONE = "not in the team any more"
+WHOSE = "in "
 LATE = "Nobody answered in time."
 
 
@@ -228,9 +229,16 @@ def inside(draft: Draft, turn: Turn, given: Input) -> None:
             path = f"{turn.agent}/{agent}" if agent else ""
             _failed(draft, turn, Failed(f"{turn.key}.{effect}", path, error, message))
         case Stopped(budget, message) if not draft.state.rest:
-            draft.add(Stopped(budget, message))
+            draft.add(Stopped(budget, _whose(turn.agent, message)))
         case _:
             pass
+
+
+def _whose(team: str, message: str) -> str:
+    """Why a budget ran out, with the path of the team whose budget it was."""
+    if message.startswith(WHOSE):
+        return f"{WHOSE}{team}/{message.removeprefix(WHOSE)}"
+    return f"{WHOSE}{team}: {message}"
 
 
 def _abandoned(inner: State) -> list[Fact]:

@@ -136,7 +136,7 @@ def _speaker_caught_up(draft: Draft, turn: Turn) -> None:
         vacate(draft, turn)
     elif turn.agent in draft.rules.people and not reply and not turn.calls:
         draft.ask_person(turn.number, turn.agent)  # a model had the turn; of a person it stays theirs to answer
-    elif turn.agent in draft.rules.teams and not turn.calls:
+    elif turn.agent in draft.rules.teams and turn.part.inner is None and not turn.calls:
         begin_within(draft, turn)
 
 

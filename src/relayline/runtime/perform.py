@@ -13,7 +13,7 @@ from relayline.errors import BuildError, ConditionError, UsageError
 from relayline.events import Transfer
 from relayline.machine.decide import Machine
 from relayline.machine.effects import CallModel, Effect, Inside, Judge, Reconcile, RunTool
-from relayline.machine.inputs import EffectFailed, Input, Judged, OutcomeFound, ToolDone
+from relayline.machine.inputs import EffectFailed, FromTeam, Input, Judged, OutcomeFound, OutOfBudget, ToolDone
 from relayline.machine.lanes import sight
 from relayline.machine.state import State, Turn
 from relayline.messages import JSON, Message, valid
@@ -23,7 +23,7 @@ from relayline.runtime.progress import Progress, unless_cancelled
 from relayline.runtime.reply import reply, summarise
 from relayline.runtime.seat import Seat, Way, told
 from relayline.runtime.session import Session
-from relayline.runtime.within import named, seen, told_by, wanted
+from relayline.runtime.within import named, ran_out, seen, told_by, wanted
 from relayline.tools import Tool
 
 Condition: TypeAlias = Callable[[Sequence[Message]], bool | Awaitable[bool]]
@@ -38,7 +38,8 @@ class Context:
     ``progress`` shows what an agent's tool has to show. ``emit`` streams an agent's next words, with the number of the
     attempt they belong to; None if nobody listens. ``attempts``: how often each reply was begun, counted from
     ``before`` on. ``settings``: the run's own, for the models of its agents. ``inside``: the effect as the
-    session wants it, if it is one of a team within the team.
+    session wants it, if it is one of a team within the team. ``begun``: when in this run each of these began, by its
+    session, for those that have so many seconds.
     """
 
     session: Session
@@ -48,6 +49,7 @@ class Context:
     before: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     inside: Inside | None = None
+    begun: dict[str, float] = field(default_factory=dict[str, float])
 
 
 Choose: TypeAlias = Callable[[State, Turn | None], Awaitable[frozenset[str]]]
@@ -108,7 +110,8 @@ class Performer:
 
         room = context.session.room(inside.turn, team.machine)
         inner = replace(context, session=room, progress=progress, emit=emit if context.emit else None, inside=None)
-        return named(await team.perform(wanted(inside.effect, effect), inner), effect.id)
+        outcome = await _in_time(team, wanted(inside.effect, effect), inner)
+        return FromTeam(inside.turn, outcome) if ran_out(outcome) else named(outcome, effect.id)
 
     async def _call_model(self, effect: CallModel, context: Context) -> Input:
         try:
@@ -226,6 +229,25 @@ class Performer:
         except (Exception, asyncio.CancelledError) as error:
             unless_cancelled(error)
             return _failed(effect.id, error)
+
+
+async def _in_time(team: Team, effect: Effect, context: Context) -> Input:
+    """Perform an effect of a team within, unless the seconds are over that it has in each run."""
+    seconds, now = team.machine.budget.seconds, asyncio.get_running_loop().time()
+    if seconds is None:
+        return await team.perform(effect, context)
+    spent = OutOfBudget("seconds", f"the team had {seconds:g} seconds in this run")
+    until = context.begun.setdefault(context.session.id, now) + seconds
+    if now >= until:
+        return spent
+    time = asyncio.timeout_at(until)
+    try:
+        async with time:
+            return await team.perform(effect, context)
+    except TimeoutError:
+        if not time.expired():
+            raise
+        return spent
 
 
 def at_any_depth(perform: Perform) -> Perform:

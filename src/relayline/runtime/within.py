@@ -11,6 +11,7 @@ from relayline.machine.inputs import (
     Judged,
     ModelReplied,
     OutcomeFound,
+    OutOfBudget,
     Summary,
     ToolDone,
     Wondered,
@@ -44,6 +45,11 @@ def wanted(effect: Effect, given: Effect) -> Effect:
             return effect
 
 
+def ran_out(outcome: Input) -> bool:
+    """Whether a budget ran out, which is of no effect in particular: the outcome says whose it was."""
+    return isinstance(told(outcome), OutOfBudget)
+
+
 def named(outcome: Input, effect: str) -> Input:
     """The outcome, of whatever team within, as that of the effect with this id."""
     outcome = told(outcome)
@@ -51,11 +57,13 @@ def named(outcome: Input, effect: str) -> Input:
         case ModelReplied() | Summary() | ToolDone() | Wondered() | OutcomeFound() | Judged() | EffectFailed():
             return replace(outcome, effect=effect)
         case _:
-            return outcome  # a budget ran out, which is of no effect in particular
+            return outcome
 
 
 def told_by(effect: Effect, outcome: Input) -> Input:
     """What came of ``effect``, for the team that wanted it, however deep."""
+    if ran_out(outcome):
+        return outcome
     if isinstance(effect, Inside):
         return FromTeam(effect.turn, told_by(effect.effect, outcome))
     return named(outcome, effect.id)
