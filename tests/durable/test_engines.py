@@ -3,15 +3,23 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from relayline import Workflow, WorkflowRunState
+from relayline.cli.worker import engine as dispatcher_for
 from relayline.dispatch import Limits
+from relayline.events import TurnStarted
+from relayline.journal.opening import open_store
 from relayline.journal.postgres import PostgresCheckpointStorage
 from relayline.testing import assert_replays
 from tests.durable.conftest import ENGINES, Ground, dispatchers_of
 from tests.durable.fleets import Echo, answered, gated, so, state, team, until, worker, working
+from tests.kills.desk import team as desk
+from tests.kills.fleet import FOLDER, RELEASE, SLOW
+from tests.kills.suite import amid_a_turn
+from tests.kills.workers import Engine, of_server, workers
 
 IDS = [f"s{number}" for number in range(8)]
 
@@ -82,3 +90,31 @@ async def test_what_is_for_later_is_the_engines_to_remember(ground: Ground):
         await workflow.with_dispatcher(never_looks).submit("later", session_id="s", not_before=when)
         await answered(workflow, "s", 1)
         await state(asking, "asks", WorkflowRunState.IDLE)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", *ENGINES])
+async def test_a_new_release_goes_on_with_the_turn_of_one_that_was_killed(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str
+):
+    """A worker dies in the middle of a reply, the next one has a later release of the team, and the turn is done by that."""
+    where = str(tmp_path / "s.db") if kind == "sqlite" else request.getfixturevalue("dsn")
+    engine = of_server(request.getfixturevalue(kind)) if kind in ENGINES else Engine("local")
+    store, dispatcher = open_store(where), dispatcher_for(engine.word, "desk")
+    caller = desk(store, tmp_path).with_dispatcher(dispatcher)
+
+    async def begun() -> bool:
+        return any(isinstance(each.fact, TurnStarted) for each in await store.read("s"))
+
+    async with workers("tests.kills.fleet:desk", where, engine, tmp_path) as working:
+        old = await working.start(**{FOLDER: str(tmp_path), SLOW: "600"})
+        await caller.submit("Message 1.", session_id="s")
+        await until(begun)
+        await working.kill(old)
+        await working.start(**{FOLDER: str(tmp_path), RELEASE: "1"})
+        await state(caller, "s", WorkflowRunState.IDLE_WITH_PENDING_REQUESTS)
+        await working.stop()
+    entries = await store.read("s")
+    assert_replays(entries)
+    assert sum(amid_a_turn("s", entries, each) for each in entries) == 1
+    await dispatcher.aclose()
+    await store.aclose()
