@@ -262,14 +262,14 @@ async def test_who_has_the_word_in_a_discussion():
 
 
 async def test_what_waits_in_a_team_waits_at_the_team():
-    """Its node has it, whoever it is inside; nobody is thought to have left."""
+    """Its node has it, and says who it is inside; nobody is thought to have left."""
     inner = SequentialBuilder(participants=[HumanAgent("jo")]).build().as_agent("desk")
     front = Agent("front", client=ScriptedClient([handoff_to("desk")]))
     handing = HandoffBuilder(participants=[front, inner]).add_handoff(front, inner).build()
     for workflow in (handing, SequentialBuilder(participants=[inner]).build()):
         await workflow.run("hi", session_id="s")
         drawn = workflow.diagram(await workflow.session("s"))
-        assert here(drawn) == {"desk": "waits for this person"}
+        assert here(drawn) == {"desk": "waits for jo"}
         assert "gone" not in kinds(drawn).values()
 
 

@@ -19,13 +19,16 @@ from relayline.runtime.stream import RequestInfoEvent, WorkflowRunState
 Requests: TypeAlias = Sequence[RequestInfoEvent]
 """What a person has to answer."""
 
+PERSON = "this person"
+"""What a person is called whose own box says that they are waited for."""
+
 
 def with_path(diagram: Diagram, steps: Sequence[HandoffSent | HandedBack], active: str, doing: str) -> Diagram:
     """The diagram with the numbers of ``steps`` on its lines, and ``doing`` at ``active``, who has the conversation.
 
     What went where no line is gets a line, and whoever is not in the team any more a node.
     """
-    active = _outer(diagram, active)
+    active, doing = _outer(diagram, active), _told(diagram, active, doing)
     lines = list(_one_way(diagram))
     for number, step in enumerate(steps, 1):
         back = isinstance(step, HandedBack)
@@ -92,7 +95,7 @@ def _asked(request: RequestInfoEvent) -> str:
         case FunctionApprovalRequestContent() as content:
             return f"waits for approval of {content.function_call.name}"
         case HumanTurnRequest():
-            return "waits for this person"
+            return f"waits for {PERSON}"
         case AgentReviewRequest():
             return "waits for a person to review it"
         case FunctionInfoRequest():
@@ -119,10 +122,11 @@ def _places(
     diagram: Diagram, turns: Sequence[TurnTaken], state: WorkflowRunState, asked: Requests
 ) -> Mapping[str, str]:
     """What each is at who has a turn or is asked about one; if nobody is, what became of those who had the last."""
-    waiting: dict[str, list[RequestInfoEvent]] = {}
+    waiting: dict[str, list[str]] = {}
     for each in asked:
-        waiting.setdefault(_outer(diagram, each.executor_id), []).append(each)
-    here = {name: doing(WorkflowRunState.IDLE_WITH_PENDING_REQUESTS, each) for name, each in waiting.items() if name}
+        told = _told(diagram, each.executor_id, _asked(each))
+        waiting.setdefault(_outer(diagram, each.executor_id), []).append(told)
+    here = {name: " and ".join(dict.fromkeys(told)) for name, told in waiting.items() if name}
     passed = {number for each in turns for number in each.after}
     begun = [each for each in turns if each.state == "open"]
     for each in begun or ([] if here else [each for each in turns if each.turn not in passed]):
@@ -158,6 +162,15 @@ def _outer(diagram: Diagram, name: str) -> str:
     """Who that is in the diagram: of ``desk/refunds`` the team ``desk``, if it is one there."""
     teams = (node.name for node in diagram.nodes if node.kind == "team" and name.startswith(f"{node.name}/"))
     return next(teams, name)
+
+
+def _told(diagram: Diagram, name: str, doing: str) -> str:
+    """What somebody is at, with who that is, if it is somebody within a team."""
+    outer = _outer(diagram, name)
+    if outer == name:
+        return doing
+    who = name.removeprefix(f"{outer}/")
+    return doing.replace(PERSON, who) if PERSON in doing else f"{who} {doing}"
 
 
 def _one_way(diagram: Diagram) -> Iterator[Line]:
