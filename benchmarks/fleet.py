@@ -23,8 +23,8 @@ from relayline.cli.worker import engine
 from relayline.dispatch import Limits
 from relayline.journal.opening import open_store
 from relayline.testing import call
-from tests.kills.fleet import an_engine
 from tests.kills.stores import a_store
+from tests.kills.workers import an_engine
 
 SESSIONS = 16
 TICK = 1000 / os.sysconf("SC_CLK_TCK")
@@ -124,8 +124,9 @@ async def measure(kind: str, workers: int, turns: int) -> str:
     with (
         tempfile.TemporaryDirectory() as folder,
         a_store("postgresql", Path(folder)) as where,
-        an_engine(kind) as (word, options),
+        an_engine(kind) as served,
     ):
+        word, options = served.word, list(served.options)
         store = open_store(where)
         caller = team(store).with_dispatcher(engine(word, "bench"))
         await store.sessions()

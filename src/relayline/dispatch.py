@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeAlias
 
 from relayline.errors import WorldError
@@ -15,6 +15,16 @@ rests, and again after it raised: what it does is done once all the same."""
 
 class HandedBack(WorldError):
     """This worker stops, and somebody else goes on with the session."""
+
+
+CLOCKS = timedelta(seconds=0.1)
+"""By how much those of two machines may differ before a message for later has to be swept."""
+
+
+def time_until(when: datetime | None) -> timedelta | None:
+    """How long an engine's timer is to run, so that it is ``when`` on every machine afterwards; None: it is over."""
+    left = timedelta(0) if when is None else when + CLOCKS - datetime.now(UTC)
+    return left if left > timedelta(0) else None
 
 
 @dataclass(frozen=True, slots=True)

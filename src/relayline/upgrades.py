@@ -20,9 +20,10 @@ from relayline.events import (
 )
 from relayline.journal.checkpoints import after, request_id
 from relayline.machine.decide import Machine
+from relayline.machine.fold import fold
 from relayline.machine.inputs import Opened, Resumed
 from relayline.machine.patterns import Speak
-from relayline.machine.state import State, fold
+from relayline.machine.state import State
 from relayline.machine.upgrades import change
 
 Fate: TypeAlias = Literal["ok", "goes_on", "remapped", "needs_person", "refused", "damaged"]

@@ -21,12 +21,16 @@ NAMES = (f"team{number}" for number in itertools.count())
 """So that no test has to do with what another has left at a server."""
 
 
+ENGINES = ("restate", "temporal")
+
+
 @dataclass(frozen=True)
 class Ground:
     """What a fleet stands on. ``open``: one more handle on the store; ``dispatcher``: one more worker's or caller's, of
     another team if that is named.
 
-    ``shares_words``: whether they go from handle to handle. ``many``: sessions that are still quick.
+    ``shares_words``: whether they go from handle to handle. ``many``: sessions that are still quick. ``engine``: the
+    server that dispatches; None: the workers do.
     """
 
     store: Store
@@ -34,6 +38,7 @@ class Ground:
     dispatcher: Callable[..., Dispatcher]
     shares_words: bool = False
     many: int = 100
+    engine: servers.Engine | None = None
 
 
 @pytest.fixture(scope="session")
@@ -66,30 +71,32 @@ async def ground(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         return made
 
     dispatchers: list[Dispatcher] = []
-    made = _dispatcher(request)
+    made = dispatchers_of(request, request.param)
 
     def dispatcher(team: str = "") -> Dispatcher:
         dispatchers.append(made(team))
         return dispatchers[-1]
 
-    many = 20 if request.param == "temporal" else 100
-    yield Ground(again(), again, dispatcher, request.param not in ("memory", "sqlite"), many)
+    many = 40 if request.param == "temporal" else 100
+    engine = request.getfixturevalue(request.param) if request.param in ENGINES else None
+    yield Ground(again(), again, dispatcher, request.param not in ("memory", "sqlite"), many, engine)
     for each in (*dispatchers, *opened):
         await each.aclose()
 
 
-def _dispatcher(request: pytest.FixtureRequest) -> Callable[[str], Dispatcher]:
-    match request.param:
+def dispatchers_of(request: pytest.FixtureRequest, kind: str) -> Callable[[str], Dispatcher]:
+    """What makes dispatchers of this kind, of a team that no other test has; given the end of the team's name."""
+    name = next(NAMES)
+    match kind:
         case "restate":
-            server: servers.RestateServer = request.getfixturevalue("restate")
-            name, ports = next(NAMES), dict(zip(("", "other"), servers.free_ports(2), strict=True))
+            restate: servers.RestateServer = request.getfixturevalue("restate")
+            ports = dict(zip(("", "other"), servers.free_ports(2), strict=True))
             return lambda team: _eager(
-                Restate(name + team, server.ingress, server.admin, listen=f"127.0.0.1:{ports[team]}")
+                Restate(name + team, restate.ingress, restate.admin, listen=f"127.0.0.1:{ports[team]}")
             )
         case "temporal":
-            other: servers.TemporalServer = request.getfixturevalue("temporal")
-            queue = next(NAMES)
-            return lambda team: _eager(Temporal(queue + team, other.address))
+            temporal: servers.TemporalServer = request.getfixturevalue("temporal")
+            return lambda team: _eager(Temporal(name + team, temporal.address))
         case _:
             return lambda _: Local()
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from relayline import Agent, ChatClient, ChatRequest, HandoffBuilder, Message, Workflow, WorkflowRunState
+from relayline import Agent, ChatClient, ChatRequest, HandoffBuilder, Message, Workflow, WorkflowRunState, tool
 from relayline.agent import Chunk
 from relayline.dispatch import Dispatcher, Limits
 from relayline.durable.worker import Worker
@@ -64,6 +64,21 @@ def team(store: Store, client: ChatClient, **given: Any) -> Workflow:
     )
 
 
+@tool(approval_mode="always_require")
+def refund(order: int) -> str:
+    """Give money back."""
+    return f"refunded {order}"
+
+
+def gated(store: Store, **builder: Any) -> Workflow:
+    """A desk that asks before it refunds, whatever it is told."""
+    desk = Agent("desk", client=Calls("refund", order=7), tools=[refund])
+    built = HandoffBuilder(name="desk", participants=[desk]).with_terminal_agents(["desk"])
+    if builder:
+        built = built.with_request_expiry(**builder)
+    return built.with_checkpointing(store).build()
+
+
 @asynccontextmanager
 async def working(*workers: Worker) -> AsyncIterator[None]:
     """Workers at work, and gone in the end as if they had been killed."""
@@ -105,6 +120,11 @@ async def until(happened: Callable[[], Any]) -> Any:
             return found
         await asyncio.sleep(0.01)
     raise AssertionError(f"it did not happen within {PATIENCE} seconds")
+
+
+async def so(value: object) -> object:
+    """For `until`: what is known without waiting."""
+    return value
 
 
 async def answered(workflow: Workflow, session_id: str, messages: int) -> list[Message]:

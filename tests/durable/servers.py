@@ -78,10 +78,16 @@ class Engine:
             self.process.communicate()
             self.process = None
 
-    def wipe(self) -> None:
-        """Take away all that it knows."""
+    def restart(self) -> None:
+        """Kill it, and start it on what it has kept."""
+        self.kill()
+        self.start()
+
+    def begin_anew(self) -> None:
+        """Kill it, take away all that it knows, and start it."""
         self.kill()
         shutil.rmtree(self.folder)
+        self.start()
 
     def _answers(self) -> bool:
         if not self.ready.startswith("http"):

@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 
 from relayline import (
-    Agent,
-    HandoffBuilder,
     InMemoryCheckpointStorage,
     SessionNotFound,
     ToolContext,
@@ -24,7 +22,7 @@ from relayline.errors import RequestNotOpen
 from relayline.events import Cancelled, Replied, UserSpoke
 from relayline.testing import assert_replays
 from tests.durable.conftest import Ground
-from tests.durable.fleets import Calls, Echo, answered, state, team, until, worker, working
+from tests.durable.fleets import Calls, Echo, answered, gated, so, state, team, until, worker, working
 
 
 async def test_messages_of_a_session_are_taken_in_their_order(ground: Ground):
@@ -80,7 +78,7 @@ async def test_two_workers_at_one_turn_make_one_turn(ground: Ground):
     )
     await team(ground.store, Echo()).submit("pay 7", session_id="s")
     one = asyncio.create_task(first.run_turn("s"))
-    await until(lambda: _is(begun["pay"] == 1))
+    await until(lambda: so(begun["pay"] == 1))
     # What no lease stops: it is taken by force, as an engine does that believes the first worker dead.
     claim = await second.workflow.store.claim("s", second.name, team="desk", seconds=5, force=True)  # type: ignore[attr-defined]
     assert claim.attempt == 2
@@ -93,10 +91,6 @@ async def test_two_workers_at_one_turn_make_one_turn(ground: Ground):
     assert effects == {next(iter(effects)): 7}
     assert [each.fact.message.text for each in entries if isinstance(each.fact, Replied)] == ["", "Done."]
     assert sum(isinstance(each.fact, UserSpoke) for each in entries) == 1
-
-
-async def _is(value: object) -> object:
-    return value
 
 
 async def test_cancelling_stops_a_model_in_the_middle_of_a_reply(ground: Ground):
@@ -112,7 +106,7 @@ async def test_cancelling_stops_a_model_in_the_middle_of_a_reply(ground: Ground)
     caller = workflow.with_dispatcher(ground.dispatcher())
     async with working(worker(workflow.with_store(ground.open()), ground.dispatcher())):
         await caller.submit("hang", session_id="s")
-        await until(lambda: _is(client.asked))
+        await until(lambda: so(client.asked))
         queued = await caller.submit("me too", session_id="s")
         loop = asyncio.get_running_loop()
         begun = loop.time()
@@ -140,7 +134,7 @@ async def test_what_was_cancelled_goes_on_when_it_is_run_again(ground: Ground):
     caller = workflow.with_dispatcher(ground.dispatcher())
     async with working(worker(workflow, ground.dispatcher())):
         await caller.submit("go", session_id="s")
-        await until(lambda: _is(client.asked))
+        await until(lambda: so(client.asked))
         await caller.cancel("s")
         await state(caller, "s", WorkflowRunState.CANCELLED)
         gates[0].set()
@@ -149,24 +143,9 @@ async def test_what_was_cancelled_goes_on_when_it_is_run_again(ground: Ground):
     assert said == ["go", "You said: go"]
 
 
-@tool(approval_mode="always_require")
-def refund(order: int) -> str:
-    """Give money back."""
-    return f"refunded {order}"
-
-
-def gated(ground: Ground, **builder: Any) -> Workflow:
-    """A desk that asks before it refunds, whatever it is told."""
-    desk = Agent("desk", client=Calls("refund", order=7), tools=[refund])
-    built = HandoffBuilder(name="desk", participants=[desk]).with_terminal_agents(["desk"])
-    if builder:
-        built = built.with_request_expiry(**builder)
-    return built.with_checkpointing(ground.store).build()
-
-
 async def test_paused_sessions_hold_nothing_and_outlive_everybody(ground: Ground):
-    """Sessions that wait for a person are nobody's work; with all workers gone and others there they are answered."""
-    workflow = gated(ground)
+    """Sessions that wait for a person are nobody's work; with all workers and the engine gone and others there they are answered."""
+    workflow = gated(ground.store)
     caller = workflow.with_dispatcher(ground.dispatcher())
     ids = [f"s{number}" for number in range(ground.many)]
     async with working(worker(workflow, ground.dispatcher()), worker(workflow, ground.dispatcher())) as _:
@@ -174,7 +153,9 @@ async def test_paused_sessions_hold_nothing_and_outlive_everybody(ground: Ground
             await caller.submit("refund, please", session_id=session_id)
         for session_id in ids:
             await state(caller, session_id, WorkflowRunState.IDLE_WITH_PENDING_REQUESTS)
-    late = gated(ground)
+    if ground.engine is not None:
+        await asyncio.to_thread(ground.engine.restart)
+    late = gated(ground.store)
     caller = late.with_dispatcher(ground.dispatcher())
     for session_id in ids:
         await caller.submit(responses={f"{session_id}/r1": session_id != "s7"})
@@ -188,7 +169,7 @@ async def test_paused_sessions_hold_nothing_and_outlive_everybody(ground: Ground
 
 async def test_an_answer_that_comes_second_is_refused(ground: Ground):
     """Of two answers to one request the first counts; whoever gave the second can see why theirs did not."""
-    workflow = gated(ground)
+    workflow = gated(ground.store)
     caller = workflow.with_dispatcher(ground.dispatcher())
     async with working(worker(workflow, ground.dispatcher())):
         await caller.submit("refund, please", session_id="s")
@@ -212,7 +193,7 @@ async def _settled(workflow: Workflow, submitted: Any) -> bool:
 
 async def test_a_request_expires_by_itself(ground: Ground):
     """Nobody has to run a session for the time of what it asks to be over."""
-    workflow = gated(ground, approvals=0.3)
+    workflow = gated(ground.store, approvals=0.3)
     caller = workflow.with_dispatcher(ground.dispatcher())
     async with working(worker(workflow, ground.dispatcher())):
         await caller.submit("refund, please", session_id="s")
@@ -248,7 +229,7 @@ async def test_a_new_release_takes_up_what_the_old_one_was_at(ground: Ground):
     leaving = worker(old, ground.dispatcher())
     async with working(leaving):
         await caller.submit("hi", session_id="s")
-        await until(lambda: _is(old_client.asked))
+        await until(lambda: so(old_client.asked))
         await leaving.stop(grace=0.05)
         async with working(worker(new, ground.dispatcher())):
             said = [each.text for each in await answered(caller, "s", 1)]
@@ -273,6 +254,7 @@ async def test_no_more_sessions_are_at_work_than_there_is_room_for(ground: Groun
     at_work, most = Counter[str](), Counter[str]()
 
     async def gate(said: str) -> None:
+        most["here"] = max(most["here"], *(each.at_work for each in workers))
         for who in ("all", said):
             at_work[who] += 1
             most[who] = max(most[who], at_work[who])
@@ -284,10 +266,12 @@ async def test_no_more_sessions_are_at_work_than_there_is_room_for(ground: Groun
     for number in range(24):
         tenant = "big" if number % 4 else "small"
         await workflow.submit(tenant, session_id=f"s{number}", tenant=tenant)
-    limits = Limits(here=4, sessions=3, per_tenant=2)
-    async with working(*(worker(workflow.with_store(ground.open()), ground.dispatcher(), limits) for _ in range(2))):
+    limits = Limits(here=2, sessions=3, per_tenant=2)
+    workers = [worker(workflow.with_store(ground.open()), ground.dispatcher(), limits) for _ in range(2)]
+    async with working(*workers):
         for number in range(24):
             await answered(workflow, f"s{number}", 1)
+    assert most["here"] <= 2
     assert most["all"] <= 3
     assert most["big"] <= 2
     assert most["small"] <= 2
@@ -306,7 +290,7 @@ async def test_a_worker_is_stopped_without_a_trace(ground: Ground):
     leaving = worker(workflow, ground.dispatcher())
     async with working(leaving):
         await caller.submit("hi", session_id="s")
-        await until(lambda: _is(client.asked))
+        await until(lambda: so(client.asked))
         stopping = asyncio.create_task(leaving.stop())
         await asyncio.sleep(0)
         await caller.submit("later", session_id="other")
@@ -371,8 +355,8 @@ async def test_a_run_on_a_fleet_is_told_like_any_other(ground: Ground):
             events.append((result.state, len(result.messages), result.text))
         return events
 
-    apart = gated(ground).with_store(InMemoryCheckpointStorage())
-    workflow = gated(ground)
+    apart = gated(ground.store).with_store(InMemoryCheckpointStorage())
+    workflow = gated(ground.store)
     async with working(worker(workflow, ground.dispatcher())):
         caller = workflow.with_dispatcher(ground.dispatcher())
         assert await told(caller) == await told(apart)
@@ -393,7 +377,7 @@ async def test_words_reach_those_who_watch(ground: Ground):
     async with working(worker(workflow, ground.dispatcher())):
         watched = watching.watch("s", stream=True, until_rest=True)
         first = asyncio.ensure_future(anext(watched))
-        await until(lambda: _is(ground.store.deltas._watchers or watching.store.deltas._watchers))  # type: ignore[attr-defined]
+        await until(lambda: so(ground.store.deltas._watchers or watching.store.deltas._watchers))  # type: ignore[attr-defined]
         await workflow.with_dispatcher(ground.dispatcher()).submit("hi", session_id="s")
         events.append(await first)
         async for event in watched:
@@ -417,7 +401,7 @@ async def test_the_words_of_an_attempt_that_died_count_no_more(ground: Ground):
     events: list[Any] = []
 
     async def heard(_: str) -> None:
-        await until(lambda: _is(any(event.data == "Now: " for event in events)))
+        await until(lambda: so(any(event.data == "Now: " for event in events)))
 
     first, second = team(ground.store, Echo(gate, "Never")), team(ground.store, Echo(heard, "Now"))
     caller = first.with_dispatcher(ground.dispatcher())
@@ -427,10 +411,10 @@ async def test_the_words_of_an_attempt_that_died_count_no_more(ground: Ground):
             events.append(event)
 
     following = asyncio.create_task(follow())
-    await until(lambda: _is(ground.store.deltas._watchers))  # type: ignore[attr-defined]
+    await until(lambda: so(ground.store.deltas._watchers))  # type: ignore[attr-defined]
     async with working(worker(first, ground.dispatcher(), lease=0.5)):
         await caller.submit("hi", session_id="s")
-        await until(lambda: _is(any(event.type == "message_delta" for event in events)))
+        await until(lambda: so(any(event.type == "message_delta" for event in events)))
     async with working(worker(second, ground.dispatcher())):
         await following
     attempts = {event.data: event.attempt for event in events if event.type == "message_delta"}

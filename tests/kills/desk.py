@@ -8,7 +8,7 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from relayline import Agent, ChatClient, ChatRequest, HandoffBuilder, ToolCall, ToolContext, Workflow, tool
+from relayline import Agent, ChatClient, ChatRequest, HandoffBuilder, Tool, ToolCall, ToolContext, Workflow, tool
 from relayline.agent import Chunk
 from relayline.journal.store import Store
 from relayline.testing import call, check_everywhere, handoff_to
@@ -52,12 +52,13 @@ class Ledger:
 class Model(ChatClient):
     """Answers the same wherever the conversation stands, however often it is asked."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, moment: float) -> None:
         self._ledger = ledger
+        self._moment = moment
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
         check_everywhere(request)
-        await asyncio.sleep(MOMENT)
+        await asyncio.sleep(self._moment)
         self._ledger.note("model", f"{request.session}/{len(request.messages)}")
         for chunk in _reply(request):
             yield chunk
@@ -80,14 +81,14 @@ def _reply(request: ChatRequest) -> list[str | ToolCall]:
             return [f"Turn {turn} is done."]
 
 
-def team(store: Store, folder: Path) -> Workflow:
-    """The desk, on a store, with its ledger in ``folder``."""
+def team(store: Store, folder: Path, moment: float = MOMENT, release: int = 0) -> Workflow:
+    """The desk, on a store, with its ledger in ``folder``. Each ``release`` of it has another tool that nobody calls."""
     ledger = Ledger(folder)
 
     @tool(repeatable=True)
     async def look(turn: int, context: ToolContext) -> str:
         """Read something."""
-        await asyncio.sleep(MOMENT)
+        await asyncio.sleep(moment)
         ledger.note("look", context.idempotency_key)
         return f"found {turn}"
 
@@ -96,7 +97,7 @@ def team(store: Store, folder: Path) -> Workflow:
         """Pay, under a key."""
         ledger.note("pay", context.idempotency_key)
         ledger.pay(context.idempotency_key)
-        await asyncio.sleep(MOMENT)
+        await asyncio.sleep(moment)
         return f"paid {turn}"
 
     @tool
@@ -109,14 +110,19 @@ def team(store: Store, folder: Path) -> Workflow:
         """Give money back, if a person says so."""
         return await _once("refund", f"refunded {turn}", context.idempotency_key)
 
+    async def nothing(_: object, __: ToolContext) -> str:
+        return ""
+
+    news = Tool.from_schema(f"new_in_{release}", "Does nothing.", {}, nothing)
+
     async def _once(what: str, said: str, key: str) -> str:
         ledger.note("began", key)
-        await asyncio.sleep(MOMENT)
+        await asyncio.sleep(moment)
         ledger.note("took-effect", key)
-        await asyncio.sleep(MOMENT)
+        await asyncio.sleep(moment)
         return said
 
-    model = Model(ledger)
+    model = Model(ledger, moment)
     triage = Agent("triage", client=model, description="Takes every message first.")
-    desk = Agent("desk", client=model, description="Does the work.", tools=[look, pay, send, refund])
+    desk = Agent("desk", client=model, description="Does the work.", tools=[look, pay, send, refund, news])
     return HandoffBuilder(name="desk", participants=[triage, desk]).with_checkpointing(store).build()

@@ -1,10 +1,11 @@
 """Kill the workers of a fleet at random moments, and compare what the journals say with what was done.
 
-    python -m tests.kills.fleet                               sixty kills of each fleet, some minutes
+    python -m tests.kills.fleet                               sixty kills of each fleet, and a thousand sessions that wait
     python -m tests.kills.fleet --kills 10 sqlite restate     ten, of some of: sqlite, postgresql, restate, temporal
 
-Three processes of `relayline worker` do the turns of eight conversations at once, whose users are in this process and
-live on. One of the three is killed with SIGKILL and started again, so many times. What has to hold is `suite.check`.
+Processes of `relayline worker` do the turns of eight conversations at once, whose users are in this process and live on.
+One of them is killed with SIGKILL and started again, as a newer release of the team, so many times. What has to hold is
+`suite.check`. Then `paused`.
 """
 
 import argparse
@@ -12,23 +13,22 @@ import asyncio
 import itertools
 import os
 import random
-import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from relayline import InMemoryCheckpointStorage, Workflow
 from relayline.cli.worker import engine
 from relayline.journal.opening import open_store
-from tests.durable import servers
+from tests.kills import paused
 from tests.kills.desk import Ledger, team
 from tests.kills.stores import a_store
-from tests.kills.suite import ROOT, Report, check
+from tests.kills.suite import Report, check
 from tests.kills.worker import converse
+from tests.kills.workers import an_engine, workers
 
 KINDS = ("sqlite", "postgresql", "restate", "temporal")
 
@@ -37,13 +37,24 @@ WORKERS = 3
 USERS = 8
 """How many conversations go on at once."""
 
+MOMENT = 0.03
+"""Seconds that a model or a tool takes: with an engine's own time beside it, most kills are to fall into turns."""
+
 FOLDER = "RELAYLINE_KILLS"
 """The variable that tells a worker where its team's ledger is."""
+
+RELEASE = "RELAYLINE_RELEASE"
+"""The variable that tells a worker which release of the team it has."""
+
+SLOW = "RELAYLINE_SLOW"
+"""The variable that tells a worker how long its models and tools take, in seconds."""
 
 
 def desk() -> Workflow:
     """What ``relayline worker`` is given."""
-    return team(InMemoryCheckpointStorage(), Path(os.environ[FOLDER]))
+    settings = os.environ
+    moment, release = float(settings.get(SLOW, "0")) or MOMENT, int(settings.get(RELEASE, "0"))
+    return team(InMemoryCheckpointStorage(), Path(settings[FOLDER]), moment, release)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,36 +68,31 @@ class Recovery:
         return f"    {p50:.1f} s until all that went on was done, at the median; {p95:.1f} s at the 95th percentile"
 
 
-async def run(kind: str, folder: Path, kills: int, seed: int = 0) -> tuple[Report, Recovery]:
-    """Kill ``kills`` workers of a fleet of this kind, let the others finish, and check all of it.
+async def run(kind: str, folder: Path, kills: int, many: int = WORKERS, seed: int = 0) -> tuple[Report, Recovery]:
+    """Kill ``kills`` times one of ``many`` workers of a fleet of this kind, let the others finish, and check all of it.
 
     Raises:
         AssertionError: with what does not hold.
     """
-    with a_store("sqlite" if kind == "sqlite" else "postgresql", folder) as where, an_engine(kind) as (word, options):
-        command = [sys.executable, "-m", "relayline.cli", "worker", "tests.kills.fleet:desk"]
-        command += ["--store", where, "--engine", word, *options]
-        store = open_store(where)
-        dispatcher = engine(word, "desk")
+    with a_store("sqlite" if kind == "sqlite" else "postgresql", folder) as where, an_engine(kind) as served:
+        store, dispatcher = open_store(where), engine(served.word, "desk")
         users = _Users(team(store, folder).with_dispatcher(dispatcher), Ledger(folder))
-        async with _workers(command, folder) as workers:
+        async with workers("tests.kills.fleet:desk", where, served, folder) as working:
+            for _ in range(many):
+                await working.start(**{FOLDER: str(folder)})
             talking = asyncio.create_task(users.talk())
             chance = random.Random(seed)
-            for _ in range(kills):
+            for release in range(1, kills + 1):
                 await asyncio.sleep(chance.uniform(0.3, 1.5))
                 assert not talking.done(), talking.exception()
-                place = chance.randrange(WORKERS)
-                workers[place].send_signal(signal.SIGKILL)
+                worker = chance.choice(working.processes)
+                assert worker.returncode is None, "it had ended by itself"
                 users.killed()
-                assert await workers[place].wait() == -signal.SIGKILL, "it had ended by itself"
-                workers[place] = await _start(command, folder)
+                await working.kill(worker)
+                await working.start(**{FOLDER: str(folder), RELEASE: str(release)})
             users.leaving = True
             await asyncio.wait_for(talking, 300)
-            for worker in workers:
-                worker.send_signal(signal.SIGTERM)
-            for worker in workers:
-                ended = await asyncio.wait_for(worker.wait(), 60)
-                assert ended == 0, f"{ended}: {(folder / 'workers.log').read_text()[-3000:]}"
+            await working.stop()
         await dispatcher.aclose()
         await store.aclose()
         return await check(where, folder, kills, USERS), Recovery(sorted(users.recovered))
@@ -147,58 +153,21 @@ class _Timed:
             self._users.ends(number)
 
 
-@contextmanager
-def an_engine(kind: str) -> Iterator[tuple[str, list[str]]]:
-    """A server of its own, as the word for ``--engine``; and what else a worker has to be told."""
-    match kind:
-        case "restate":
-            with servers.restate() as server:
-                (port,) = servers.free_ports(1)
-                yield f"restate:{server.ingress},{server.admin}", ["--listen", f"127.0.0.1:{port}", "--sessions", "4"]
-        case "temporal":
-            with servers.temporal() as other:
-                yield f"temporal:{other.address}", []
-        case _:
-            yield "local", []
-
-
-@asynccontextmanager
-async def _workers(command: Sequence[str], folder: Path) -> AsyncIterator[list[asyncio.subprocess.Process]]:
-    workers = [await _start(command, folder) for _ in range(WORKERS)]
-    try:
-        yield workers
-    finally:
-        for worker in workers:
-            with suppress(ProcessLookupError):
-                worker.kill()
-            await worker.wait()
-
-
-async def _start(command: Sequence[str], folder: Path) -> asyncio.subprocess.Process:
-    log = (folder / "workers.log").open("ab")
-    try:
-        environment = {**os.environ, FOLDER: str(folder), "PYTHONUNBUFFERED": "1"}
-        before = log.tell()
-        worker = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=environment, stdout=log, stderr=log)
-    finally:
-        log.close()
-    for _ in range(600):
-        if b"of team desk" in (folder / "workers.log").read_bytes()[before:]:
-            return worker
-        assert worker.returncode is None, (folder / "workers.log").read_text()[-2000:]
-        await asyncio.sleep(0.05)
-    raise AssertionError("a worker did not begin to work")
-
-
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("fleets", nargs="*", default=KINDS)
     parser.add_argument("--kills", type=int, default=60)
+    parser.add_argument("--workers", type=int, default=WORKERS)
+    parser.add_argument("--paused", type=int, default=1000, help="sessions that wait; 0: none")
     given = parser.parse_args(arguments)
     for kind in given.fleets:
-        with tempfile.TemporaryDirectory() as folder:
-            report, recovery = asyncio.run(run(kind, Path(folder), given.kills))
-            print(f"{kind}\n{report}\n{recovery}", flush=True)
+        if given.kills:
+            with tempfile.TemporaryDirectory() as folder:
+                report, recovery = asyncio.run(run(kind, Path(folder), given.kills, given.workers))
+                print(f"{kind}, {given.workers} workers\n{report}\n{recovery}", flush=True)
+        if given.paused:
+            with tempfile.TemporaryDirectory() as folder:
+                print(asyncio.run(paused.run(kind, Path(folder), given.paused)), flush=True)
 
 
 if __name__ == "__main__":

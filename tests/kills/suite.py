@@ -22,8 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relayline import InMemoryCheckpointStorage, Message
-from relayline.events import Asked, Entry, Replied, ToolReturned
+from relayline.events import Asked, Entry, Replied, TeamChanged, ToolReturned
+from relayline.journal.checkpoints import state_after
 from relayline.journal.opening import open_store
+from relayline.machine.effects import effects
 from relayline.testing import assert_replays
 from tests.kills.desk import TURNS, Ledger, team
 from tests.kills.stores import KINDS, a_store
@@ -35,7 +37,11 @@ ROOT = Path(__file__).parent.parent.parent
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What came of it. ``interrupted``: calls that must not be run again and were cut off; a person was asked."""
+    """What came of it.
+
+    ``interrupted``: calls that must not be run again and were cut off; a person was asked. ``taken_over``: how often another
+    release of the team went on with a turn.
+    """
 
     kills: int
     sessions: int
@@ -47,6 +53,7 @@ class Report:
     interrupted: int
     repeated_reads: int
     repeated_replies: int
+    taken_over: int
 
     def __str__(self) -> str:
         return "\n".join(f"{getattr(self, name):>8,} {name.replace('_', ' ')}" for name in self.__slots__)
@@ -86,7 +93,7 @@ async def check(where: str, folder: Path, kills: int, at_once: int = AT_ONCE) ->
     counts = collections.Counter(ledger.lines())
     store = open_store(where)
     calls: list[tuple[str, str]] = []
-    replies = facts = interrupted = 0
+    replies = facts = interrupted = taken_over = 0
     sessions = [each.session_id for each in await store.sessions()]
     for session_id in sessions:
         entries = await store.read(session_id)
@@ -97,6 +104,7 @@ async def check(where: str, folder: Path, kills: int, at_once: int = AT_ONCE) ->
         replies += sum(isinstance(entry.fact, Replied) for entry in entries)
         facts += len(entries)
         interrupted += sum(isinstance(entry.fact, Asked) and entry.fact.ask == "outcome" for entry in entries)
+        taken_over += sum(amid_a_turn(session_id, entries, entry) for entry in entries)
     await store.aclose()
     once = [key for name, key in calls if name in ("send", "refund")]
     paid = [key for name, key in calls if name == "pay"]
@@ -115,6 +123,7 @@ async def check(where: str, folder: Path, kills: int, at_once: int = AT_ONCE) ->
         interrupted=interrupted,
         repeated_reads=sum(counts["look", key] - 1 for key in reads),
         repeated_replies=models - replies,
+        taken_over=taken_over,
     )
     assert sessions, "nothing was begun"
     assert not report.lost, report
@@ -140,6 +149,11 @@ def _calls(entries: Sequence[Entry]) -> Iterator[tuple[str, str]]:
     for entry in entries:
         if isinstance(entry.fact, ToolReturned) and entry.fact.result.outcome == "done":
             yield entry.fact.result.name, entry.fact.result.call_id
+
+
+def amid_a_turn(session_id: str, entries: Sequence[Entry], entry: Entry) -> bool:
+    """Whether it says that another release came while there was something in the air."""
+    return isinstance(entry.fact, TeamChanged) and bool(effects(state_after(session_id, entries[: entry.seq - 1])))
 
 
 @contextmanager

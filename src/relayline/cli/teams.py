@@ -77,6 +77,10 @@ async def _perform(workflow: Workflow, work: Callable[[], Awaitable[int]]) -> in
     tools = ThreadPoolExecutor(thread_name_prefix="relayline-tool")
     asyncio.get_running_loop().set_default_executor(tools)
     async with aclosing(workflow.store):
-        status = await work()
+        try:
+            status = await work()
+        finally:
+            if workflow.dispatcher is not None:
+                await workflow.dispatcher.aclose()
     leave(tools, status)
     return status

@@ -7,11 +7,12 @@ a port that they share. A worker whose connection breaks is replaced by another 
 import asyncio
 import re
 import socket
-from datetime import UTC, datetime, timedelta
+from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
-from relayline.dispatch import Dispatcher, HandedBack, Limits, RunTurn
+from relayline.dispatch import Dispatcher, HandedBack, Limits, RunTurn, time_until
 from relayline.errors import DispatchError, MissingExtra
 
 try:
@@ -37,6 +38,10 @@ AGAIN = 1.0
 
 LEAVING = 0.5
 """Seconds that a server's connections have to end when a worker leaves; its turns are over or handed back by then."""
+
+
+class _Unknown(DispatchError):
+    """The server knows nobody to call for this team."""
 
 
 class Restate(Dispatcher):
@@ -65,12 +70,21 @@ class Restate(Dispatcher):
         self._listen = listen
         self._address = address
         self._http: httpx.AsyncClient | None = None
+        self._called_at = ""
 
     async def submit(self, session_id: str, message_id: str, not_before: datetime | None = None) -> None:
         # Without a key of idempotency: that is the inbox's affair, and what was forgotten has to be sent again.
-        delay = None if not_before is None else max(not_before - datetime.now(UTC), timedelta(0))
-        query = "" if not delay else f"?delay={delay // timedelta(milliseconds=1)}ms"
-        await self._post(f"{self._ingress}/{self._object}/{quote(session_id, safe='')}/turn/send{query}")
+        delay = time_until(not_before)
+        query = "" if delay is None else f"?delay={delay // timedelta(milliseconds=1)}ms"
+        url = f"{self._ingress}/{self._object}/{quote(session_id, safe='')}/turn/send{query}"
+        try:
+            await self._post(url)
+        except _Unknown:
+            if not self._called_at:
+                raise
+            # It has lost its data, this worker's address with it.
+            await self._register()
+            await self._post(url)
 
     async def cancel(self, session_id: str) -> None:
         """The workers ask the store."""
@@ -84,43 +98,36 @@ class Restate(Dispatcher):
             invocation_retry_policy=RETRIES,
         )
 
-        turns: set[asyncio.Task[None]] = set()
-        stop = asyncio.Event()
+        turns = _Turns(run_turn, limits.here)
 
         @desk.handler()
         async def turn(context: restate.ObjectContext) -> None:
-            if not stop.is_set():
-                # A task of its own: cancelled, a handler of this SDK waits for the server, which does not know of that.
-                task = asyncio.create_task(run_turn(context.key()))
-                turns.add(task)
-                try:
-                    await asyncio.wait([task])
-                finally:
-                    turns.discard(task)
-                    task.cancel()
-                if not task.cancelled() and not isinstance(task.exception(), HandedBack):
-                    return task.result()
-            # Sent again to whoever is there, and not failed: a failure closes the connection, to others' turns as well.
-            await asyncio.sleep(LEAVING / 5)
-            return await self.submit(context.key(), "")
+            if not await turns.take(context.key()):
+                # Sent again to whoever is there, and not failed: a failure closes the connection, to others' turns too.
+                await asyncio.sleep(LEAVING / 5)
+                await self.submit(context.key(), "")
 
         place = _shared(self._listen)
         host, port = place.getsockname()[:2]
         config = Config()
         config.bind = [f"fd://{place.detach()}"]  # it is the server's to close
-        config.h2_max_concurrent_streams = limits.here  # for more, Restate turns to other workers
+        config.h2_max_concurrent_streams = limits.here  # for more, Restate opens connections, to other workers perhaps
         config.graceful_timeout = LEAVING
         config.accesslog = config.errorlog = None
         app: Any = restate.app([desk])
-        listening = asyncio.create_task(serve(app, config, shutdown_trigger=stop.wait))
+        listening = asyncio.create_task(serve(app, config, shutdown_trigger=turns.over.wait))
         try:
-            await self._register(self._address or f"http://{host}:{port}")
+            self._called_at = self._address or f"http://{host}:{port}"
+            while True:
+                with suppress(DispatchError):
+                    await self._register()
+                    break
+                await asyncio.sleep(AGAIN)
             await asyncio.wait([listening])  # which does not cancel it
             listening.result()
         finally:
-            stop.set()
-            for task in turns:
-                task.cancel()
+            self._called_at = ""
+            turns.end()
             await asyncio.wait([listening], timeout=2 * LEAVING)
             listening.cancel()
             # Connections may break under it while they end; nobody is there any more who minds.
@@ -131,15 +138,10 @@ class Restate(Dispatcher):
         if http is not None:
             await http.aclose()
 
-    async def _register(self, address: str) -> None:
+    async def _register(self) -> None:
         """Have the server call here from now on. What an older release is at goes on at its own address."""
-        while True:
-            try:
-                # By force: a worker of the same release has perhaps done the same.
-                await self._post(f"{self._admin}/deployments", {"uri": address, "force": True})
-                return
-            except DispatchError:
-                await asyncio.sleep(AGAIN)
+        # By force: a worker of the same release has perhaps done the same.
+        await self._post(f"{self._admin}/deployments", {"uri": self._called_at, "force": True})
 
     async def _post(self, url: str, body: object = None) -> None:
         self._http = self._http or httpx.AsyncClient(timeout=10)
@@ -148,7 +150,41 @@ class Restate(Dispatcher):
         except httpx.HTTPError as error:
             raise DispatchError(f"Restate at {url.split('/turn')[0]} cannot be reached: {error!r:.200}") from error
         if answer.is_error:
-            raise DispatchError(f"Restate at {url.split('/turn')[0]} refused: {answer.status_code} {answer.text:.200}")
+            kind = _Unknown if answer.status_code == 404 else DispatchError
+            raise kind(f"Restate at {url.split('/turn')[0]} refused: {answer.status_code} {answer.text:.200}")
+
+
+class _Turns:
+    """What this worker is at, until it is ``over``; not more at once than there is room for."""
+
+    def __init__(self, run_turn: RunTurn, most: int) -> None:
+        self.over = asyncio.Event()
+        self._run_turn = run_turn
+        self._room = asyncio.Semaphore(most)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def take(self, session_id: str) -> bool:
+        """Do a turn. False: somebody else has to."""
+        async with self._room:
+            if self.over.is_set():
+                return False
+            # A task of its own: a handler of this SDK that is cancelled waits for the server, which knows nothing.
+            task = asyncio.create_task(self._run_turn(session_id))
+            self._tasks.add(task)
+            try:
+                await asyncio.wait([task])
+            finally:
+                self._tasks.discard(task)
+                task.cancel()
+            if task.cancelled() or isinstance(task.exception(), HandedBack):
+                return False
+            task.result()
+            return True
+
+    def end(self) -> None:
+        self.over.set()
+        for task in self._tasks:
+            task.cancel()
 
 
 def object_of(team: str) -> str:

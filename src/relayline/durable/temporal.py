@@ -5,28 +5,31 @@ turn. So there is nothing to version, histories stay short, and no workflow wait
 """
 
 import asyncio
+import gc
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-from relayline.dispatch import Dispatcher, Limits, RunTurn
+from relayline.dispatch import Dispatcher, Limits, RunTurn, time_until
 from relayline.errors import DispatchError, MissingExtra
 
 try:
     from temporalio import activity, workflow
     from temporalio.client import Client
-    from temporalio.common import RetryPolicy
+    from temporalio.common import RetryPolicy, WorkflowIDConflictPolicy
     from temporalio.exceptions import ApplicationError
+    from temporalio.runtime import Runtime, TelemetryConfig
     from temporalio.service import RPCError
     from temporalio.worker import Worker
 except ModuleNotFoundError as missing:
     raise MissingExtra("Temporal needs its SDK: pip install 'relayline[temporal]'") from missing
 
 TURN = "relayline-turn"
+WAKE = "relayline-wake"
 
-BEAT = 0.7
+BEAT = 0.5
 """Seconds between two signs of life of a turn."""
 
-SILENCE = timedelta(seconds=3)
+SILENCE = timedelta(seconds=2)
 """After which a turn's worker is taken for dead, and another has it."""
 
 LONGEST = timedelta(hours=24)
@@ -58,6 +61,17 @@ class Drain:
                 workflow.continue_as_new(session_id)
 
 
+@workflow.defn(name="relayline-later", sandboxed=False)
+class Later:
+    """Wakes a session. It begins with a delay, so that the timer is the server's."""
+
+    @workflow.run
+    async def run(self, session_id: str) -> None:
+        await workflow.execute_activity(
+            WAKE, session_id, start_to_close_timeout=timedelta(seconds=10), retry_policy=RETRIES
+        )
+
+
 class Temporal(Dispatcher):
     """``team``: its name, which the task queue has. ``address``: of the server, ``HOST:PORT``."""
 
@@ -72,19 +86,29 @@ class Temporal(Dispatcher):
         self._client: Client | None = None
 
     async def submit(self, session_id: str, message_id: str, not_before: datetime | None = None) -> None:
-        """Begin the session's workflow, or tell it that there is more; what is for later is found when it is due."""
-        if not_before is not None:
-            return
+        """Begin the session's workflow, or tell it that there is more; then, if that is later."""
+        delay = time_until(not_before)
         try:
             client = await self._connected()
-            await client.start_workflow(
-                Drain.run,
-                session_id,
-                id=f"{self._queue}/{session_id}",
-                task_queue=self._queue,
-                start_signal="wake",
-                task_timeout=SILENCE,
-            )
+            if delay is None:
+                await client.start_workflow(
+                    Drain.run,
+                    session_id,
+                    id=f"{self._queue}/{session_id}",
+                    task_queue=self._queue,
+                    start_signal="wake",
+                    task_timeout=SILENCE,
+                )
+            else:
+                await client.start_workflow(
+                    Later.run,
+                    session_id,
+                    id=f"later/{self._queue}/{session_id}/{message_id}",  # queues begin otherwise
+                    task_queue=self._queue,
+                    start_delay=delay,
+                    id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                    task_timeout=SILENCE,
+                )
         except (RPCError, RuntimeError, OSError) as error:
             raise DispatchError(f"Temporal at {self._address} cannot be reached: {error!s:.200}") from error
 
@@ -92,6 +116,13 @@ class Temporal(Dispatcher):
         """The workers ask the store."""
 
     async def serve(self, run_turn: RunTurn, limits: Limits) -> None:
+        try:
+            await self._serve(run_turn, limits)
+        except asyncio.CancelledError as cancelled:
+            # Without the frames it came through: whoever keeps it would keep the SDK's runtime, see aclose.
+            raise cancelled.with_traceback(None) from None
+
+    async def _serve(self, run_turn: RunTurn, limits: Limits) -> None:
         @activity.defn(name=TURN)
         async def turn(session_id: str) -> None:
             beating = asyncio.create_task(_beat())
@@ -101,6 +132,10 @@ class Temporal(Dispatcher):
                 raise ApplicationError("its worker leaves", type="HandedBack") from None
             finally:
                 beating.cancel()
+
+        @activity.defn(name=WAKE)
+        async def wake(session_id: str) -> None:
+            await self.submit(session_id, "")
 
         while True:
             try:
@@ -112,15 +147,26 @@ class Temporal(Dispatcher):
         worker = Worker(
             client,
             task_queue=self._queue,
-            workflows=[Drain],
-            activities=[turn],
+            workflows=[Drain, Later],
+            activities=[turn, wake],
             max_concurrent_activities=limits.here,
             max_cached_workflows=0,
         )
         await worker.run()
 
+    async def aclose(self) -> None:
+        """End the threads of the SDK's. They end with the last reference to its runtime, and workers are circles.
+
+        One that still is at something while Python shuts down makes it abort (temporalio/sdk-python, issue 300).
+        """
+        self._client = None
+        gc.collect()
+
     async def _connected(self) -> Client:
-        self._client = self._client or await Client.connect(self._address, namespace=self._namespace)
+        if self._client is None:
+            # A runtime of our own: the default one has no end.
+            runtime = Runtime(telemetry=TelemetryConfig())
+            self._client = await Client.connect(self._address, namespace=self._namespace, runtime=runtime)
         return self._client
 
 

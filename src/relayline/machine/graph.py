@@ -4,10 +4,10 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from relayline.machine.lanes import in_order
+from relayline.machine.lanes import before, in_order, in_sequence
 from relayline.machine.limits import Objection
 from relayline.machine.patterns import Branch, Route, Speak, Spread, Stop
-from relayline.machine.state import Ended, State, Turn, before, in_sequence
+from relayline.machine.state import Ended, State, Turn
 from relayline.machine.topology import Edge
 
 LONGEST_KEY = 32

@@ -1,10 +1,28 @@
 """Turns beside one another: what each may know of the others, and the order in which they join the conversation."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from relayline.machine.log import Log
-from relayline.machine.state import Ended, State, before, in_sequence
+from relayline.machine.state import Ended, State, Turn
 from relayline.messages import Message
+
+
+def before(state: State, turns: Iterable[int]) -> dict[int, Turn]:
+    """These turns and all that led to them, as far as they have not joined the conversation."""
+    found: dict[int, Turn] = {}
+    waiting = list(turns)
+    while waiting:
+        number = waiting.pop()
+        each = state.ended.get(number)
+        if each and not each.joined and number not in found:
+            found[number] = each.turn
+            waiting += each.turn.part.after
+    return found
+
+
+def in_sequence(turns: Iterable[Turn]) -> list[Turn]:
+    """The turns in the conversation's order: what leads to a turn is before it."""
+    return sorted(turns, key=lambda turn: (turn.lane.level if turn.lane else 0, len(turn.key), turn.key))
 
 
 def in_order(ended: Mapping[int, Ended]) -> tuple[int, ...]:

@@ -3,9 +3,10 @@
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
-from relayline.errors import SequenceConflict
-from relayline.events import Answered, Asked, Entry, Fact, Forked, TeamChanged, Within
-from relayline.journal.checkpoints import after
+from relayline.errors import SequenceConflict, SessionNotFound
+from relayline.events import Entry, Fact, TeamChanged
+from relayline.journal import collector
+from relayline.journal.checkpoints import after, asked_since
 from relayline.journal.inbox import inbox_of
 from relayline.journal.store import Store
 from relayline.machine.decide import Machine
@@ -55,8 +56,11 @@ class Session:
         Raises:
             DamagedJournal: if what is written does not make a conversation.
         """
-        if self._first is not None and not await self.store.read(self.id, upto=self._first):
-            self._forget()  # the beginning was: what is forgotten is shown to nobody any more
+        if self._first is not None and self._last is not None:
+            if await self.store.stands(self.id, self._first, self._last):
+                return
+            if not await self.store.read(self.id, upto=self._first):
+                self._forget()  # the beginning was: what is forgotten is shown to nobody any more
         state, last = self.state, self._last
         # The last entry once more, to see that it still is: somebody may have deleted the session, and begun another.
         entries = await self.store.read(self.id, after=max(state.seq - 1, 0))
@@ -65,8 +69,9 @@ class Session:
             state, last = self.state, None
             entries = await self.store.read(self.id)
         new = entries if last is None else entries[1:]
-        for entry in new:
-            state = after(state, entry, self.id)
+        with collector.paused():
+            for entry in new:
+                state = after(state, entry, self.id)
         self.state = state
         self._date(new)
 
@@ -111,20 +116,10 @@ class Session:
         if entries:
             self._first = entries[0].seq if self._first is None else self._first
             self._last = entries[-1]
-        for entry in entries:
-            fact, prefix = entry.fact, ""
-            while isinstance(fact, Within):
-                fact, prefix = fact.fact, f"{prefix}t{fact.turn}."
-            if isinstance(fact, Asked):
-                self._asked[prefix + fact.request] = entry.at
-            elif isinstance(fact, Answered):
-                self._asked.pop(prefix + fact.request, None)
-            elif isinstance(entry.fact, Forked):
-                # A branch of what was said long ago asks anew.
-                self._asked = dict.fromkeys(self._asked, entry.at)
-            elif isinstance(entry.fact, TeamChanged):
-                self._views.clear()  # what was rendered may have other names now
-                self._rooms.clear()
+        self._asked = asked_since(entries, self._asked)
+        if any(isinstance(entry.fact, TeamChanged) for entry in entries):
+            self._views.clear()  # what was rendered may have other names now
+            self._rooms.clear()
 
     def room(self, turn: int, machine: Machine) -> "Session":
         """The session of the team that has ``turn``, as it goes on."""
@@ -167,3 +162,22 @@ class Room(Session):
     @state.setter
     def state(self, state: State) -> None:
         """It only moves with the other's."""
+
+
+async def existing(session_id: str, machine: Machine, store: Store) -> Session:
+    """The session, caught up with its journal.
+
+    Raises:
+        SessionNotFound: there is none.
+    """
+    session = Session(session_id, machine, store)
+    await session.refresh()
+    if not session.state.seq:
+        raise not_found(session_id)
+    return session
+
+
+def not_found(session_id: str) -> SessionNotFound:
+    """The error for a session that nobody started."""
+    # Not which ones there are: an id may be all that somebody needs to answer for somebody else.
+    return SessionNotFound(f"no session {session_id!r} in this store; give a message as well to start it")
