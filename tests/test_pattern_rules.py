@@ -14,7 +14,7 @@ from relayline import (
     executor,
 )
 from relayline.machine.inputs import Answer, Approval
-from relayline.machine.state import fold
+from relayline.machine.fold import fold
 from relayline.testing import Reply, ScriptedClient, assert_replays, call
 
 IDLE, WAITING = WorkflowRunState.IDLE, WorkflowRunState.IDLE_WITH_PENDING_REQUESTS
