@@ -7,15 +7,19 @@ import pytest
 from relayline import (
     ConcurrentBuilder,
     ExecutorContext,
+    HandoffBuilder,
     InMemoryCheckpointStorage,
     SequentialBuilder,
+    ToolContext,
     UsageError,
+    WorkflowBuilder,
     WorkflowRunState,
     executor,
+    tool,
 )
-from relayline.machine.inputs import Answer, Approval
 from relayline.machine.fold import fold
-from relayline.testing import Reply, ScriptedClient, assert_replays, call
+from relayline.machine.inputs import Answer, Approval
+from relayline.testing import Reply, ScriptedClient, assert_replays, call, handoff_to
 
 IDLE, WAITING = WorkflowRunState.IDLE, WorkflowRunState.IDLE_WITH_PENDING_REQUESTS
 
@@ -91,3 +95,54 @@ async def test_plain_words_are_feedback_to_whoever_is_looked_at() -> None:
     (request,) = result.requests
     assert (await workflow.run(responses={request.request_id: True})).text == "C"
     client.assert_done()
+
+
+async def test_no_condition_is_asked_about_what_failed() -> None:
+    """It would be asked about words that nobody said."""
+
+    def short(text: str) -> bool:
+        assert not text.startswith("No answer")
+        return True
+
+    client = ScriptedClient({"s": ["S"], "a": LOST, "b": ["B"]})
+    s, a, b, c = (client.as_agent(name) for name in "sabc")
+    builder = WorkflowBuilder(start_executor=s).add_fan_out_edges(s, [a, b]).add_edge(a, c, short)
+    result = await builder.build().run("Go.")
+    assert (result.state, [each.author_name for each in result.outputs]) == (IDLE, ["a", "b"])
+
+
+async def test_a_team_beside_others_begins_anew_each_time() -> None:
+    """Whoever spoke last in it has no more of it, as what is said beside others is no dialogue."""
+    client = ScriptedClient({"a": [handoff_to("b")] * 2, "b": ["One.", "Two."], "c": ["C", "C"]})
+    a, b = (client.as_agent(name, description=name) for name in "ab")
+    inner = HandoffBuilder(name="inner", participants=[a, b]).add_handoff(a, b).with_terminal_agents([b]).build()
+    workflow = ConcurrentBuilder(participants=[inner.as_agent(), client.as_agent("c")]).build()
+    for said in ("One.", "Two."):
+        assert [each.text for each in (await workflow.run("Go.", session_id="s")).outputs] == [said, "C"]
+    client.assert_done()
+
+
+@tool
+def count(context: ToolContext) -> str:
+    """Count, in what the team keeps in common."""
+    context.state["times"] = context.state.get("times", 0) + 1
+    return str(context.state["times"])
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["in a row", "at once"])
+async def test_what_a_team_keeps_in_common_it_has_in_common_with_teams_within(beside: bool) -> None:
+    """Given from outside, changed at depth two, read by whoever is next, and left in the session."""
+    client = ScriptedClient({name: [call("count"), name] for name in "abc"})
+    agents = [client.as_agent(name, tools=[count]) for name in "abc"]
+    two = SequentialBuilder(name="two", participants=agents[:1]).build()
+    one = SequentialBuilder(name="one", participants=[two.as_agent()]).build()
+    if beside:
+        builder = ConcurrentBuilder(participants=[one.as_agent(), agents[1]]).with_aggregator(agents[2])
+        workflow = builder.build()
+    else:
+        workflow = SequentialBuilder(participants=[one.as_agent(), *agents[1:]]).build()
+    result = await workflow.run("Go.", session_id="s", state={"times": 7})
+    counted = [each.content for message in result.messages for each in message.tool_results]
+    assert counted[-1] == "10"
+    assert sorted(map(int, counted)) == [8, 9, 10]
+    assert (await workflow.session("s")).shared == {"times": 10}
