@@ -15,12 +15,12 @@ from relayline.machine.topology import Edge
 from relayline.messages import Text, user
 
 
-def graph(start: str, ways: Mapping[str, str], joins: Mapping[str, str] | None = None) -> Graph:
+def graph(starts: str, ways: Mapping[str, str], joins: Mapping[str, str] | None = None) -> Graph:
     """``ways``: source to targets; ``joins``: a node to all it waits for, in declared order. A letter is a node."""
     plain = [Edge(source, target, always=True) for source, targets in ways.items() for target in targets]
     met = [Edge(each, target, always=True, joins=True) for target, many in (joins or {}).items() for each in many]
     named = dict.fromkeys(name for edge in [*plain, *met] for name in (edge.source, edge.target))
-    return Graph((start,), tuple(dict.fromkeys([start, *named])), tuple(plain + met))
+    return Graph(tuple(starts), tuple(dict.fromkeys([*starts, *named])), tuple(plain + met))
 
 
 GRAPHS = {
@@ -31,6 +31,7 @@ GRAPHS = {
     "one node twice, and a join after it": graph("s", {"s": "abd", "a": "c", "b": "c"}, {"j": "cd"}),
     "two joins in a row": graph("s", {"s": "abc"}, {"j": "ab", "k": "jc"}),
     "two joins at once": graph("s", {"s": "ab"}, {"j": "ab", "k": "ba"}),
+    "a beginning that is waited for": graph("bs", {"s": "a"}, {"b": "sa", "c": "asb"}),
     "ways that never meet": graph("s", {"s": "ab", "a": "cd"}),
 }
 
