@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,13 @@ from relayline import (
     GroupChatBuilder,
     HandoffBuilder,
     HumanAgent,
+    SequentialBuilder,
     WorkflowBuilder,
     executor,
     tool,
     views,
 )
+from relayline.assembled import TeamBuilder
 from relayline.testing import ScriptedClient
 
 A, B, C = (Agent(name, description=words) for name, words in zip("abc", ("First.", "Bills.", "Boxes."), strict=True))
@@ -304,6 +306,45 @@ def test_rl119_a_name_that_is_old_and_new() -> None:
             "RL103 on_change is 'ask' in with_upgrades; allowed: continue, refuse",
         ]
     )
+
+
+def test_rl119_an_old_name_that_is_not_one_teams_alone() -> None:
+    """In a tree of teams: another one still has it, or it was something else there; however deep, agents and tools."""
+
+    def of(name: str, agent: str, tools: Sequence[object] = (), **taken: Any) -> Agent:
+        member = Agent(agent, description=agent, tools=tools)
+        return SequentialBuilder(name=name, participants=[member]).with_upgrades(**taken).build().as_agent()
+
+    def tree(*inner: Agent, **taken: Any) -> TeamBuilder:
+        deep = SequentialBuilder(name="middle", participants=inner[1:]).build().as_agent()
+        whole = SequentialBuilder(name="outer", participants=[inner[0], deep, Agent("w", tools=[find])])
+        return whole.with_upgrades(**taken)
+
+    @tool
+    def search() -> str:
+        return ""
+
+    renamed = {"renamed": {"x": "a"}}
+    still = tree(of("one", "a", **renamed), of("two", "x"))
+    tools = tree(of("one", "a"), of("two", "b", [search], renamed_tools={"find": "search"}))
+    three = tree(of("one", "a", **renamed), of("two", "b", renamed={"x": "b"}), renamed={"x": "w"})
+    assert [problems(each.build) for each in (still, tools, three)] == snapshot(
+        [
+            [
+                "RL119 'x' is renamed in with_upgrades of 'one', and 'two' still has an agent of that name, which would be renamed with it; call that one otherwise, or leave it out"
+            ],
+            [
+                "RL119 'find' is renamed in with_upgrades of 'two', and 'outer' still has a tool of that name, which would be renamed with it; rename it there too, or leave it out"
+            ],
+            [
+                "RL119 'x' is renamed to 'w' in with_upgrades of 'outer', and to 'a' in that of 'one'; in one conversation nobody can tell the two apart, so leave one out",
+                "RL119 'x' is renamed to 'w' in with_upgrades of 'outer', and to 'b' in that of 'two'; in one conversation nobody can tell the two apart, so leave one out",
+                "RL119 'x' is renamed to 'a' in with_upgrades of 'one', and to 'b' in that of 'two'; in one conversation nobody can tell the two apart, so leave one out",
+            ],
+        ]
+    )
+    both = [of(name, agent, [search], renamed_tools={"seek": "search"}) for name, agent in (("one", "a"), ("two", "b"))]
+    assert tree(*both, renamed={"v": "w"}, renamed_tools={"look": "find"}).build()
 
 
 # What cannot be a tool, or an agent
