@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,8 @@ def test_rl108_numbers_and_words_that_cannot_be_meant() -> None:
         ("with_budget", {"turns": 0, "tokens": 1.5, "seconds": float("inf")}),
         ("with_budget", {"turns": True, "tokens": None, "seconds": -1}),
         ("with_request_expiry", {"approvals": 0, "questions": "1h", "people": True}),
+        ("with_request_expiry", {"approvals": 1e300, "questions": timedelta.max, "people": 3_155_760_000.5}),
+        ("with_budget", {"seconds": 1e300}),
     )
     assert found == snapshot(
         [
@@ -182,12 +185,16 @@ def test_rl108_numbers_and_words_that_cannot_be_meant() -> None:
             "RL108 the turn limit of 'b' is True; it is a number of turns, 0 or more",
             "RL108 the budget of turns is 0; it is a whole number, 1 or more, or None",
             "RL108 the budget of tokens is 1.5; it is a whole number, 1 or more, or None",
-            "RL108 the budget of seconds is inf; it is a number above 0, or None",
+            "RL108 the budget of seconds is inf; it is a number above 0, 3155760000 at most, or None",
             "RL108 the budget of turns is True; it is a whole number, 1 or more, or None",
-            "RL108 the budget of seconds is -1; it is a number above 0, or None",
-            "RL108 a request expires after 0; it is seconds or a timedelta above 0, or None",
-            "RL108 a request expires after '1h'; it is seconds or a timedelta above 0, or None",
-            "RL108 a request expires after True; it is seconds or a timedelta above 0, or None",
+            "RL108 the budget of seconds is -1; it is a number above 0, 3155760000 at most, or None",
+            "RL108 a request expires after 0; it is seconds or a timedelta above 0, up to 3155760000 seconds (a hundred years), or None",
+            "RL108 a request expires after '1h'; it is seconds or a timedelta above 0, up to 3155760000 seconds (a hundred years), or None",
+            "RL108 a request expires after True; it is seconds or a timedelta above 0, up to 3155760000 seconds (a hundred years), or None",
+            "RL108 a request expires after 1e+300; it is seconds or a timedelta above 0, up to 3155760000 seconds (a hundred years), or None",
+            "RL108 a request expires after datetime.timedelta(days=999999999, seconds=86399, microseconds=999999); it is seconds or a timedelta above 0, up to 3155760000 seconds (a hundred years), or None",
+            "RL108 a request expires after 3155760000.5; it is seconds or a timedelta above 0, up to 3155760000 seconds (a hundred years), or None",
+            "RL108 the budget of seconds is 1e+300; it is a number above 0, 3155760000 at most, or None",
         ]
     )
 

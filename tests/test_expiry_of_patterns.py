@@ -1,6 +1,8 @@
 """Reviews and the questions of functions have a time by which they are answered, and so has what waits in teams within."""
 
+from contextlib import aclosing
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,12 +20,13 @@ from relayline import (
     executor,
     tool,
 )
-from relayline.assembled import TeamBuilder
+from relayline.assembled import LONGEST, TeamBuilder
 from relayline.durable.local import Local
 from relayline.events import Answered, Finished, Warned, innermost
+from relayline.journal.sqlite import SqliteCheckpointStorage
 from relayline.runtime.session import existing
 from relayline.testing import FakeClock, ScriptedClient, assert_replays, call
-from tests.durable.fleets import state, worker, working
+from tests.durable.fleets import state, until, worker, working
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 IDLE, WAITING = WorkflowRunState.IDLE, WorkflowRunState.IDLE_WITH_PENDING_REQUESTS
@@ -219,6 +222,18 @@ async def test_the_timers_of_a_team_within_that_is_called_otherwise_now_are_set(
     renamed = shop("office", ScriptedClient(), renamed={"desk": "office"})
     session = await existing("s", renamed.machine, workflow.store)
     assert session.deadlines() == {"t1.r1": clock.time + HOUR}
+
+
+async def test_the_longest_time_there_is_can_be_counted_to(tmp_path: Path) -> None:
+    """A worker sets its timer, on disk too."""
+    store = SqliteCheckpointStorage(tmp_path / "s.db")
+    client = ScriptedClient(call("pay", order=7))
+    builder = HandoffBuilder(name="desk", participants=[client.as_agent("clerk", tools=[pay])])
+    workflow = builder.with_request_expiry(approvals=LONGEST).with_checkpointing(store).build()
+    async with aclosing(store), working(worker(workflow, Local())):
+        await workflow.submit("Go.", session_id="s")
+        await state(workflow, "s", WAITING)
+        await until(lambda: store.receipt("s", "expiry of r1"))
 
 
 async def test_on_a_fleet_they_expire_by_themselves() -> None:

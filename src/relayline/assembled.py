@@ -27,6 +27,9 @@ from relayline.workflow import TeamAgent, Workflow
 
 Duration = float | timedelta
 
+LONGEST = 36_525 * 86_400
+"""Seconds, a hundred years: all that clocks, stores and engines can count to. What takes longer is for ever."""
+
 
 class TeamBuilder:
     """What can be said of a team whatever its pattern is. Use one of its kinds, such as `SequentialBuilder`."""
@@ -145,8 +148,10 @@ class TeamBuilder:
         for what, amount in (("turns", turns), ("tokens", tokens)):
             if amount is not None and (type(amount) is not int or amount < 1):
                 problems.append(f"RL108 the budget of {what} is {amount!r}; it is a whole number, 1 or more, or None")
-        if seconds is not None and not _positive(seconds):
-            problems.append(f"RL108 the budget of seconds is {seconds!r}; it is a number above 0, or None")
+        if seconds is not None and not _countable(seconds):
+            problems.append(
+                f"RL108 the budget of seconds is {seconds!r}; it is a number above 0, {LONGEST} at most, or None"
+            )
         return Budget(turns, tokens, seconds)
 
     def _taken(self, names: Sequence[str], tools: Collection[str], problems: list[str]) -> Upgrades:
@@ -170,9 +175,10 @@ class TeamBuilder:
         found: dict[Ask, float] = {}
         for ask, given in self._expiry.items():
             seconds = given.total_seconds() if isinstance(given, timedelta) else given
-            if seconds is not None and not _positive(seconds):
+            if seconds is not None and not _countable(seconds):
                 problems.append(
-                    f"RL108 a request expires after {given!r}; it is seconds or a timedelta above 0, or None"
+                    f"RL108 a request expires after {given!r}; it is seconds or a timedelta above 0, up to {LONGEST} "
+                    "seconds (a hundred years), or None"
                 )
             elif seconds is not None:
                 found[ask] = seconds
@@ -295,8 +301,8 @@ def _mixed_up(teams: Sequence[_Called]) -> Iterator[str]:
                 )
 
 
-def _positive(number: object) -> bool:
-    return isinstance(number, int | float) and not isinstance(number, bool) and 0 < number < float("inf")
+def _countable(number: object) -> bool:
+    return isinstance(number, int | float) and not isinstance(number, bool) and 0 < number <= LONGEST
 
 
 def _policy(tool: Tool) -> ToolPolicy:
