@@ -554,6 +554,28 @@ def test_rl204_told_the_same() -> None:
     assert warned(edges.with_terminal_agents([bills, boxes])) == []
 
 
+def test_rl204_many_told_the_same() -> None:
+    """Each two are named once, however many choose between them, and only the first few of them."""
+    three = [Agent(name, description="Helps.") for name in ("a", "b", "c")]
+    assert warned(team(*three, Agent("d", description="Signs."))) == snapshot(
+        [
+            "RL204 'a', 'd' can hardly tell 'b' and 'c' apart: their descriptions are alike",
+            "RL204 'b', 'd' can hardly tell 'a' and 'c' apart: their descriptions are alike",
+            "RL204 'c', 'd' can hardly tell 'a' and 'b' apart: their descriptions are alike",
+        ]
+    )
+    assert warned(team(*(Agent(f"a{number}", description="Helps.") for number in range(12)))) == snapshot(
+        [
+            "RL204 'a0', 'a3', 'a4', 'a5', 'a6' and 5 more can hardly tell 'a1' and 'a2' apart: their descriptions are alike",
+            "RL204 'a0', 'a2', 'a4', 'a5', 'a6' and 5 more can hardly tell 'a1' and 'a3' apart: their descriptions are alike",
+            "RL204 'a0', 'a2', 'a3', 'a5', 'a6' and 5 more can hardly tell 'a1' and 'a4' apart: their descriptions are alike",
+            "RL204 'a0', 'a2', 'a3', 'a4', 'a6' and 5 more can hardly tell 'a1' and 'a5' apart: their descriptions are alike",
+            "RL204 'a0', 'a2', 'a3', 'a4', 'a5' and 5 more can hardly tell 'a1' and 'a6' apart: their descriptions are alike",
+            "RL204 and 61 more pairs can hardly be told apart: their descriptions are alike",
+        ]
+    )
+
+
 def test_rl205_round_for_ever() -> None:
     """Without any limit; each budget is one, and so is every setting of loop control."""
 
