@@ -66,15 +66,15 @@ async def test_the_outer_ones_are_around_the_inner_ones() -> None:
     assert result.text == "Hi.\nFine."
     assert seen == [
         ("shop", "CallModel", "first", "t1-s1", "s"),
-        ("shop", "CallModel", "desk/refunds/checker", "t2.t1.t1-s1", "s"),
-        ("desk", "CallModel", "refunds/checker", "t1.t1-s1", "s/t2"),
-        ("refunds", "CallModel", "checker", "t1-s1", "s/t2/t1"),
-        ("shop", "RunTool", "desk/refunds/checker", "t2.t1.t1-s1-c0", "s"),
-        ("desk", "RunTool", "refunds/checker", "t1.t1-s1-c0", "s/t2"),
-        ("refunds", "RunTool", "checker", "t1-s1-c0", "s/t2/t1"),
-        ("shop", "CallModel", "desk/refunds/checker", "t2.t1.t1-s2", "s"),
-        ("desk", "CallModel", "refunds/checker", "t1.t1-s2", "s/t2"),
-        ("refunds", "CallModel", "checker", "t1-s2", "s/t2/t1"),
+        ("shop", "CallModel", "desk/refunds/checker", "t2.t2it1.t2it1it1-s1", "s"),
+        ("desk", "CallModel", "refunds/checker", "t2it1.t2it1it1-s1", "s/t2"),
+        ("refunds", "CallModel", "checker", "t2it1it1-s1", "s/t2/t1"),
+        ("shop", "RunTool", "desk/refunds/checker", "t2.t2it1.t2it1it1-s1-c0", "s"),
+        ("desk", "RunTool", "refunds/checker", "t2it1.t2it1it1-s1-c0", "s/t2"),
+        ("refunds", "RunTool", "checker", "t2it1it1-s1-c0", "s/t2/t1"),
+        ("shop", "CallModel", "desk/refunds/checker", "t2.t2it1.t2it1it1-s2", "s"),
+        ("desk", "CallModel", "refunds/checker", "t2it1.t2it1it1-s2", "s/t2"),
+        ("refunds", "CallModel", "checker", "t2it1it1-s2", "s/t2/t1"),
     ]
 
 

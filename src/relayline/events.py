@@ -370,7 +370,7 @@ class Compacted:
     ``asked``, ``items``: how many there were, the last being messages and notes of the conversation. ``speaker``,
     ``callers``, ``sticky``, ``arrivals``: whose the conversation was, who waited to get it back, whether the speaker
     keeps it, and the handoff by which each agent last got it. ``shared``: what the team kept in common. ``summaries``:
-    what agents were told of the conversation.
+    what agents were told of the conversation. ``teams``: the same of each team within the team, as it was left.
     """
 
     upto: int
@@ -386,6 +386,7 @@ class Compacted:
     summaries: tuple[Summarised, ...] = ()
     items: int = 0
     roster: Roster | None = None
+    teams: Mapping[str, "Compacted"] = field(default_factory=dict[str, "Compacted"])
     type: Literal["compacted"] = "compacted"
 
 

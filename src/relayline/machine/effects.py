@@ -92,4 +92,4 @@ def effects(state: State) -> list[Effect]:
 def model_call(turn: Turn) -> str:
     """The id of the turn's next model call."""
     # Not by the property: this is asked several times for every reply.
-    return f"{turn.part.lane.key if turn.part.lane else f't{turn.number}'}-s{turn.step + 1}"
+    return f"{turn.key}-s{turn.step + 1}"
