@@ -23,6 +23,7 @@ from relayline import (
 from relayline.assembled import LONGEST, TeamBuilder
 from relayline.durable.local import Local
 from relayline.events import Answered, Finished, Warned, innermost
+from relayline.fleet import Submitted
 from relayline.journal.sqlite import SqliteCheckpointStorage
 from relayline.runtime.session import existing
 from relayline.testing import FakeClock, ScriptedClient, assert_replays, call
@@ -222,6 +223,29 @@ async def test_the_timers_of_a_team_within_that_is_called_otherwise_now_are_set(
     renamed = shop("office", ScriptedClient(), renamed={"desk": "office"})
     session = await existing("s", renamed.machine, workflow.store)
     assert session.deadlines() == {"t1.r1": clock.time + HOUR}
+
+
+async def test_a_worker_sets_no_timers_in_a_session_that_its_team_does_not_take(clock: FakeClock, caplog) -> None:
+    """What was said is refused with the reason, and the worker goes on with the next: nothing has failed."""
+    workflow = kept(shop("desk", ScriptedClient(call("pay", order=7))), clock)
+    await workflow.run("Go.", session_id="s")
+    client = ScriptedClient("Hello.")
+    strict = shop("office", client, on_change="refuse").with_store(workflow.store)
+    async with working(worker(strict, Local())):
+        refused = await strict.submit("Well?", session_id="s")
+        await until(lambda: settled(strict, refused))
+        receipt = await strict.receipt(refused)
+        assert receipt
+        assert "was begun with another team" in receipt.problem
+        heard = await strict.submit("Hi.", session_id="another")
+        await until(lambda: settled(strict, heard))
+    assert [each.agent.name for each in client.requests] == ["clerk"]
+    assert not [each for each in caplog.records if each.name.startswith("relayline.durable")]
+
+
+async def settled(workflow: Workflow, submitted: Submitted) -> bool:
+    receipt = await workflow.receipt(submitted)
+    return receipt is not None and receipt.state != "waiting"
 
 
 async def test_the_longest_time_there_is_can_be_counted_to(tmp_path: Path) -> None:
