@@ -19,7 +19,7 @@ from relayline import (
 )
 from relayline.machine.fold import fold
 from relayline.machine.inputs import Answer, Approval
-from relayline.testing import Reply, ScriptedClient, assert_replays, call, handoff_to
+from relayline.testing import Reply, ScriptedClient, assert_replays, call, check_everywhere, handoff_to
 
 IDLE, WAITING = WorkflowRunState.IDLE, WorkflowRunState.IDLE_WITH_PENDING_REQUESTS
 
@@ -157,3 +157,19 @@ async def test_why_a_team_was_handed_the_conversation_is_told_once() -> None:
     assert len(told) == 1
     assert "Reason: money" in told[0]
     client.assert_done()
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["in a row", "at once"])
+async def test_no_two_calls_in_a_conversation_are_called_alike(beside: bool) -> None:
+    """Whatever team makes them, however often it has the conversation; providers refuse a request where they are."""
+    client = ScriptedClient({name: [call("count"), name] * 3 for name in "abc"})
+    a, b, c = (client.as_agent(name, tools=[count]) for name in "abc")
+    two = SequentialBuilder(name="two", participants=[a]).build()
+    one = SequentialBuilder(name="one", participants=[two.as_agent(), b]).build().as_agent()
+    workflow = (ConcurrentBuilder if beside else SequentialBuilder)(participants=[one, c]).build()
+    for message in ("1", "2", "3"):
+        result = await workflow.run(message, session_id="s")
+    ids = [each.id for message in result.conversation for each in message.tool_calls]
+    assert len(set(ids)) == len(ids) == 9
+    for request in client.requests:
+        check_everywhere(request)
