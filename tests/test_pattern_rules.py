@@ -17,6 +17,7 @@ from relayline import (
     executor,
     tool,
 )
+from relayline.events import Finished
 from relayline.machine.fold import fold
 from relayline.machine.inputs import Answer, Approval
 from relayline.testing import Reply, ScriptedClient, assert_replays, call, check_everywhere, handoff_to
@@ -173,3 +174,15 @@ async def test_no_two_calls_in_a_conversation_are_called_alike(beside: bool) -> 
     assert len(set(ids)) == len(ids) == 9
     for request in client.requests:
         check_everywhere(request)
+
+
+async def test_whoever_ends_it_within_a_team_ends_all_of_it() -> None:
+    """Nobody who comes after is asked."""
+    client = ScriptedClient({"a": ["Which?"]})
+    a, other = client.as_agent("a", description="a"), client.as_agent("other", description="o")
+    inner = HandoffBuilder(name="inner", participants=[a, other]).build().as_agent()
+    workflow = SequentialBuilder(participants=[inner, client.as_agent("b")]).build()
+    (request,) = (await workflow.run("Go.", session_id="s")).requests
+    result = await workflow.run(responses={request.request_id: request.data.terminate()})
+    assert (result.state, result.text) == (IDLE, "")
+    assert (await workflow.store.read("s"))[-1].fact == Finished("terminated")
