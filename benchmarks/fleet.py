@@ -1,11 +1,13 @@
-"""What a turn costs on a fleet, beside what its engine costs when a turn does nothing.
+"""What a turn costs on a fleet beside what its engine costs when a turn only waits, and how fast a fleet recovers.
 
-    python -m benchmarks.fleet                                  all, some minutes
-    python -m benchmarks.fleet --turns 200 --workers 2 restate  less
+    python -m benchmarks.fleet                                        all, half an hour
+    python -m benchmarks.fleet restate --turns 160 --workers 2 --kills 0   less
 
 A turn is a message, a model (20 ms), a tool, a model (20 ms) and a reply, in 16 sessions at once; on local fleets and engines
-alike the sessions are in PostgreSQL. CPU is that of workers, engine and database, in milliseconds a turn. The floor is the same
-dispatcher with turns that do nothing. How long recovery takes is measured by `make fleet`, which kills workers.
+alike the sessions are in PostgreSQL. CPU is that of workers, engine and database, in milliseconds a turn, without what they
+take when nothing is to do, which is a column of its own (milliseconds a second). The floor is the same engine with one worker
+whose turns wait as long and do nothing. Recovery is that of `tests.kills.fleet`: seconds from a SIGKILL until all that went on
+at that moment, anywhere, was done.
 """
 
 import argparse
@@ -23,10 +25,12 @@ from relayline.cli.worker import engine
 from relayline.dispatch import Limits
 from relayline.journal.opening import open_store
 from relayline.testing import call
+from tests.kills.fleet import run
 from tests.kills.stores import a_store
-from tests.kills.workers import an_engine
+from tests.kills.workers import Engine, an_engine
 
 SESSIONS = 16
+IDLE = 4.0
 TICK = 1000 / os.sysconf("SC_CLK_TCK")
 
 
@@ -58,9 +62,10 @@ def desk() -> Workflow:
 
 
 async def floor(word: str, listen: str) -> None:
-    """A worker whose turns do nothing; it says so, for each."""
+    """A worker whose turns only wait; it says when one is over."""
 
     async def nothing(_: str) -> None:
+        await asyncio.sleep(0.045)
         print("turn", flush=True)
 
     print("ready", file=sys.stderr, flush=True)
@@ -85,19 +90,19 @@ def cpu(*roots: int) -> float:
     return total
 
 
-def servers() -> list[int]:
-    """The engines' and the database's first processes, which are ours."""
-    found = []
+def servers(where: str) -> list[int]:
+    """The first processes of the engine and of the database ``where``, which are ours."""
+    folder = where.partition("host=")[2]
+    found: list[int] = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            ours = _parent(path.parent) == str(os.getpid())  # a shell with the server below it
         except OSError:
             continue
-        ours = ("restate-server" in line or "server start-dev" in line) and str(os.getpid()) == _parent(
-            path.parent
-        )  # a shell with the server below it
-        database = "/bin/postgres -D /tmp/pg" in line
-        found += [int(path.parent.name)] * (ours or database)
+        engine = ours and ("restate-server" in line or "server start-dev" in line)
+        if engine or f"postgres -D {folder}" in line:
+            found.append(int(path.parent.name))
     return found
 
 
@@ -120,69 +125,89 @@ async def _drained(stream: asyncio.StreamReader) -> None:
         pass
 
 
+class Meter:
+    """The CPU of some processes from now on, without what they take when nothing is to do."""
+
+    def __init__(self, *pids: int) -> None:
+        self._pids = pids
+        self.idle = 0.0
+        self.start()
+
+    def start(self) -> None:
+        self._begun, self._before = time.perf_counter(), cpu(*self._pids)
+
+    async def rest(self) -> None:
+        """Find out what they take when nothing is to do."""
+        self.start()
+        await asyncio.sleep(IDLE)
+        self.idle = (cpu(*self._pids) - self._before) / IDLE
+        self.start()
+
+    def spent(self) -> float:
+        return cpu(*self._pids) - self._before - self.idle * (time.perf_counter() - self._begun)
+
+
 async def measure(kind: str, workers: int, turns: int) -> str:
     with (
         tempfile.TemporaryDirectory() as folder,
         a_store("postgresql", Path(folder)) as where,
         an_engine(kind) as served,
     ):
-        word, options = served.word, list(served.options)
         store = open_store(where)
-        caller = team(store).with_dispatcher(engine(word, "bench"))
+        caller = team(store).with_dispatcher(engine(served.word, "bench"))
         await store.sessions()
-        command = [
-            "-m",
-            "relayline.cli",
-            "worker",
-            "benchmarks.fleet:desk",
-            "--store",
-            where,
-            "--engine",
-            word,
-            *options,
-        ]
+        command = ["-m", "relayline.cli", "worker", "benchmarks.fleet:desk", "--store", where, *served.options]
         processes = [await start(*command) for _ in range(workers)]
-        await asyncio.sleep(2)
-        await caller.run("Where is order 7?", session_id="warm")
 
         async def talk(session: int) -> None:
             for _ in range(turns // SESSIONS):
                 await caller.run("Where is order 7?", session_id=f"s{session}")
 
-        pids = [each.pid for each in processes]
-        before, begun = (cpu(*pids), cpu(*servers())), time.perf_counter()
+        await asyncio.gather(*(caller.run("Where is order 7?", session_id=f"warm{each}") for each in range(SESSIONS)))
+        own, rest = Meter(*(each.pid for each in processes)), Meter(*servers(where))
+        await asyncio.gather(own.rest(), rest.rest())
+        begun = time.perf_counter()
         await asyncio.gather(*(talk(number) for number in range(SESSIONS)))
-        seconds = time.perf_counter() - begun
         done = turns // SESSIONS * SESSIONS
-        own, rest = ((after - first) / done for after, first in zip((cpu(*pids), cpu(*servers())), before, strict=True))
+        rate = done / (time.perf_counter() - begun)
+        worker, servers_share = own.spent() / done, rest.spent() / done
         for each in processes:
             each.terminate()
             await each.wait()
-        idle = await _floor(kind, word, options, turns)
+        floor = (
+            await _floor(served, where, turns) if served.server else 0.0
+        )  # without an engine there is nothing beneath
+        assert caller.dispatcher is not None
+        await caller.dispatcher.aclose()
         await store.aclose()
-        return (
-            f"{kind:>12} {workers:>7} {own:>9.1f} {rest:>9.1f} {own + rest:>9.1f} {idle:>9.1f} {done / seconds:>9.0f}"
-        )
+        in_all, idle = worker + servers_share, own.idle + rest.idle
+        return f"{kind:>12} {workers:>7} {worker:>9.1f} {servers_share:>9.1f} {in_all:>9.1f} {floor:>9.1f} {idle:>9.1f} {rate:>9.0f}"
 
 
-async def _floor(kind: str, word: str, options: list[str], turns: int) -> float:
-    if kind == "postgresql":
-        return 0.0  # without an engine there is nothing beneath
-    listen = options[options.index("--listen") + 1] if "--listen" in options else ""
-    worker = await start("-m", "benchmarks.fleet", "floor", word, listen, out=asyncio.subprocess.PIPE)
+async def _floor(served: Engine, where: str, turns: int) -> float:
+    worker = await start("-m", "benchmarks.fleet", "floor", served.word, served.listen, out=asyncio.subprocess.PIPE)
     await asyncio.sleep(2)
-    dispatcher = engine(word, "bench")
+    dispatcher = engine(served.word, "bench")
     assert worker.stdout is not None
-    before = cpu(worker.pid, *servers())
+    meter = Meter(worker.pid, *servers(where))
+    await meter.rest()
     for _ in range(turns // SESSIONS):
         await asyncio.gather(*(dispatcher.submit(f"s{number}", "") for number in range(SESSIONS)))
         for _ in range(SESSIONS):
             await worker.stdout.readline()
-    spent = cpu(worker.pid, *servers()) - before
+    spent = meter.spent()
     worker.kill()
     await worker.wait()
     await dispatcher.aclose()
     return spent / (turns // SESSIONS * SESSIONS)
+
+
+def recovery(kind: str, workers: int, kills: int) -> str:
+    if not kills:
+        return ""
+    with tempfile.TemporaryDirectory() as folder:
+        _, recovered = asyncio.run(run(kind, Path(folder), kills, workers))
+    return "".join(f" {recovered.at(part):>9.1f}" for part in (0.5, 0.95))
 
 
 def main() -> None:
@@ -193,11 +218,13 @@ def main() -> None:
     parser.add_argument("kinds", nargs="*", default=["postgresql", "restate", "temporal"])
     parser.add_argument("--turns", type=int, default=480)
     parser.add_argument("--workers", type=int, nargs="*", default=[1, 2, 4])
+    parser.add_argument("--kills", type=int, default=20)
     given = parser.parse_args()
-    print(f"{'fleet':>12} {'workers':>7} {'worker':>9} {'servers':>9} {'in all':>9} {'floor':>9} {'turns/s':>9}")
+    columns = "worker", "servers", "in all", "floor", "idle", "turns/s", "p50", "p95"
+    print(f"{'fleet':>12} {'workers':>7}", *(f"{each:>9}" for each in columns))
     for kind in given.kinds:
         for workers in given.workers:
-            print(asyncio.run(measure(kind, workers, given.turns)), flush=True)
+            print(asyncio.run(measure(kind, workers, given.turns)), recovery(kind, workers, given.kills), flush=True)
 
 
 if __name__ == "__main__":

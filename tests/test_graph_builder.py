@@ -299,3 +299,30 @@ def test_a_name_that_nobody_has_is_told():
         "RL107 add_multi_selection_edge_group from 'sort' names no target",
         "RL101 unknown agent 'payy' in add_edge; did you mean 'pay'?",
     )
+
+
+async def test_an_agent_that_an_edge_leads_back_to_is_told_to_go_on():
+    """Its own words are no question to it; alone, and beside others."""
+    client = ScriptedClient("draft", "better", "good")
+    writer = client.as_agent("writer")
+    again = (
+        WorkflowBuilder(start_executor=writer).add_edge(writer, writer, condition=lambda said: said != "good").build()
+    )
+    assert texts(await again.run("Write.")) == ["good"]
+    assert [each.text for each in client.requests[-1].messages] == ["Write.", "draft", "Go on.", "better", "Go on."]
+    beside = ScriptedClient("other")
+    client = ScriptedClient("draft", "good")
+    writer, reader = client.as_agent("writer"), beside.as_agent("reader")
+
+    @executor
+    def begin(text: str) -> str:
+        return text
+
+    team = (
+        WorkflowBuilder(start_executor=begin)
+        .add_fan_out_edges(begin, [writer, reader])
+        .add_edge(writer, writer, condition=lambda said: said != "good")
+        .build()
+    )
+    await team.run("Write.")
+    assert [each.text for each in client.requests[-1].messages][-2:] == ["draft", "Go on."]

@@ -211,7 +211,8 @@ class HandedBack:
 @dataclass(frozen=True, slots=True)
 class Prompted:
     """The team told an agent something: to go on by itself, say. Only that agent sees it; it is no part of the
-    transcript. ``code``: what was wrong with its reply, as in a warning; empty: nothing.
+    transcript. ``code``: what was wrong with its reply, as in a warning; ``go_on``: nobody spoke since it did;
+    ``handed_over``: what its team was handed; empty: it goes on by itself.
     """
 
     turn: int

@@ -63,9 +63,12 @@ class Recovery:
 
     seconds: Sequence[float]
 
+    def at(self, part: float) -> float:
+        return self.seconds[min(int(len(self.seconds) * part), len(self.seconds) - 1)]
+
     def __str__(self) -> str:
-        p50, p95 = (self.seconds[min(int(len(self.seconds) * part), len(self.seconds) - 1)] for part in (0.5, 0.95))
-        return f"    {p50:.1f} s until all that went on was done, at the median; {p95:.1f} s at the 95th percentile"
+        times = f"{self.at(0.5):.1f} s until all that went on was done, at the median; {self.at(0.95):.1f} s"
+        return f"    {times} at the 95th percentile"
 
 
 async def run(kind: str, folder: Path, kills: int, many: int = WORKERS, seed: int = 0) -> tuple[Report, Recovery]:

@@ -14,11 +14,16 @@ from tests.kills.suite import ROOT
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """``word``: for ``--engine``. ``options``: what else a worker has to be told. ``server``: None if there is none."""
+    """``word``: for ``--engine``. ``listen``: where it calls workers, if it does. ``server``: None if there is none."""
 
     word: str
-    options: Sequence[str] = ()
+    listen: str = ""
     server: servers.Engine | None = None
+
+    @property
+    def options(self) -> Sequence[str]:
+        """What a worker has to be told."""
+        return ["--engine", self.word, *(["--listen", self.listen] if self.listen else [])]
 
 
 def of_server(server: servers.Engine) -> Engine:
@@ -26,10 +31,9 @@ def of_server(server: servers.Engine) -> Engine:
     match server:
         case servers.RestateServer(ingress=ingress, admin=admin):
             (port,) = servers.free_ports(1)
-            listen = ["--listen", f"127.0.0.1:{port}", "--sessions", "4"]
-            return Engine(f"restate:{ingress},{admin}", listen, server)
+            return Engine(f"restate:{ingress},{admin}", f"127.0.0.1:{port}", server)
         case servers.TemporalServer(address=address):
-            return Engine(f"temporal:{address}", (), server)
+            return Engine(f"temporal:{address}", "", server)
         case _:
             raise AssertionError(f"no fleet has a server like {server}")
 
@@ -61,7 +65,7 @@ class Workers:
     async def start(self, **settings: str) -> asyncio.subprocess.Process:
         """One more, with these variables set; it works on return."""
         command = [sys.executable, "-m", "relayline.cli", "worker", self.team, "--store", self.where]
-        command += ["--engine", self.engine.word, *self.engine.options]
+        command += ["--sessions", "4", *self.engine.options]
         with self._log.open("ab") as log:
             before = log.tell()
             environment: Mapping[str, str] = {**os.environ, "PYTHONUNBUFFERED": "1", **settings}

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from relayline.machine.log import Log
+from relayline.machine.renaming import Spoken
 from relayline.machine.state import Ended, State, Turn
 from relayline.messages import Message
 
@@ -42,6 +43,13 @@ def sight(state: State, number: int) -> State:
     said = [item for each in turns if each.lane for item in each.lane.said]
     words = [item for item in said if isinstance(item, Message)]
     return state._replace(spoken=Log([*state.spoken, *said]), transcript=Log([*state.transcript, *words]))
+
+
+def last_item(state: State, after: Iterable[int]) -> Spoken | None:
+    """What was said last, as a turn that goes on from these has it."""
+    turns = in_sequence(before(state, after).values())
+    said = next((each.lane.said for each in reversed(turns) if each.lane and each.lane.said), ())
+    return said[-1] if said else state.spoken[-1] if len(state.spoken) else None
 
 
 def outputs(state: State) -> tuple[Message, ...]:

@@ -8,7 +8,6 @@ from relayline.events import (
     Asked,
     Finished,
     HandedBack,
-    Prompted,
     Replied,
     Routed,
     SessionStarted,
@@ -185,8 +184,7 @@ def _reviewed(draft: Draft, asked: Asked, given: Approval | Words) -> None:
     # Its colleagues beside it are not told: they have not heard what it is about either.
     draft.add(Answered(asked.request, "replied", feedback))
     draft.add(Routed(apart.number))
-    start(draft, asked.agent, (apart.number,), apart=True, key=f"{apart.key}r")
-    draft.add(Prompted(draft.state.turns, asked.agent, feedback))
+    start(draft, asked.agent, (apart.number,), apart=True, key=f"{apart.key}r", prompt=feedback)
 
 
 def _outcome(draft: Draft, asked: Asked, told: OutcomeTold) -> None:

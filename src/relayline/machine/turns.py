@@ -22,7 +22,7 @@ from relayline.events import (
 from relayline.machine.draft import Draft
 from relayline.machine.effects import CallModel, Effect, Inside, Judge, effects
 from relayline.machine.inputs import Entered, Input, Interrupted, Judged
-from relayline.machine.lanes import in_order
+from relayline.machine.lanes import in_order, last_item
 from relayline.machine.limits import Objection
 from relayline.machine.patterns import AskUser, GiveBack, Handoff, Pass, Route, Speak, Spread, Stop
 from relayline.machine.renaming import runs_function
@@ -30,7 +30,7 @@ from relayline.machine.rules import Rules
 from relayline.machine.state import OpenCall, State, Turn
 from relayline.machine.topology import Edge
 from relayline.machine.view import text
-from relayline.messages import JSON, Outcome
+from relayline.messages import JSON, Message, Outcome
 
 WITHDRAWN = "Not run: it was waiting for a person's decision, and the user went on with another message."
 INTERRUPTED = "Interrupted. It is not known whether this took effect; find out before doing it again."
@@ -189,11 +189,22 @@ def _note(draft: Draft, agent: str) -> str:
     return shown.text if shown else ""
 
 
-def start(draft: Draft, agent: str, after: tuple[int, ...] = (), *, apart: bool = False, key: str = "") -> None:
-    """Give ``agent`` the next turn; a team begins at once."""
+def start(
+    draft: Draft, agent: str, after: tuple[int, ...] = (), *, apart: bool = False, key: str = "", prompt: str = ""
+) -> None:
+    """Give ``agent`` the next turn; a team begins at once. ``prompt``: what the agent is told.
+
+    Who spoke last as well is told to go on: no provider takes a request that ends on the words of whom it asks.
+    """
+    last = last_item(draft.state, after)
     draft.start(agent, after, apart=apart, key=key)
+    own = isinstance(last, Message) and (last.role, last.author_name) == ("assistant", agent)
     if agent in draft.rules.teams:
         begin_within(draft, draft.state.open[draft.state.turns])
+    elif prompt:
+        draft.add(Prompted(draft.state.turns, agent, prompt))
+    elif own and agent not in draft.rules.functions and agent not in draft.rules.people:
+        draft.add(Prompted(draft.state.turns, agent, "Go on.", "go_on"))
 
 
 def begin_within(draft: Draft, turn: Turn) -> None:
@@ -285,9 +296,7 @@ def follow(draft: Draft, route: Route) -> None:
     """Do what the pattern said."""
     match route:
         case Speak(agent, prompt):
-            start(draft, agent)
-            if prompt:
-                draft.add(Prompted(draft.state.turns, agent, prompt))
+            start(draft, agent, prompt=prompt)
         case Pass(edge):
             _go_on(draft, edge)
         case GiveBack(agent):
