@@ -86,8 +86,7 @@ async def working(*workers: Worker) -> AsyncIterator[None]:
     told = loop.get_exception_handler()
 
     def tell(at: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        # A connection of Restate's that breaks as its worker is cut off, which a process would take with it.
-        if told is not None and "client_connected_cb" not in context["message"]:
+        if told is not None and not _came_too_late(context.get("exception")):
             told(at, context)
 
     loop.set_exception_handler(tell)
@@ -102,6 +101,19 @@ async def working(*workers: Worker) -> AsyncIterator[None]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         loop.set_exception_handler(told)
+
+
+def _came_too_late(error: BaseException | None) -> bool:
+    """Whether it is hypercorn's (0.18) about a request that came while its server was leaving.
+
+    It refuses that one, misses it when the body comes, and breaks the connection with whatever else is on it. Restate asks
+    another worker.
+    """
+
+    def its_own(each: BaseException) -> bool:
+        return isinstance(each, KeyError) or (isinstance(each, RuntimeError) and "is shutting down" in str(each))
+
+    return isinstance(error, BaseExceptionGroup) and error.split(its_own)[1] is None
 
 
 def worker(workflow: Workflow, dispatcher: Dispatcher, limits: Limits | None = None, **given: Any) -> Worker:
