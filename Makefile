@@ -67,7 +67,7 @@ lock: $(BIN)/python  ## write requirements/*.txt anew; ARGS=--upgrade moves to n
 	$(PIP) --require-hashes -r requirements/uv.txt
 	$(LOCK) --group lock -o requirements/uv.txt
 	$(LOCK) pyproject.toml --extra cli --extra embedded --group build -o requirements/run.txt
-	$(LOCK) pyproject.toml --extra cli --extra embedded --extra local-llm --extra mcp --extra models --extra postgres --extra restate --extra temporal --extra yaml --group dev -c requirements/run.txt -o requirements/dev.txt
+	$(LOCK) pyproject.toml --extra cli --extra embedded --extra local-llm --extra mcp --extra models --extra otel --extra postgres --extra restate --extra temporal --extra yaml --group dev -c requirements/run.txt -o requirements/dev.txt
 	@! grep -n '://' requirements/*.txt || { echo "A lock must not name a host." >&2; exit 1; }
 
 clean:  ## remove .venv and every cache

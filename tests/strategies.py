@@ -71,7 +71,9 @@ _handoffs = st.builds(
 _summaries = st.builds(Summarised, texts, numbers, texts, texts, numbers, numbers)
 
 _names = st.dictionaries(texts, texts, max_size=3)
-_rosters = st.none() | st.builds(Roster, _names, st.dictionaries(texts, _names, max_size=2), texts)
+_flat = st.builds(Roster, _names, st.dictionaries(texts, _names, max_size=2), texts)
+_deep = st.builds(Roster, _names, st.just({}), texts, st.dictionaries(texts, _flat, max_size=2))
+_rosters = st.none() | _flat | _deep
 
 FACTS: dict[type[Fact], st.SearchStrategy[Fact]] = {
     SessionStarted: st.builds(SessionStarted, texts, texts, _rosters),

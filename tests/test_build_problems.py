@@ -138,6 +138,9 @@ def test_rl104_an_agent_without_a_name() -> None:
     assert problems(team(A, Agent(" \n")).build) == snapshot(
         ["RL104 an agent has no name; names are how agents and people tell each other apart"]
     )
+    assert problems(team(A, Agent("half \ud83d")).build) == snapshot(
+        ["RL104 the name 'half \\ud83d' is not valid Unicode; half a character is in it"]
+    )
 
 
 def test_rl105_nobody() -> None:
@@ -428,8 +431,8 @@ def test_rl143_and_rl150_discussions_and_graphs() -> None:
             "RL143 nobody ever ends this chat: give it max_rounds, a termination condition or a budget",
             "RL150 the edge from 'sized' to 'a' is there twice; keep one",
             "RL153 the cases of 'sized' end with their one Default; what comes after is never met",
-            "RL152 no way leads from 'sized' to 'a'",
-            "RL152 no way leads from 'sized' to 'b'",
+            "RL152 no way leads to 'a'; it begins with 'sized'",
+            "RL152 no way leads to 'b'; it begins with 'sized'",
             "RL154 'listed' waits for several, and 'sized' leads to it by itself; let it wait for that as well",
             "RL151 'sized' gives int, and 'listed' takes list[float]",
             "RL151 'a' gives str, and 'listed' takes list[float], one list of what all it waits for give; give 'a' an output_type",

@@ -32,7 +32,7 @@ from relayline.agent import Chunk
 from relayline.events import Entry, Fact, ToolReturned, UserSpoke, Warned
 from relayline.journal.sqlite import SqliteCheckpointStorage
 from relayline.journal.store import Store
-from relayline.machine.state import fold
+from relayline.machine.fold import fold
 from relayline.machine.view import view
 from relayline.runtime.pool import ConcurrentInput, Sessions
 from relayline.testing import Reply, ScriptedClient, assert_replays, call
@@ -208,9 +208,9 @@ class GivesWay(InMemoryCheckpointStorage):
         await asyncio.sleep(0)
         return await super().read(session_id, after=after, upto=upto)
 
-    async def append(self, session_id: str, facts: Any, *, after: int, at: Any = None) -> list[Entry]:
+    async def append(self, session_id: str, facts: Any, *, after: int) -> list[Entry]:
         await asyncio.sleep(0)
-        return await super().append(session_id, facts, after=after, at=at)
+        return await super().append(session_id, facts, after=after)
 
 
 async def test_of_many_messages_at_once_all_are_on_record_and_the_last_is_answered():
@@ -307,7 +307,7 @@ class Busy(InMemoryCheckpointStorage):
         self.times = times
         self.other: Workflow | None = None
 
-    async def append(self, session_id: str, facts: Any, *, after: int, at: Any = None) -> list[Entry]:
+    async def append(self, session_id: str, facts: Any, *, after: int) -> list[Entry]:
         if (
             self.times
             and self.other
@@ -315,7 +315,7 @@ class Busy(InMemoryCheckpointStorage):
         ):
             self.times -= 1
             await self.other.run(f"other {self.times}", session_id=session_id)
-        return await super().append(session_id, facts, after=after, at=at)
+        return await super().append(session_id, facts, after=after)
 
 
 async def test_a_message_that_came_second_is_heard_after():
@@ -355,10 +355,10 @@ class Slow(InMemoryCheckpointStorage):
         self._journals = inner._journals
         self.gate = Gate()
 
-    async def append(self, session_id: str, facts: list[Fact], *, after: int, at: Any = None) -> list[Entry]:
+    async def append(self, session_id: str, facts: list[Fact], *, after: int) -> list[Entry]:
         if not self.gate.go.is_set():
             await self.gate.wait()
-        return await super().append(session_id, facts, after=after, at=at)
+        return await super().append(session_id, facts, after=after)
 
 
 @pytest.mark.parametrize(("policy", "times"), [("reject", 1), ("queue", 99), ("interrupt", 99)])
@@ -415,12 +415,12 @@ class Racing(InMemoryCheckpointStorage):
         self._journals = inner._journals
         self.races = 0
 
-    async def append(self, session_id: str, facts: Any, *, after: int, at: Any = None) -> list[Entry]:
+    async def append(self, session_id: str, facts: Any, *, after: int) -> list[Entry]:
         if self.races:
             self.races -= 1
             last = self._journals[session_id].last
             await super().append(session_id, [Warned("race", "somebody was here")], after=last)
-        return await super().append(session_id, facts, after=after, at=at)
+        return await super().append(session_id, facts, after=after)
 
 
 MESSAGES = 200

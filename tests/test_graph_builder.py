@@ -267,3 +267,62 @@ def test_what_is_wrong_with_the_edges_is_said():
     with pytest.raises(BuildError) as raised:
         builder.add_fan_in_edges([send, other], both).add_fan_out_edges(sort, [send, other]).build()
     assert [each[:5] for each in raised.value.problems] == ["RL152", "RL152", "RL154", "RL151"]
+
+
+async def test_edges_may_call_nodes_by_their_names():
+    """Of ``participants``, whose order the graph keeps; by names or by themselves it is the same graph."""
+    by_name = (
+        WorkflowBuilder(start_executor="sort", participants=[sort, send, pay, both])
+        .add_switch_case_edge_group("sort", [Case(lambda _: False, pay), Default("send")])
+        .add_fan_in_edges(["pay", send], "both")
+        .build()
+    )
+    assert [agent.name for agent in by_name.agents] == ["sort", "send", "pay", "both"]
+    assert [(edge.source, edge.target) for edge in by_name.pattern.edges] == [
+        ("sort", "pay"),
+        ("sort", "send"),
+        ("pay", "both"),
+        ("send", "both"),
+    ]
+    by_themselves = WorkflowBuilder(start_executor=sort).add_edge(sort, pay).build()
+    again = WorkflowBuilder(start_executor=sort, participants=[sort, pay]).add_edge("sort", "pay").build()
+    assert again.machine == by_themselves.machine
+
+
+def test_a_name_that_nobody_has_is_told():
+    """With where it was said, and the nearest; so is a selection that can name nobody."""
+    builder = WorkflowBuilder(start_executor="sort", participants=[sort, pay]).add_edge("sort", "payy")
+    builder.add_edge(sort, pay).add_multi_selection_edge_group(sort, [], lambda value, names: names)
+    with pytest.raises(BuildError) as raised:
+        builder.build()
+    assert raised.value.problems == (
+        "RL107 add_multi_selection_edge_group from 'sort' names no target",
+        "RL101 unknown agent 'payy' in add_edge; did you mean 'pay'?",
+    )
+
+
+async def test_an_agent_that_an_edge_leads_back_to_is_told_to_go_on():
+    """Its own words are no question to it; alone, and beside others."""
+    client = ScriptedClient("draft", "better", "good")
+    writer = client.as_agent("writer")
+    again = (
+        WorkflowBuilder(start_executor=writer).add_edge(writer, writer, condition=lambda said: said != "good").build()
+    )
+    assert texts(await again.run("Write.")) == ["good"]
+    assert [each.text for each in client.requests[-1].messages] == ["Write.", "draft", "Go on.", "better", "Go on."]
+    beside = ScriptedClient("other")
+    client = ScriptedClient("draft", "good")
+    writer, reader = client.as_agent("writer"), beside.as_agent("reader")
+
+    @executor
+    def begin(text: str) -> str:
+        return text
+
+    team = (
+        WorkflowBuilder(start_executor=begin)
+        .add_fan_out_edges(begin, [writer, reader])
+        .add_edge(writer, writer, condition=lambda said: said != "good")
+        .build()
+    )
+    await team.run("Write.")
+    assert [each.text for each in client.requests[-1].messages][-2:] == ["draft", "Go on."]

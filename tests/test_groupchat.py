@@ -141,3 +141,16 @@ def test_what_is_wrong_is_said():
         GroupChatBuilder(participants=members(client)).build()
     with pytest.raises(BuildError, match="RL105"):
         GroupChatBuilder(max_rounds=1).build()
+
+
+async def test_who_has_the_word_twice_in_a_row_is_told_to_go_on():
+    """No request ends on the words of whom it asks, and what was said before stands as it stood."""
+    client = ScriptedClient("1", "2", "3")
+    team = GroupChatBuilder(participants=members(client), selection_func=lambda chat: "a", max_rounds=3).build()
+    assert said(await team.run("Go.")) == ["a: 1", "a: 2", "a: 3"]
+    assert [[each.text for each in request.messages] for request in client.requests] == [
+        ["Go."],
+        ["Go.", "1", "Go on."],
+        ["Go.", "1", "Go on.", "2", "Go on."],
+    ]
+    assert {request.messages[-1].role for request in client.requests} == {"user"}

@@ -16,6 +16,7 @@ from relayline import (
     BuildError,
     ChatClient,
     ChatRequest,
+    ConcurrentBuilder,
     ConditionError,
     HandoffAgentUserRequest,
     HandoffBuilder,
@@ -25,6 +26,7 @@ from relayline import (
     ModelError,
     RequestNotOpen,
     Text,
+    Tool,
     ToolCall,
     UpgradeRefused,
     Workflow,
@@ -35,7 +37,7 @@ from relayline import (
 from relayline.agent import Chunk
 from relayline.cli.graph import as_text
 from relayline.events import Replied
-from relayline.journal.codec import encode
+from relayline.journal.codec import decode, encode
 from relayline.journal.sqlite import SqliteCheckpointStorage
 from relayline.machine.topology import LONGEST, tool_names
 from relayline.messages import user
@@ -525,3 +527,157 @@ async def test_a_changed_team_is_noticed_when_a_session_is_taken_up(tmp_path: Pa
         await changed.with_upgrades(on_change="refuse").build().run("And now?", session_id="s")
     assert (await changed.with_upgrades().build().run("And now?", session_id="s")).text == "Yes?"
     await store.aclose()
+
+
+# --- Teams in teams
+
+
+def nested(client: ChatClient, fraud_tools: Sequence[Tool] = (refund,)) -> HandoffBuilder:
+    """front, desk (refunds, fraud (checker, payer))"""
+    fraud = HandoffBuilder(
+        name="fraud", participants=[client.as_agent("checker"), client.as_agent("payer", tools=fraud_tools)]
+    ).add_handoff("checker", "payer", always=True)
+    within = fraud.with_terminal_agents(["payer"]).build().as_agent(description="Looks.")
+    desk = HandoffBuilder(name="desk", participants=[client.as_agent("refunds"), within]).add_handoff(
+        "refunds", "fraud"
+    )
+    members = [client.as_agent("front"), desk.with_terminal_agents(["fraud"]).build().as_agent(description="Money.")]
+    return HandoffBuilder(name="shop", participants=members).add_handoff("front", "desk").with_terminal_agents(["desk"])
+
+
+async def test_a_team_as_an_agent_asks_the_user_and_plain_words_answer(tmp_path: Path) -> None:
+    """In a session that is kept, from one process to the next, as often as it asks; an approval is a request like any,
+    and all of it is JSON.
+    """
+    script = {
+        "front": [handoff_to("desk")],
+        "refunds": ["Which order?", "Which colour?", handoff_to("fraud")],
+        "checker": ["Fine."],
+        "payer": [call("refund", order=7), "Paid."],
+    }
+    client = ScriptedClient(script)
+    for said, asks in (("Money!", "desk/refunds"), ("7", "desk/refunds"), ("Red.", "desk/fraud/payer")):
+        store = SqliteCheckpointStorage(tmp_path / "s.db")
+        (asked,) = (await nested(client).with_checkpointing(store).build().run(said, session_id="s")).requests
+        assert asked.executor_id == asks
+        await store.aclose()
+    store = SqliteCheckpointStorage(tmp_path / "s.db")
+    assert all(decode(encode(entry.fact)) == entry.fact for entry in await store.read("s"))
+    assert (
+        await nested(client).with_checkpointing(store).build().run(responses={asked.request_id: True})
+    ).text == "Paid."
+    assert words(client.requests[-1].messages) == ["Money!", "7", "Red."]
+    await store.aclose()
+    client.assert_done()
+
+
+async def test_tokens_and_handoffs_of_a_team_within_a_team_are_told_as_they_come() -> None:
+    """Each word before the next is said, each handoff before its target speaks, all of them under the path."""
+    told: list[tuple[str, str, object]] = []
+    heard: asyncio.Queue[object] = asyncio.Queue()
+
+    class Watched(ScriptedClient):
+        async def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
+            async for chunk in super().stream(request):
+                yield chunk
+                if isinstance(chunk, str):
+                    async with asyncio.timeout(5):
+                        assert await heard.get() == chunk  # the reply does not go on before it is shown
+
+    client = Watched(
+        {
+            "front": [handoff_to("desk")],
+            "refunds": [handoff_to("fraud")],
+            "checker": [["One ", "moment."]],
+            "payer": [["All ", "done."]],
+        }
+    )
+    async for event in nested(client).build().run("hi", stream=True):
+        if event.type in ("message_delta", "handoff_sent"):
+            target = getattr(event.data, "target", event.data)
+            told.append((event.type, event.executor_id, target))
+            if event.type == "message_delta":
+                heard.put_nowait(event.data)
+    assert told == [
+        ("handoff_sent", "front", "desk"),
+        ("handoff_sent", "desk/refunds", "fraud"),
+        ("message_delta", "desk/fraud/checker", "One "),
+        ("message_delta", "desk/fraud/checker", "moment."),
+        ("handoff_sent", "desk/fraud/checker", "payer"),
+        ("message_delta", "desk/fraud/payer", "All "),
+        ("message_delta", "desk/fraud/payer", "done."),
+    ]
+
+
+async def test_a_change_within_a_team_within_a_team_is_noticed() -> None:
+    """It says what differs and where, before anything runs."""
+    store = InMemoryCheckpointStorage()
+    client = ScriptedClient({"front": ["Yes?"]})
+    await nested(client).with_checkpointing(store).build().run("hi", session_id="s")
+    changed = nested(client, [look_up]).with_upgrades(on_change="refuse").with_checkpointing(store).build()
+    with pytest.raises(UpgradeRefused) as refused:
+        await changed.run("and now?", session_id="s")
+    assert refused.value.differences == (
+        "'desk/fraud/payer' has no tool 'refund' any more",
+        "'desk/fraud/payer' has a new tool 'look_up'",
+    )
+
+
+@pytest.mark.parametrize("broken", [ConnectionError("down"), asyncio.CancelledError()])
+async def test_a_failure_within_a_team_within_a_team_wedges_nothing(broken: BaseException) -> None:
+    """A retry and a new message both work, and the user's words are there once."""
+    script = {"front": [handoff_to("desk")], "refunds": [broken, "Retried.", broken, "Heard you."]}
+    client = ScriptedClient(script)
+    workflow = nested(client).build()
+    with pytest.raises(ModelError, match="desk/refunds"):
+        await workflow.run("one", session_id="s")
+    assert (await workflow.run(session_id="s")).text == "Retried."
+    with pytest.raises(ModelError):
+        await workflow.run("two", session_id="s")
+    assert (await workflow.run("three", session_id="s")).text == "Heard you."
+    assert words(client.requests[-1].messages) == ["one", "two", "three"]
+
+
+async def test_streamed_or_not_the_journal_of_teams_in_teams_is_the_same() -> None:
+    """Fact by fact."""
+    journals: list[list[str]] = []
+    for stream in (True, False):
+        client = ScriptedClient(
+            {
+                "front": [["One ", "moment.", handoff_to("desk")]],
+                "refunds": [handoff_to("fraud")],
+                "checker": ["Fine."],
+                "payer": [["Let me ", call("refund", order=7)]],
+            }
+        )
+        workflow = nested(client).build()
+        await workflow.run("hi", session_id="s", stream=stream)
+        journals.append([encode(entry.fact) for entry in await workflow.store.read("s")])
+    assert journals[0] == journals[1]
+
+
+async def test_two_answers_in_teams_at_once_make_two_turns_and_no_mix() -> None:
+    """Each goes to the call it is about; what comes of it joins in declared order."""
+    client = ScriptedClient({"a": [call("refund", order=1), "A"], "b": [call("refund", order=2), "B"]})
+    teams = [
+        HandoffBuilder(name=f"{name} team", participants=[client.as_agent(name, tools=[refund])]).build().as_agent()
+        for name in "ab"
+    ]
+    workflow = ConcurrentBuilder(participants=teams).build()
+    first, second = (await workflow.run("hi", session_id="s")).requests
+    result = await workflow.run(responses={second.request_id: False, first.request_id: True})
+    assert [each.text for each in result.outputs] == ["A", "B"]
+    results = [each.outcome for message in result.conversation for each in message.tool_results]
+    assert results == ["done", "refused"]
+
+
+async def test_what_a_turn_writes_does_not_grow_with_the_conversation_in_teams_in_teams() -> None:
+    """At depth three, the last of a hundred turns writes what the third does."""
+    client = ScriptedClient({"front": [handoff_to("desk")], "refunds": ["Yes?"] * 100})
+    workflow = nested(client).build()
+    sizes: list[int] = []
+    for _ in range(100):
+        before = len(await workflow.store.read("s"))
+        await workflow.run("hi", session_id="s")
+        sizes.append(sum(len(encode(entry.fact)) for entry in (await workflow.store.read("s"))[before:]))
+    assert sizes[99] - sizes[2] < 20  # its numbers have more digits

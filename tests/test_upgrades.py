@@ -31,7 +31,7 @@ from relayline.events import Forked, SessionStarted, TeamChanged, TurnEnded, Tur
 from relayline.journal.sqlite import SqliteCheckpointStorage
 from relayline.journal.store import Store
 from relayline.machine.compaction import compacted
-from relayline.machine.state import fold
+from relayline.machine.fold import fold
 from relayline.messages import user
 from relayline.testing import Crash, Reply, ScriptedClient, assert_replays, call, crash_at, handoff_to
 from relayline.upgrades import as_json, as_table

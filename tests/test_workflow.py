@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from typing import Annotated
 
 import pytest
@@ -469,12 +468,10 @@ class Disk(InMemoryCheckpointStorage):
 
     room = 3
 
-    async def append(
-        self, session_id: str, facts: Sequence[Fact], *, after: int, at: datetime | None = None
-    ) -> list[Entry]:
+    async def append(self, session_id: str, facts: Sequence[Fact], *, after: int) -> list[Entry]:
         if after + len(facts) > self.room:
             raise StoreError("no space left on device")
-        return await super().append(session_id, facts, after=after, at=at)
+        return await super().append(session_id, facts, after=after)
 
 
 async def test_a_store_that_fails_stops_the_run_and_shows_nothing_it_did_not_keep() -> None:

@@ -8,7 +8,7 @@ from typing import Any, Self, cast, get_args
 from relayline.agent import Agent, HumanAgent
 from relayline.declared import named
 from relayline.errors import BuildError
-from relayline.events import Ask
+from relayline.events import Ask, Roster
 from relayline.executors import FunctionAgent
 from relayline.journal.store import InMemoryCheckpointStorage, Store
 from relayline.machine.decide import Machine
@@ -47,6 +47,9 @@ class TeamBuilder:
         When one runs out the run ends with ``result.stopped``; nothing is lost, and running the session again goes on
         with as much again. Tokens are known once a reply is there, so the last one may exceed them. A tool that is
         running when the seconds are over is cut off as by a crash.
+
+        In a team within a team the budget is for each of its turns, the seconds for what it has of a run; what is
+        within counts for the team around it as well. ``result.stopped`` names the team whose budget ran out.
         """
         self._budget = (turns, tokens, seconds)
         return self
@@ -57,18 +60,34 @@ class TeamBuilder:
         approvals: Duration | None = None,
         questions: Duration | None = None,
         people: Duration | None = None,
+        reviews: Duration | None = None,
+        functions: Duration | None = None,
     ) -> Self:
         """How long people have to answer, in seconds or as a `timedelta`; None, the default: for ever.
 
         It is looked at when the session is next run. An approval that comes too late counts as refused. A question of
         an agent to the user ends the conversation, until the user says something. The turn of a `HumanAgent` goes back
-        to whoever handed over.
+        to whoever handed over. What nobody reviewed (``with_request_info``), or a function wants to know
+        (``context.request_info``), ends the conversation as well; or, where the others go on without one that fails,
+        the function's turn.
+
+        In a team within a team what that says counts, and what it does not say is as in the team around it.
         """
-        self._expiry = {"approval": approvals, "user_input": questions, "reply": people}
+        self._expiry = {
+            "approval": approvals,
+            "user_input": questions,
+            "reply": people,
+            "review": reviews,
+            "info": functions,
+        }
         return self
 
     def with_middleware(self, *middleware: Middleware) -> Self:
-        """What is done around every effect, the outermost first: `relayline.middleware`, or functions of yours."""
+        """What is done around every effect, the outermost first: `relayline.middleware`, or functions of yours.
+
+        Effects of teams within the team count as its own, under their path (``desk/refunds``); the middleware of those
+        is inside of this.
+        """
         self._middleware = middleware
         return self
 
@@ -190,7 +209,8 @@ class TeamBuilder:
             for way in seat.ways.values()
             if way.payload
         }
-        whole = roster(tools, people, edges, start, contracts)
+        inner = {each.name: each.workflow.machine.roster or Roster({}) for each in teams}
+        whole = roster(tools, people, edges, start, contracts, inner)
         machine = Machine(
             name=self._name,
             pattern=pattern,

@@ -17,7 +17,6 @@ from relayline.journal.file import FileCheckpointStorage
 from relayline.journal.store import InMemoryCheckpointStorage
 from relayline.machine.inputs import Response
 from relayline.messages import JSON, Message, Part, Text
-from relayline.runtime.pool import Hold
 from relayline.runtime.requests import (
     AgentResponse,
     FunctionApprovalRequestContent,
@@ -27,7 +26,6 @@ from relayline.runtime.requests import (
 from relayline.runtime.run import Run
 from relayline.runtime.stream import (
     AgentRunUpdateEvent,
-    Emit,
     ExecutorCompletedEvent,
     ExecutorFailedEvent,
     ExecutorInvokedEvent,
@@ -241,15 +239,19 @@ class Workflow(workflow.Workflow):
         """As `relayline.Workflow.run`."""
         if self._run is not None and session_id is None and responses is None and checkpoint_id is None:
             session_id = self._run.session_id
-        run = super().run(
-            message,
-            session_id=session_id,
-            responses=responses,
-            checkpoint_id=checkpoint_id,
-            to=to,
-            state=state,
-            stream=stream,
-            settings=settings,
+        run = (
+            super()
+            .run(
+                message,
+                session_id=session_id,
+                responses=responses,
+                checkpoint_id=checkpoint_id,
+                to=to,
+                state=state,
+                stream=stream,
+                settings=settings,
+            )
+            .shown_as(_shown, _result)
         )
         object.__setattr__(self, "_run", run)
         return run
@@ -262,17 +264,14 @@ class Workflow(workflow.Workflow):
         """``run(responses=responses, stream=True)``."""
         return self.run(responses=responses, stream=True)
 
-    async def _work(self, hold: Hold, given: workflow.Given, emit: Emit) -> RunResult:
-        async def show(event: WorkflowEvent) -> None:
-            await emit(_shown(event))
 
-        result = await super()._work(hold, given, show)
-        return replace(
-            result,
-            messages=[_message(each) for each in result.messages],
-            conversation=[_message(each) for each in result.conversation],
-            requests=[_shown(each) for each in result.requests],
-        )
+def _result(result: RunResult) -> RunResult:
+    return replace(
+        result,
+        messages=[_message(each) for each in result.messages],
+        conversation=[_message(each) for each in result.conversation],
+        requests=[_shown(each) for each in result.requests],
+    )
 
 
 def _name(agent: Named) -> str:

@@ -11,7 +11,7 @@ from relayline.agent import Agent, ChatClient, HumanAgent, Named, ToolSpec, as_c
 from relayline.errors import BuildError, UsageError
 from relayline.executors import Executor, FunctionAgent, executor
 from relayline.machine.topology import Edge, Returns, mesh, tool_names
-from relayline.messages import JSON
+from relayline.messages import JSON, valid
 from relayline.output import Output
 from relayline.runtime.seat import Predicate, Seat, Way
 from relayline.runtime.shared import shared
@@ -64,6 +64,8 @@ def participants(given: Sequence[object], problems: list[str]) -> tuple[Agent, .
             problems.append(f"RL103 the description of {agent.name!r} is a text; got {agent.description!r}")
         elif not agent.name.strip():
             problems.append("RL104 an agent has no name; names are how agents and people tell each other apart")
+        elif valid(agent.name) != agent.name:
+            problems.append(f"RL104 the name {agent.name!r} is not valid Unicode; half a character is in it")
         elif odd := [each for each in clients_of(agent) if not isinstance(each, str) and not hasattr(each, "stream")]:
             problems.append(f"RL103 the client of {agent.name!r} has no stream(request); got {odd[0]!r}")
         elif any(agent.name == other.name for other in agents):

@@ -50,11 +50,13 @@ class Roster:
     ``agents``: each with its tools in a line: ``pay!`` asks a person first, ``find*`` may be repeated, ``post?`` can
     say what became of a call; ``@`` is a person. ``edges``: by source and target the terms of the handoff; an empty
     name is everybody else. ``start``: who begins; empty: the first. Of what is long there is ``#`` and a digest.
+    ``teams``: of the agents that are teams, what each of these is.
     """
 
     agents: Mapping[str, str]
     edges: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
     start: str = ""
+    teams: Mapping[str, "Roster"] = field(default_factory=dict[str, "Roster"])
 
     def __hash__(self) -> int:
         return hash((tuple(self.agents.items()), self.start))
@@ -207,7 +209,8 @@ class HandedBack:
 @dataclass(frozen=True, slots=True)
 class Prompted:
     """The team told an agent something: to go on by itself, say. Only that agent sees it; it is no part of the
-    transcript. ``code``: what was wrong with its reply, as in a warning; empty: nothing.
+    transcript. ``code``: what was wrong with its reply, as in a warning; ``go_on``: nobody spoke since it did;
+    ``handed_over``: what its team was handed; empty: it goes on by itself.
     """
 
     turn: int

@@ -1,33 +1,23 @@
 """A builder of graphs: agents and functions as nodes, and edges that say where what they came to goes."""
 
-import inspect
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from types import UnionType
-from typing import Any, NamedTuple, Self, TypeAlias, Union, get_args, get_origin
+from typing import Any, Self, TypeAlias, Union, get_args, get_origin
 
 from relayline.agent import Agent, Member
 from relayline.assembled import TeamBuilder
-from relayline.declared import participants, seats
-from relayline.errors import ConditionError
+from relayline.choices import Choice, Choices, Selection, Test
+from relayline.declared import named, participants, seats
 from relayline.executors import FunctionAgent
 from relayline.machine.graph import Graph
-from relayline.machine.state import State, Turn
 from relayline.machine.topology import Edge
 from relayline.messages import Message
-from relayline.runtime.perform import Choose
-from relayline.runtime.seat import Seat
 from relayline.workflow import Workflow
 
-Node: TypeAlias = Member | Callable[..., Any]
-"""An agent, a person or a function."""
-
-Test: TypeAlias = Callable[[Any], bool | Awaitable[bool]]
-"""Whether an edge is taken, given what its source came to: a function's value, an agent's words or its output."""
-
-Selection: TypeAlias = Callable[[Any, list[str]], Sequence[str] | Awaitable[Sequence[str]]]
-"""The names of those that what a node came to goes to, of the names there are."""
+Node: TypeAlias = Member | Callable[..., Any] | str
+"""An agent, a person or a function; or the name of one of the ``participants``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +35,6 @@ class Default:
     target: Node
 
 
-class _Choice(NamedTuple):
-    """One question about what ``source`` came to. ``first``: whether only the first that holds counts."""
-
-    source: str
-    tests: tuple[tuple[Test | None, str], ...] = ()
-    select: Selection | None = None
-    first: bool = False
-
-
 MAX_TURNS = 100
 """How many turns one message of the user may take, if nothing else is said: a circle that never ends does."""
 
@@ -66,23 +47,32 @@ class WorkflowBuilder(TeamBuilder):
     A node without an edge that is taken is an end; ``result.outputs`` has what the ends came to. Circles are fine:
     ``max_turns`` is how many turns one message of the user may take.
 
-    ``start_executor``: who takes what the user says.
+    ``start_executor``: who takes what the user says. ``participants``: the nodes, if edges are to call them by their
+    names; whoever an edge mentions is one as well.
     """
 
-    def __init__(self, *, start_executor: Node, name: str = "workflow", max_turns: int | None = MAX_TURNS) -> None:
+    def __init__(
+        self,
+        *,
+        start_executor: Node,
+        participants: Sequence[Node] = (),
+        name: str = "workflow",
+        max_turns: int | None = MAX_TURNS,
+    ) -> None:
         super().__init__(name)
-        self._nodes: list[Node] = []
+        self._nodes: list[Node] = [*participants]
+        self._called: dict[str, str] = {}
         self._edges: list[Edge] = []
-        self._choices: list[_Choice] = []
+        self._choices: list[Choice] = []
         self._problems: list[str] = []
         self._turns = max_turns
-        self._start = self._name_of(start_executor)
+        self._start = self._name_of(start_executor, "start_executor")
 
     def add_edge(self, source: Node, target: Node, condition: Test | None = None) -> Self:
         """From ``source`` to ``target``, if the ``condition`` holds: a function of what ``source`` came to, or none."""
-        one, other = self._name_of(source), self._name_of(target)
+        one, other = self._name_of(source, "add_edge"), self._name_of(target, "add_edge")
         if condition is not None:
-            self._choices.append(_Choice(one, ((condition, other),)))
+            self._choices.append(Choice(one, ((condition, other),)))
         return self._add(Edge(one, other, _if(condition), always=True, guarded=condition is not None))
 
     def add_chain(self, nodes: Sequence[Node]) -> Self:
@@ -99,26 +89,33 @@ class WorkflowBuilder(TeamBuilder):
 
     def add_fan_in_edges(self, sources: Sequence[Node], target: Node) -> Self:
         """From ``sources`` to ``target``, which waits for all of them: a function is given the list, in this order."""
-        other = self._name_of(target)
+        other = self._name_of(target, "add_fan_in_edges")
         for source in sources:
-            self._add(Edge(self._name_of(source), other, always=True, joins=True))
+            self._add(Edge(self._name_of(source, "add_fan_in_edges"), other, always=True, joins=True))
         return self
 
     def add_switch_case_edge_group(self, source: Node, cases: Sequence[Case | Default]) -> Self:
         """From ``source`` to the first whose condition holds; a `Default`, if there is one, is the last."""
-        one = self._name_of(source)
+        where = "add_switch_case_edge_group"
+        one = self._name_of(source, where)
         if any(isinstance(each, Default) for each in cases[:-1]) or not cases:
             self._problems.append(
                 f"RL153 the cases of {one!r} end with their one Default; what comes after is never met"
             )
-        tests = [(each.condition if isinstance(each, Case) else None, self._name_of(each.target)) for each in cases]
-        self._choices.append(_Choice(one, tuple(tests), first=True))
-        return self._add(*(_switched(one, name, tests) for name in dict.fromkeys(n for _, n in tests)))
+        tests = [
+            (each.condition if isinstance(each, Case) else None, self._name_of(each.target, where)) for each in cases
+        ]
+        choice = Choice(one, tuple(tests), first=True)
+        self._choices.append(choice)
+        return self._add(*(_switched(one, name, tests) for name in choice.targets))
 
     def add_multi_selection_edge_group(self, source: Node, targets: Sequence[Node], selection_func: Selection) -> Self:
         """From ``source`` to those of ``targets`` that ``selection_func`` names, given the value and all the names."""
-        one, names = self._name_of(source), [self._name_of(each) for each in targets]
-        self._choices.append(_Choice(one, tuple((None, name) for name in names), selection_func))
+        where = "add_multi_selection_edge_group"
+        one, names = self._name_of(source, where), [self._name_of(each, where) for each in targets]
+        if not names:
+            self._problems.append(f"RL107 add_multi_selection_edge_group from {one!r} names no target")
+        self._choices.append(Choice(one, tuple((None, name) for name in names), selection_func))
         told = f"if {called} selects it" if (called := _called(selection_func)) else "if selected"
         return self._add(*(Edge(one, name, told, always=True, guarded=True) for name in names))
 
@@ -130,6 +127,8 @@ class WorkflowBuilder(TeamBuilder):
         """
         problems = list(self._problems)
         agents = participants(self._nodes, problems)
+        for name, where in self._called.items():
+            named(name, [agent.name for agent in agents], where, problems)
         if self._turns is not None and (type(self._turns) is not int or self._turns < 1):
             problems.append(f"RL108 max_turns is {self._turns!r}; it is a number of turns, 1 or more, or None")
         if not problems:
@@ -139,7 +138,7 @@ class WorkflowBuilder(TeamBuilder):
         sat = {name: replace(seat, many=name in waiting) for name, seat in sat.items()}
         names = tuple(agent.name for agent in agents)
         pattern = Graph((self._start,), names, tuple(self._edges) if not problems else (), self._turns)
-        choose = _chooser(self._choices, sat)
+        choose = Choices(tuple(self._choices), sat)
         return self._assemble(agents, pattern, sat, problems, self._start, pattern.edges, choose)
 
     def _add(self, *edges: Edge) -> Self:
@@ -152,8 +151,11 @@ class WorkflowBuilder(TeamBuilder):
                 self._edges.append(edge)
         return self
 
-    def _name_of(self, node: Node) -> str:
+    def _name_of(self, node: Node, where: str) -> str:
         """The node's name; it is a node of the graph from here on."""
+        if isinstance(node, str):
+            self._called.setdefault(node, where)
+            return node
         if node not in self._nodes:
             self._nodes.append(node)
         return str(getattr(node, "name", getattr(node, "__name__", node)))
@@ -189,7 +191,7 @@ def _odd_edges(start: str, agents: Sequence[Agent], edges: Sequence[Edge]) -> It
         if name not in reached:
             reached.add(name)
             waiting += [edge.target for edge in edges if edge.source == name]
-    yield from (f"RL152 no way leads from {start!r} to {name!r}" for name in by_name if name not in reached)
+    yield from (f"RL152 no way leads to {name!r}; it begins with {start!r}" for name in by_name if name not in reached)
     for name in by_name:
         into = [edge for edge in edges if edge.target == name]
         if any(edge.joins for edge in into) and not all(edge.joins for edge in into):
@@ -245,45 +247,3 @@ def _fits(given: Any, taken: Any) -> bool:
 
 def _named(kind: Any) -> str:
     return str(kind) if get_args(kind) or not hasattr(kind, "__name__") else kind.__name__
-
-
-def _chooser(choices: Sequence[_Choice], sat: dict[str, Seat]) -> Choose:
-    async def choose(state: State, turn: Turn | None) -> frozenset[str]:
-        ended = turn and (state.ended.get(turn.number) or state.past)
-        if turn is None or not ended or ended.failed:
-            return frozenset()
-        value = _value(sat[turn.agent], ended.last)
-        found: set[str] = set()
-        for choice in choices:
-            if choice.source == turn.agent:
-                found |= await _chosen(choice, value)
-        return frozenset(found)
-
-    return choose
-
-
-def _value(seat: Seat, last: Message | None) -> Any:
-    text = last.text if last else ""
-    if seat.function is not None:
-        return seat.function.value(text)
-    return seat.output.read(text)[0] if seat.output else text
-
-
-async def _chosen(choice: _Choice, value: Any) -> set[str]:
-    names = [name for _, name in choice.tests]
-    found: set[str] = set()
-    try:
-        if choice.select is not None:
-            said = choice.select(value, names)
-            found = set(await said if inspect.isawaitable(said) else said)
-        for test, name in () if choice.select is not None else choice.tests:
-            holds = True if test is None else test(value)
-            if await holds if inspect.isawaitable(holds) else holds:
-                found.add(name)
-                if choice.first:
-                    break
-    except Exception as error:
-        raise ConditionError(f"a condition on the edges from {choice.source!r} failed: {error}") from error
-    if odd := found - set(names):
-        raise ConditionError(f"the selection from {choice.source!r} named {min(odd)!r}; there are: {', '.join(names)}")
-    return found

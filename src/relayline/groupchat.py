@@ -15,7 +15,7 @@ from relayline.machine.limits import Limits
 from relayline.machine.state import State, Turn
 from relayline.machine.topology import Edge
 from relayline.messages import Message
-from relayline.runtime.perform import Choose, Condition
+from relayline.runtime.perform import Condition
 from relayline.workflow import Workflow
 
 
@@ -104,7 +104,7 @@ class GroupChatBuilder(TeamBuilder):
         pattern = GroupChat(tuple(members), names[-1] if chair and names else "", bool(self._selection), self._rounds)
         edges = [Declared(Edge(pattern.selector, each)) for each in members] if chair else []
         sat = seats(agents, edges, {}, problems) if not problems else {}
-        choose = None if self._selection is None else _chooser(self._selection, tuple(members))
+        choose = None if self._selection is None else Selecting(self._selection, tuple(members))
         ways = [each.edge for each in edges]
         limits = Limits(hops=None, cycles=True)
         return self._assemble(
@@ -119,20 +119,27 @@ class GroupChatBuilder(TeamBuilder):
         )
 
 
-def _chooser(select: Selection, members: tuple[str, ...]) -> Choose:
-    async def choose(state: State, turn: Turn | None) -> frozenset[str]:
+# A value and no closure, so that a team can be compared and written down.
+
+
+@dataclass(frozen=True, slots=True)
+class Selecting:
+    """Who speaks next, as a function says that was given. Called as a pattern's `Choose`."""
+
+    select: Selection
+    members: tuple[str, ...]
+
+    async def __call__(self, state: State, turn: Turn | None) -> frozenset[str]:
         last = turn.agent if turn else ""
         try:
-            said = select(GroupChatState(members, state.transcript, state.since.begun, last))
+            said = self.select(GroupChatState(self.members, state.transcript, state.since.begun, last))
             name = await said if inspect.isawaitable(said) else said
         except Exception as error:
             raise ConditionError(f"the function that selects the next speaker failed: {error}") from error
         if name is None:
             return frozenset()
-        if name not in members:
+        if name not in self.members:
             raise ConditionError(
-                f"the function that selects the next speaker named {name!r}; participants: {', '.join(members)}"
+                f"the function that selects the next speaker named {name!r}; participants: {', '.join(self.members)}"
             )
         return frozenset({name})
-
-    return choose

@@ -6,12 +6,24 @@ from dataclasses import asdict, dataclass
 from typing import Literal, TypeAlias
 
 from relayline.errors import UpgradeRefused
-from relayline.events import Answered, Asked, Compacted, Entry, Fact, HandedBack, SessionStarted, ToolReturned
+from relayline.events import (
+    Answered,
+    Asked,
+    Compacted,
+    Entry,
+    Fact,
+    HandedBack,
+    SessionStarted,
+    ToolReturned,
+    Within,
+    innermost,
+)
 from relayline.journal.checkpoints import after, request_id
 from relayline.machine.decide import Machine
+from relayline.machine.fold import fold
 from relayline.machine.inputs import Opened, Resumed
 from relayline.machine.patterns import Speak
-from relayline.machine.state import State, fold
+from relayline.machine.state import State
 from relayline.machine.upgrades import change
 
 Fate: TypeAlias = Literal["ok", "goes_on", "remapped", "needs_person", "refused", "damaged"]
@@ -56,8 +68,11 @@ def upgrade_of(session_id: str, entries: Sequence[Entry], machine: Machine) -> S
     except UpgradeRefused:
         return SessionUpgrade(session_id, "refused", told)
     follows = machine.decide(opened.state, Resumed()).facts
-    consequences = (*_consequences(session_id, follows), *_next(machine, fold(follows, opened.state)))
-    if any(isinstance(fact, Asked) and fact.ask == "outcome" for fact in follows):
+    consequences = (
+        *(each for fact in follows for each in _consequences(session_id, fact, opened.state)),
+        *_next(machine, fold(follows, opened.state)),
+    )
+    if any(isinstance(fact, Asked) and fact.ask == "outcome" for fact in map(innermost, follows)):
         return SessionUpgrade(session_id, "needs_person", told, consequences)
     return SessionUpgrade(session_id, "remapped" if renamed else "goes_on", told, consequences)
 
@@ -66,19 +81,24 @@ def _is_ours(first: Fact, machine: Machine) -> bool:
     return isinstance(first, SessionStarted | Compacted) and first.workflow == machine.name
 
 
-def _consequences(session_id: str, facts: Sequence[Fact]) -> Iterator[str]:
-    for fact in facts:
-        match fact:
-            case Answered(request, "withdrawn"):
-                yield f"request {request_id(session_id, request)!r} is withdrawn"
-            case ToolReturned(_, result):
-                yield f"the call of {result.name!r} is told: {result.content}"
-            case Asked(_, "outcome", _, agent, call) if call:
-                yield f"a person is asked what became of the call of {call.name!r} by {agent!r}"
-            case HandedBack(_, source, target):
-                yield f"the conversation goes from {source!r} to {target!r}"
-            case _:
-                pass
+def _consequences(session_id: str, fact: Fact, state: State, prefix: str = "", path: str = "") -> Iterator[str]:
+    """``state``: what the team knew before; of a turn that has begun since, nobody is told the path."""
+    match fact:
+        case Answered(request, "withdrawn"):
+            yield f"request {request_id(session_id, prefix + request)!r} is withdrawn"
+        case ToolReturned(_, result):
+            yield f"the call of {result.name!r} is told: {result.content}"
+        case Asked(_, "outcome", _, agent, call) if call:
+            yield f"a person is asked what became of the call of {call.name!r} by {path + agent!r}"
+        case HandedBack(_, source, target):
+            yield f"the conversation goes from {path + source!r} to {path + target!r}"
+        case Within(number, inner):
+            turn = state.open.get(number)
+            within = (turn and turn.part.inner) or State()
+            path += f"{turn.agent}/" if turn else ""
+            yield from _consequences(session_id, inner, within, f"{prefix}t{number}.", path)
+        case _:
+            pass
 
 
 def _next(machine: Machine, state: State) -> Iterator[str]:

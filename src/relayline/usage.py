@@ -107,7 +107,9 @@ def usage_of(entries: Iterable[Entry], price: Price | None = None) -> SessionUsa
                 speaker = path + target
             case TurnStarted(turn, agent):
                 agent = agents[f"{key}t{turn}."] = path + agent
-                if agent != speaker:  # the user turned to it
+                if path and speaker == path[:-1]:  # the team was handed it, and this is who begins there
+                    given[agent] = given.get(speaker, USER)
+                elif agent != speaker:  # the user turned to it
                     given[agent] = USER
                 speaker = agent
             case Replied() | Summarised():

@@ -53,6 +53,7 @@ def test_what_waits_as_json(store: Path):
             "agent": "orders",
             "call": {"name": "refund", "arguments": '{"number": "A-1", "amount": 5}'},
             "words": "",
+            "data": None,
             "handoffs": [],
             "note": "",
         }

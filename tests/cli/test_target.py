@@ -48,6 +48,14 @@ def test_the_ways_to_name_a_team(target: str):
     assert load(target).name == "made"
 
 
+def test_a_builder_of_any_pattern_is_a_team():
+    """Not of handoffs alone."""
+    write(
+        "line.py", "from relayline import Agent, SequentialBuilder\nline = SequentialBuilder(participants=[Agent('a')])"
+    )
+    assert load("line.py").name == "sequential"
+
+
 def test_a_file_alone_means_its_workflow():
     """A workflow is preferred to the builder that made it."""
     assert load(str(TEAM)).name == "desk"

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from relayline import (
     GroupChatBuilder,
     HandoffBuilder,
     HumanAgent,
+    ModelError,
     SequentialBuilder,
     Workflow,
     WorkflowBuilder,
@@ -208,11 +210,73 @@ async def walked() -> Diagram:
     return workflow.diagram(await workflow.session("s"))
 
 
+async def at(workflow: Workflow, script: Any, message: str, *answers: Any) -> Diagram:
+    """The team with the conversation that comes of this, the first of what waits answered each time."""
+    workflow = workflow.with_client(ScriptedClient(script))
+    result = await workflow.run(message, session_id="s")
+    for answer in answers:
+        result = await workflow.run(responses={result.requests[0].request_id: answer})
+    return workflow.diagram(await workflow.session("s"))
+
+
+async def sequence_walked() -> Diagram:
+    """Once changed, then let through to the person at the end."""
+    script = {"writer": ["Bees.", "Bees dance."], "editor": ["They dance."]}
+    return await at(sequence(), script, "Write.", "longer", True)
+
+
+async def panel_walked() -> Diagram:
+    """One said something, one failed, and a person has yet to."""
+    return await at(panel(), {"legal": ["Yes."], "market": [ConnectionError("no")]}, "Shall we?")
+
+
+async def panel_over() -> Diagram:
+    """All are through, and one made a result of it."""
+    return await at(panel(), {"legal": ["Yes."], "market": ["No."]}, "Shall we?", "Why not?")
+
+
+async def tickets_walked() -> Diagram:
+    """Round a circle, then to two at once, of whom one is a person."""
+    script = {"asks": ["Say more."], "back": ["refund"], "refunds": ["refund it"], "history": ["Good."]}
+    return await at(tickets(), script, "It is odd.")
+
+
+async def tickets_inside() -> Diagram:
+    """In the team in the team, at whose box it waits."""
+    workflow = WorkflowBuilder(name="inside", start_executor=sort).add_edge(sort, sequence().as_agent("desk")).build()
+    return await at(workflow, {"writer": ["Bees."]}, "Write.")
+
+
+async def talk_walked() -> Diagram:
+    """Twice round."""
+    return await at(talk(), {name: ["Well.", "Well!"] for name in ("bees", "honey", "peace")}, "What is peace?")
+
+
+async def called_on_walked() -> Diagram:
+    """Two had the word, and a person has it now."""
+    order = ["bees", "check", "bees", "jo"]
+    members = [Agent("bees"), HumanAgent("jo"), check]
+    builder = GroupChatBuilder(
+        name="called on", participants=members, selection_func=lambda chat: order[len(chat.conversation) - 1]
+    )
+    return await at(builder.build(), {"bees": ["Bzz.", "Bzz!"]}, "Speak.")
+
+
+async def chaired_walked() -> Diagram:
+    """The chair gave the word twice, and has it again."""
+    script = {"chair": [handoff_to("bees"), handoff_to("honey"), ConnectionError("no")], "bees": ["B"], "honey": ["H"]}
+    with suppress(ModelError):
+        await (workflow := chaired().with_client(ScriptedClient(script))).run("Begin.", session_id="s")
+    return workflow.diagram(await workflow.session("s"))
+
+
 def diagrams() -> Mapping[str, Diagram]:
     """What is drawn, by the name of its files."""
     drawn = {each.__name__: each().diagram() for each in (shop, crowd, pair, hostile)}
     drawn |= {each.__name__: each().diagram() for each in (sequence, panel, votes, tickets, talk, called_on, chaired)}
-    return {**drawn, "walked": asyncio.run(walked())}
+    way = (walked, sequence_walked, panel_walked, panel_over, tickets_walked, tickets_inside)
+    way += (talk_walked, called_on_walked, chaired_walked)
+    return drawn | {each.__name__: asyncio.run(each()) for each in way}
 
 
 if __name__ == "__main__":

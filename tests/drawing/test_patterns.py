@@ -1,6 +1,7 @@
 """Teams of every pattern: what is drawn of each, and what of a conversation."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 from xml.etree import ElementTree
@@ -19,12 +20,17 @@ from relayline import (
     GroupChatBuilder,
     HandoffBuilder,
     HumanAgent,
+    InMemoryCheckpointStorage,
+    ModelError,
     SequentialBuilder,
     Workflow,
     WorkflowBuilder,
+    WorkflowRunState,
     executor,
 )
 from relayline.drawing.diagram import Diagram, Line
+from relayline.drawing.trail import doing, with_turns
+from relayline.machine.way import TurnTaken
 from relayline.testing import ScriptedClient, handoff_to
 from tests.drawing.teams import FORMATS, called_on, chaired, panel, refund, sequence, talk, tickets, votes
 
@@ -140,6 +146,10 @@ def ends(drawn: Diagram) -> tuple[list[str], list[str]]:
     return [node.name for node in drawn.nodes if node.start], [node.name for node in drawn.nodes if node.end]
 
 
+def taken(drawn: Diagram) -> dict[tuple[str, str], tuple[int, ...]]:
+    return {(line.source, line.target): line.steps for line in drawn.lines if line.steps}
+
+
 def here(drawn: Diagram) -> dict[str, str]:
     return {node.name: node.here for node in drawn.nodes if node.here}
 
@@ -200,7 +210,7 @@ def test_a_discussion_goes_round():
 
 
 async def test_who_waits_in_a_sequence():
-    """After a turn that is reviewed, in a function that asks, and at a person; then nobody does."""
+    """After a turn that is reviewed, in a function that asks, and at a person; then it is finished."""
 
     @executor
     async def ask(text: str, context: ExecutorContext) -> str:
@@ -219,7 +229,7 @@ async def test_who_waits_in_a_sequence():
         {"jo": "waits for this person"},
     ]
     drawn = workflow.diagram(await workflow.session("s"))
-    assert (here(drawn), drawn.path) == ({}, ())
+    assert (here(drawn), drawn.path) == ({"jo": "finished"}, ("writer", "ask", "jo"))
 
 
 async def test_all_who_wait_are_shown():
@@ -231,27 +241,114 @@ async def test_all_who_wait_are_shown():
 
 
 async def test_who_has_the_word_in_a_discussion():
-    """In turn: whoever spoke last. With a selector the way is drawn as well: it hands over."""
+    """In turn: whoever spoke last. With a selector each word that is given, and where it came back."""
     workflow = talk().with_client(ScriptedClient(*["Well."] * 6))
     await workflow.run("hi", session_id="s")
     drawn = workflow.diagram(await workflow.session("s"))
-    assert (here(drawn), drawn.path) == ({"peace": "finished"}, ())
+    assert here(drawn) == {"peace": "finished"}
+    assert taken(drawn) == {("bees", "honey"): (1, 4), ("honey", "peace"): (2, 5), ("peace", "bees"): (3,)}
     script: Any = {"chair": [handoff_to("bees"), handoff_to("honey"), "So be it."], "bees": ["Bzz."], "honey": ["Hm."]}
     workflow = chaired().with_client(ScriptedClient(script))
     await workflow.run("hi", session_id="s")
     drawn = workflow.diagram(await workflow.session("s"))
     assert here(drawn) == {"chair": "finished"}
-    assert [(line.target, line.steps) for line in drawn.lines if line.steps] == [("bees", (1,)), ("honey", (2,))]
+    assert taken(drawn) == {
+        ("chair", "bees"): (1,),
+        ("bees", "chair"): (2,),
+        ("chair", "honey"): (3,),
+        ("honey", "chair"): (4,),
+    }
     assert drawn.path == ("chair", "bees", "chair", "honey", "chair")
 
 
 async def test_what_waits_in_a_team_waits_at_the_team():
-    """Its node has it, whoever it is inside; nobody is thought to have left."""
+    """Its node has it, and says who it is inside; nobody is thought to have left."""
     inner = SequentialBuilder(participants=[HumanAgent("jo")]).build().as_agent("desk")
     front = Agent("front", client=ScriptedClient([handoff_to("desk")]))
     handing = HandoffBuilder(participants=[front, inner]).add_handoff(front, inner).build()
     for workflow in (handing, SequentialBuilder(participants=[inner]).build()):
         await workflow.run("hi", session_id="s")
         drawn = workflow.diagram(await workflow.session("s"))
-        assert here(drawn) == {"desk": "waits for this person"}
+        assert here(drawn) == {"desk": "waits for jo"}
         assert "gone" not in kinds(drawn).values()
+
+
+async def test_what_begins_at_once_is_one_step():
+    """Where ways part and where they meet: in words together, where they do not part for longer."""
+    workflow = tickets().with_client(ScriptedClient({"refunds": ["refund it"], "history": ["mail him"]}))
+    result = await workflow.run("refund", session_id="s")
+    drawn = workflow.diagram(await workflow.session("s"))
+    assert taken(drawn) == {("sort", "refunds"): (1,), ("refunds", "history"): (2,), ("refunds", "ann"): (2,)}
+    assert (here(drawn), drawn.path) == ({"ann": "waits for this person"}, ("sort", "refunds", "history, ann"))
+    workflow = workflow.with_client(ScriptedClient({"mail": ["Sent."]}), override=True)
+    await workflow.run(responses={result.requests[0].request_id: "Yes."})
+    drawn = workflow.diagram(await workflow.session("s"))
+    joined = {("history", "decide"): (3,), ("ann", "decide"): (3,), ("decide", "mail"): (4,)}
+    assert taken(drawn).items() >= joined.items()
+    assert here(drawn) == {"mail": "finished"}
+
+
+async def test_a_way_begins_anew_with_each_message():
+    """What earlier messages did is in the session, and not in the way of patterns that begin anew."""
+    workflow = talk().with_client(ScriptedClient({name: ["Well."] * 4 for name in ("bees", "honey", "peace")}))
+    for _ in range(2):
+        await workflow.run("hi", session_id="s")
+    session = await workflow.session("s")
+    assert [turn.message for turn in session.turns] == [1] * 6 + [2] * 6
+    assert taken(workflow.diagram(session))["bees", "honey"] == (1, 4)
+
+
+async def test_who_failed_and_who_was_cut_off():
+    """Of several at once, until the run is tried again; where others go on without it, it has failed for good."""
+    script: Any = {"a": [ConnectionError("no"), "A."], "b": ["B."]}
+    members = [HumanAgent("jo"), Agent("a"), Agent("b")]
+    workflow = ConcurrentBuilder(participants=members).build().with_client(ScriptedClient(script))
+    with suppress(ModelError):
+        await workflow.run("hi", session_id="s")
+    seen = here(workflow.diagram(await workflow.session("s")))
+    assert (seen["jo"], seen["a"]) == ("waits for this person", "failed")
+    await workflow.run(session_id="s")
+    assert here(workflow.diagram(await workflow.session("s"))) == {"jo": "waits for this person"}
+
+
+async def test_a_way_that_nobody_declared_and_who_is_gone():
+    """A conversation of a graph that has changed since is drawn with what there was."""
+    store = InMemoryCheckpointStorage()
+    old = SequentialBuilder(name="t", participants=[Agent("a"), Agent("b"), Agent("c")]).with_checkpointing(store)
+    await old.build().with_client(ScriptedClient({name: ["Yes."] for name in "abc"})).run("hi", session_id="s")
+    workflow = SequentialBuilder(name="t", participants=[Agent("a"), Agent("c"), Agent("d")]).build()
+    drawn = workflow.with_store(store).diagram(await workflow.with_store(store).session("s"))
+    assert taken(drawn) == {("a", "b"): (1,), ("b", "c"): (2,)}
+    assert {line.way for line in drawn.lines if line.steps} == {"jump"}
+    assert kinds(drawn)["b"] == "gone"
+
+
+def test_what_each_state_is_called():
+    """A turn that nobody is asked about is at work, or as the session is."""
+    states = {state: doing(state) for state in WorkflowRunState if state != "IDLE_WITH_PENDING_REQUESTS"}
+    assert states == {
+        "IN_PROGRESS": "at work",
+        "IDLE": "finished",
+        "FAILED": "failed",
+        "CANCELLED": "cancelled",
+        "STOPPED": "stopped, out of budget",
+    }
+
+
+def test_ways_that_part_for_longer_are_not_told_in_a_row():
+    """Their numbers are on the lines; in a row it would look as if one led to the other."""
+    turns = [
+        TurnTaken(1, "sort", (), 1, "over"),
+        TurnTaken(2, "refunds", (1,), 1, "over"),
+        TurnTaken(3, "asks", (1,), 1, "over"),
+        TurnTaken(4, "back", (3,), 1),
+    ]
+    drawn = with_turns(tickets().diagram(), turns, WorkflowRunState.IN_PROGRESS, ())
+    assert drawn.path == ()
+    assert taken(drawn) == {("sort", "refunds"): (1,), ("sort", "asks"): (1,), ("asks", "back"): (2,)}
+    assert here(drawn) == {"back": "at work"}
+    turns[1] = TurnTaken(2, "refunds", (1,), 1, "failed")
+    assert here(with_turns(tickets().diagram(), turns, WorkflowRunState.FAILED, ())) == {
+        "back": "cut off",
+        "refunds": "failed",
+    }

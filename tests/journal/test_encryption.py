@@ -87,9 +87,9 @@ async def test_nothing_of_a_conversation_is_legible_in_any_file(make: Make, tmp_
         b"Marguerite",
         b"C01X0006H",
         b"border",
-        b"Gare",
+        b"Gare du Nord",  # three letters alone turn up in what a cipher makes, now and then
         b"passport",
-        b"PNG",
+        b"\x89PNG",
         b"look_up",
         b"user_spoke",
         b"replied",

@@ -4,13 +4,11 @@ import asyncio
 import itertools
 import json
 import os
-import random
 import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -25,7 +23,7 @@ from relayline.messages import Media, Message, user
 from relayline.testing import FakeClock, ScriptedClient, assert_replays, call, check_store, handoff_to
 from relayline.testing.stores import ODD_IDS
 from tests.journal.steps import DO, Stood, at_step, facts, furnish, no_room, stood, the_file
-from tests.journal.writers import ROOT, kill, race, said, start, tell, whole_batches
+from tests.journal.writers import ROOT, start, tell, whole_batches
 
 
 @asynccontextmanager
@@ -90,15 +88,6 @@ async def test_files_are_named_so_that_every_file_system_tells_them_apart(tmp_pa
     assert not reserved & {name.split(".")[0] for name in names}
 
 
-async def test_the_order_of_sessions_is_the_order_of_writes_whatever_the_clock_says(tmp_path: Path):
-    """A clock that stands still or goes back does not change which session was written to last."""
-    for number, step in enumerate((timedelta(), timedelta(days=-1))):
-        async with opened(tmp_path / str(number), FakeClock(step=step)) as store:
-            for key, after in (("a", 0), ("b", 0), ("a", 1)):
-                await store.append(key, facts(1), after=after)
-            assert [each.session_id for each in await store.sessions()] == ["b", "a"]
-
-
 @pytest.mark.parametrize("text", [None, b"", b"99999999999999999999\n", b"-7", b"\xff" * 30, b"0" * 1_000_000])
 async def test_the_order_of_sessions_outlives_the_lock_file(tmp_path: Path, text: bytes | None):
     """Without the number in it, or with one that is nonsense, writes are counted on from the time."""
@@ -129,21 +118,6 @@ async def test_other_files_in_the_folder_are_left_alone(tmp_path: Path):
 # --- Several processes
 
 
-async def test_two_processes_on_one_session_lose_nothing(tmp_path: Path):
-    """Each number is won by one process; what either was told is kept is there, whole, once and in its order."""
-    rounds, size = 100, 3
-    writers = [await asyncio.to_thread(start, f"{tmp_path}/", "s", name, size) for name in ("one", "two")]
-    await asyncio.to_thread(race, writers, rounds)
-    async with opened(tmp_path) as store:
-        entries = await store.read("s")
-        assert await store.findings() == []
-    assert [entry.seq for entry in entries] == list(range(1, 2 * rounds * size + 1))
-    for name in ("one", "two"):
-        wanted = [f"{name} {number} {each}" for number in range(rounds) for each in range(size)]
-        assert [words for words in said(entries) if words.startswith(name)] == wanted
-    assert whole_batches(entries, size)
-
-
 async def test_who_reads_while_others_write_sees_whole_batches(tmp_path: Path):
     """A reader that looks as fast as it can finds the beginning of the same journal every time, and no damage."""
     writer = await asyncio.to_thread(start, f"{tmp_path}/", "s", "one", 50)
@@ -160,20 +134,6 @@ async def test_who_reads_while_others_write_sees_whole_batches(tmp_path: Path):
             if seen:
                 assert await store.read("s", after=len(seen) - 1, upto=len(seen)) == seen[-1:]
     assert (await asyncio.to_thread(writer.communicate, timeout=60))[1] == ""
-
-
-@pytest.mark.parametrize("seed", range(3))
-async def test_a_process_that_is_killed_leaves_whole_batches(tmp_path: Path, seed: int):
-    """After SIGKILL in the middle of a write every batch is there whole or not at all, and every acknowledged one is there."""
-    size = 5_000
-    writer = await asyncio.to_thread(start, f"{tmp_path}/", "s", "doomed", size)
-    acknowledged = await asyncio.to_thread(kill, writer, lambda: the_file(tmp_path).stat().st_size, random.Random(seed))
-    async with opened(tmp_path) as store:
-        entries = await store.read("s")
-        assert len(entries) in ((acknowledged + 1) * size, (acknowledged + 2) * size)
-        assert whole_batches(entries, size)
-        await store.append("s", facts(1), after=len(entries))
-        assert await store.findings() == []
 
 
 async def test_who_has_waited_long_enough_for_another_process_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -726,22 +686,6 @@ async def test_sessions_are_listed_without_reading_what_has_not_changed(
 
 
 # --- Cancelling
-
-
-async def test_a_cancelled_append_is_done_or_not_done(tmp_path: Path):
-    """Whenever it is cancelled: the next append with the same position decides which, and the journal has no half."""
-    async with opened(tmp_path) as store:
-        end = 0
-        for ticks in range(40):
-            append = asyncio.create_task(store.append("s", facts(20), after=end))
-            for _ in range(ticks):
-                await asyncio.sleep(0)
-            append.cancel()
-            with suppress(asyncio.CancelledError):
-                await append
-            entries = await store.read("s")  # one thread: it reads after what was on its way
-            assert len(entries) - end in (0, 20)
-            end = len(entries)
 
 
 async def test_many_may_begin_a_new_store_at_once(tmp_path: Path):

@@ -27,7 +27,7 @@ def facts(count: int, what: str = "t") -> list[Fact]:
 
 @asynccontextmanager
 async def opened(dsn: str, **options: object) -> AsyncIterator[PostgresCheckpointStorage]:
-    store = PostgresCheckpointStorage(dsn, FakeClock(), **options)  # type: ignore[arg-type]
+    store = PostgresCheckpointStorage(dsn, **{"clock": FakeClock(), **options})  # type: ignore[arg-type]
     try:
         yield store
     finally:
@@ -234,13 +234,13 @@ async def test_a_session_that_is_taken_in_when_the_line_is_cut_is_there_once(thr
 
 async def test_the_same_words_of_somebody_else_are_not_taken_for_ours(through: str, dsn: str, line: Line):
     """If the line is cut before we are heard and another writes the same facts at the same time, we have lost."""
-    async with opened(through) as store, opened(dsn) as other:
-        at = FakeClock().time
-        await store.append("s", facts(1), after=0, at=at)
+    clock = FakeClock(step=timedelta())
+    async with opened(through, clock=clock) as store, opened(dsn, clock=clock) as other:
+        await store.append("s", facts(1), after=0)
         line.mark, line.heard = b"my own", False
-        line.meanwhile = lambda: other.append("s", [Retried("my own")], after=1, at=at)
+        line.meanwhile = lambda: other.append("s", [Retried("my own")], after=1)
         with pytest.raises(SequenceConflict):
-            await store.append("s", [Retried("my own")], after=1, at=at)
+            await store.append("s", [Retried("my own")], after=1)
         assert len(await store.read("s")) == 2
 
 

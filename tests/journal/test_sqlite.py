@@ -3,25 +3,22 @@
 import asyncio
 import itertools
 import os
-import random
 import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, closing, suppress
-from datetime import timedelta
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import cast
 
 import pytest
 
-from relayline import HandoffBuilder, SequenceConflict, StoreError
+from relayline import HandoffBuilder, StoreError
 from relayline.errors import DamagedJournal
 from relayline.events import Fact, Retried
 from relayline.journal.codec import encode
 from relayline.journal.sqlite import SqliteCheckpointStorage
 from relayline.testing import FakeClock, ScriptedClient, assert_replays, call, check_store, handoff_to
-from tests.journal.writers import kill, race, said, start, whole_batches
 
 
 @asynccontextmanager
@@ -64,15 +61,6 @@ async def test_after_closing_one_file_is_left(tmp_path: Path):
     assert os.listdir(tmp_path) == ["s.db"]
 
 
-async def test_the_order_of_sessions_is_the_order_of_writes_whatever_the_clock_says(tmp_path: Path):
-    """A clock that stands still or goes back does not change which session was written to last."""
-    clock = FakeClock(step=timedelta())
-    async with opened(tmp_path / "s.db", clock) as store:
-        for key, after in (("a", 0), ("b", 0), ("a", 1)):
-            await store.append(key, facts(1), after=after)
-        assert [each.session_id for each in await store.sessions()] == ["b", "a"]
-
-
 # --- Several processes
 
 
@@ -86,35 +74,6 @@ async def test_many_may_open_a_new_file_at_once(tmp_path: Path):
         finally:
             for store in stores:
                 await store.aclose()
-
-
-async def test_two_processes_on_one_session_lose_nothing(tmp_path: Path):
-    """Each number is won by one process; what either was told is kept is there, whole, once and in its order."""
-    path, rounds, size = tmp_path / "s.db", 100, 3
-    writers = [await asyncio.to_thread(start, str(path), "s", name, size) for name in ("one", "two")]
-    await asyncio.to_thread(race, writers, rounds)
-    async with opened(path) as store:
-        entries = await store.read("s")
-    assert [entry.seq for entry in entries] == list(range(1, 2 * rounds * size + 1))
-    for name in ("one", "two"):
-        wanted = [f"{name} {number} {each}" for number in range(rounds) for each in range(size)]
-        assert [words for words in said(entries) if words.startswith(name)] == wanted
-    assert whole_batches(entries, size)
-
-
-@pytest.mark.parametrize("seed", range(5))
-async def test_a_process_that_is_killed_leaves_whole_batches(tmp_path: Path, seed: int):
-    """After SIGKILL in the middle of a write every batch is there whole or not at all, and every acknowledged one is there."""
-    path, size = tmp_path / "s.db", 1_000
-    writer = await asyncio.to_thread(start, str(path), "s", "doomed", size)
-    acknowledged = await asyncio.to_thread(
-        kill, writer, lambda: (tmp_path / "s.db-wal").stat().st_size, random.Random(seed)
-    )
-    async with opened(path) as store:
-        entries = await store.read("s")
-        assert len(entries) in ((acknowledged + 1) * size, (acknowledged + 2) * size)
-        assert whole_batches(entries, size)
-        await store.append("s", facts(1), after=len(entries))
 
 
 # --- Wrong files
@@ -288,39 +247,6 @@ async def test_a_turn_costs_as_little_at_the_end_as_at_the_beginning(tmp_path: P
 
 
 # --- Cancelling
-
-
-async def test_a_cancelled_append_is_done_or_not_done(tmp_path: Path):
-    """Whenever it is cancelled: the next append with the same position decides which, and the journal has no half."""
-    async with opened(tmp_path / "s.db") as store:
-        end = 0
-        for ticks in range(40):
-            append = asyncio.create_task(store.append("s", facts(20), after=end))
-            for _ in range(ticks):
-                await asyncio.sleep(0)
-            append.cancel()
-            with suppress(asyncio.CancelledError):
-                await append
-            entries = await store.read("s")  # one thread: it reads after what was on its way
-            assert len(entries) - end in (0, 20)
-            end = len(entries)
-
-
-async def test_cancelling_all_of_many_appends_leaves_the_store_usable(tmp_path: Path):
-    """Appends that were cancelled while they queued for the one thread never happen, and nothing waits for them."""
-    async with opened(tmp_path / "s.db") as store:
-        appends = [asyncio.create_task(store.append(f"s{number}", facts(5), after=0)) for number in range(50)]
-        await asyncio.sleep(0)
-        for append in appends:
-            append.cancel()
-        await asyncio.wait(appends)
-        kept = {each.session_id: each.seq for each in await store.sessions()}
-        assert set(kept.values()) <= {5}
-        for number in range(50):
-            try:
-                await store.append(f"s{number}", facts(5), after=0)
-            except SequenceConflict:
-                assert f"s{number}" in kept
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks on this system")

@@ -10,8 +10,9 @@ from relayline import views
 from relayline.events import Compacted, Fact, HandoffSent, Summarised, UserSpoke
 from relayline.machine.compaction import compacted
 from relayline.machine.effects import CallModel, Effect, effects
+from relayline.machine.fold import fold
 from relayline.machine.inputs import Input, Summary, UserSaid
-from relayline.machine.state import Floor, State, fold
+from relayline.machine.state import Floor, State
 from relayline.messages import Message, user
 from relayline.testing import ScriptedClient
 from tests.properties.test_providers import Rough

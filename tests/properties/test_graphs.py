@@ -10,9 +10,10 @@ from relayline.events import Replied, TurnStarted
 from relayline.journal.codec import decode, encode
 from relayline.machine.decide import Machine
 from relayline.machine.effects import effects
+from relayline.machine.fold import fold
 from relayline.machine.inputs import UserSaid
 from relayline.machine.lanes import outputs, sight
-from relayline.machine.state import State, fold
+from relayline.machine.state import State
 from relayline.machine.view import view
 from relayline.messages import Message, user
 from relayline.testing import check_request

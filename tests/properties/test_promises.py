@@ -31,8 +31,9 @@ from relayline.journal.checkpoints import checkpoints
 from relayline.journal.codec import encode
 from relayline.machine.decide import Machine
 from relayline.machine.effects import effects
+from relayline.machine.fold import fold
 from relayline.machine.inputs import Answer, Approval, Resumed, UserSaid, Words
-from relayline.machine.state import State, fold
+from relayline.machine.state import State
 from relayline.machine.view import view
 from relayline.messages import Message, ToolResult, user
 from relayline.testing import FakeClock, check_request

@@ -17,8 +17,9 @@ from relayline.journal.codec import encode
 from relayline.journal.sqlite import SqliteCheckpointStorage
 from relayline.journal.store import InMemoryCheckpointStorage, Store
 from relayline.machine.effects import CallModel, effects
+from relayline.machine.fold import evolve, fold
 from relayline.machine.inputs import Resumed, UserSaid
-from relayline.machine.state import State, evolve, fold
+from relayline.machine.state import State
 from relayline.messages import user
 from relayline.runtime.session import Session
 from relayline.runtime.stream import Narrator, WorkflowEvent, WorkflowRunState, pending, run_state

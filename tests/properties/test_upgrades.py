@@ -13,9 +13,9 @@ from relayline.events import Replied, SessionStarted, TeamChanged, ToolReturned
 from relayline.journal.codec import decode, encode
 from relayline.machine.decide import Machine
 from relayline.machine.effects import effects
+from relayline.machine.fold import evolve, fold
 from relayline.machine.inputs import Opened
 from relayline.machine.roster import differences, fingerprint, renamed
-from relayline.machine.state import evolve, fold
 from relayline.machine.view import view
 from relayline.testing import check_request
 from tests.properties.worlds import World, machines

@@ -15,8 +15,9 @@ from relayline.events import Summarised
 from relayline.journal.codec import decode, encode
 from relayline.journal.store import InMemoryCheckpointStorage
 from relayline.machine.effects import CallModel, Effect
+from relayline.machine.fold import fold
 from relayline.machine.inputs import Input, Summary
-from relayline.machine.state import State, fold
+from relayline.machine.state import State
 from relayline.messages import Message
 from relayline.runtime.reply import summary_request
 from relayline.runtime.seat import Seat

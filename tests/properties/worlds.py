@@ -15,6 +15,7 @@ from relayline.events import Asked, Cancelled, Fact, Stopped, Transfer
 from relayline.journal.codec import decode, encode
 from relayline.machine.decide import Machine
 from relayline.machine.effects import CallModel, Effect, Judge, Reconcile, RunTool, effects
+from relayline.machine.fold import fold
 from relayline.machine.inputs import (
     Answer,
     Approval,
@@ -37,7 +38,7 @@ from relayline.machine.inputs import (
 from relayline.machine.limits import Budget, Limits, OnLoop
 from relayline.machine.patterns import Autonomy, Handoff
 from relayline.machine.roster import fingerprint, roster, short
-from relayline.machine.state import State, fold
+from relayline.machine.state import State
 from relayline.machine.topology import Edge, ToolPolicy, mesh, tool_names
 from relayline.messages import Message, Text, ToolCall, user
 

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from relayline import Agent, ChatRequest, Message, tool
+from relayline import Agent, ChatRequest, ExecutorContext, GroupChatState, Message, executor, tool
 from relayline.conditions import TerminationCondition
 from relayline.middleware import deadline, retry
 from relayline.testing import ScriptedClient
@@ -80,6 +80,53 @@ async def judged(transcript: Sequence[Message]) -> bool:
 def logged(perform: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     """A middleware that does nothing."""
     return perform
+
+
+@executor(repeatable=True)
+def count(text: str) -> Claim:
+    """Count the words."""
+    return Claim(text, len(text.split()))
+
+
+def stamp(text: str) -> str:
+    """Put a date on it."""
+    return text
+
+
+@executor(name="asks jo")
+async def ask_jo(text: str, context: ExecutorContext) -> str:
+    return await context.request_info(text, str)
+
+
+def pay(claim: Claim) -> str:
+    """Pay it."""
+    return claim.order
+
+
+def gather(said: list[Message]) -> str:
+    """One of all."""
+    return " ".join(each.text for each in said)
+
+
+def is_claim(value: Any) -> bool:
+    """Whether it is about money."""
+    return isinstance(value, Claim)
+
+
+async def is_long(value: Any) -> bool:
+    """Whether there is much of it."""
+    return len(str(value)) > 99
+
+
+def some(value: Any, names: list[str]) -> list[str]:
+    """The first."""
+    del value
+    return names[:1]
+
+
+def in_order(chat: GroupChatState) -> str | None:
+    """One after the other, once."""
+    return chat.participants[chat.rounds] if chat.rounds < len(chat.participants) else None
 
 
 over_as_well = TerminationCondition(over)

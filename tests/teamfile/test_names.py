@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from relayline import BuildError, UsageError, load, tool
+from relayline import BuildError, UsageError, Workflow, load, tool
 from relayline.teamfile.names import Refused, Vocabulary
 from tests.teamfile import code
 
@@ -112,17 +112,52 @@ def test_what_has_no_name_is_told_all_at_once():
     ]
 
 
-def test_a_pattern_without_a_form_is_refused():
-    """In one sentence that names the team and what can be written."""
-    from relayline import Agent, ConcurrentBuilder, GroupChatBuilder, SequentialBuilder, WorkflowBuilder
+def test_a_pattern_without_a_form_is_told():
+    """Also of a team in a team, and with all else that has no name."""
+    from dataclasses import replace
 
-    a, b = Agent("a"), Agent("b")
-    several = [
-        SequentialBuilder(name="t", participants=[a, b]),
-        ConcurrentBuilder(name="t", participants=[a, b]),
-        GroupChatBuilder(name="t", participants=[a, b], max_rounds=2),
-        WorkflowBuilder(name="t", start_executor=a).add_edge(a, b),
+    from relayline import Agent, SequentialBuilder
+
+    class Mine:
+        """What somebody thought of."""
+
+    inner = SequentialBuilder(name="inner", participants=[Agent("a")]).build()
+    inner = replace(inner, pattern=Mine())
+    workflow = SequentialBuilder(name="outer", participants=[inner.as_agent(), lambda text: text]).build()
+    assert said(workflow)[1:] == [
+        "RL309 the team 'inner' has a pattern of its own, Mine, which has no form as a file; keep it in Python",
+        "RL309 the function '<lambda>' has no name to be loaded by",
     ]
-    for builder in several:
-        with pytest.raises(UsageError, match="'t' cannot be written down: only those of HandoffBuilder"):
-            builder.build().to_yaml()
+
+
+def test_what_has_no_name_in_a_graph_is_told():
+    """Each condition and selection, with whose edges it is asked for."""
+    from relayline import Agent, Case, Default, GroupChatBuilder, WorkflowBuilder
+
+    a, b, c, d, e = map(Agent, "abcde")
+    graph = WorkflowBuilder(start_executor=a).add_edge(a, b, lambda _: True)
+    graph.add_switch_case_edge_group(b, [Case(lambda _: True, c), Default(d)])
+    graph.add_multi_selection_edge_group(c, [d, e], lambda _, names: names)
+    assert said(graph.build())[1:] == [
+        "RL309 a condition on the edges from 'a' has no name to be loaded by",
+        "RL309 a condition on the edges from 'b' has no name to be loaded by",
+        "RL309 the selection from 'c' has no name to be loaded by",
+    ]
+    chat = GroupChatBuilder(participants=[a], selection_func=lambda _: None)
+    assert said(chat.build())[1:] == ["RL309 the function that selects the next speaker has no name to be loaded by"]
+
+
+def test_a_function_is_named_by_what_makes_the_same_participant_of_it():
+    """A plain function by itself; what `@executor` made of it under another name is another."""
+    from relayline import executor
+
+    names = Vocabulary([HERE])
+    assert names.name_of(executor(code.stamp)) == f"{HERE}:stamp"
+    assert names.name_of(executor(code.stamp, name="post")) is None
+    assert names.name_of(code.count) == f"{HERE}:count"
+
+
+def said(workflow: Workflow) -> list[str]:
+    with pytest.raises(UsageError) as raised:
+        workflow.to_yaml()
+    return [each.partition(": <function")[0].partition(": Executor")[0] for each in str(raised.value).splitlines()]

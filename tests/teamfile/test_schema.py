@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from relayline import Workflow
 from relayline.teamfile import document
-from relayline.teamfile.form import TeamForm
+from relayline.teamfile.form import TEAM
 from relayline.teamfile.schema import made, text
 from tests.teamfile import code
 from tests.teamfile.teams import teams, walked
@@ -51,7 +51,7 @@ def test_an_editor_complains_where_we_would(workflow: Workflow, drawn: st.DataOb
     holder, key = drawn.draw(st.sampled_from(places))
     holder[key] = drawn.draw(st.sampled_from([None, 0, -1, 1.5, "", "x", True, [], ["x"], {}, {"x": 1}]))
     try:
-        TeamForm.model_validate(value)
+        TEAM.validate_python(value)
     except ValidationError:
         with pytest.raises(jsonschema.ValidationError):
             VALIDATOR.validate(value)

@@ -13,6 +13,7 @@ from relayline.events import Asked, Entry, Finished
 from relayline.journal.checkpoints import request_id
 from relayline.journal.store import SessionSummary, Store
 from relayline.machine.effects import effects
+from relayline.machine.nested import waiting
 from relayline.machine.state import OpenCall, State
 
 AT_WORK = timedelta(minutes=10)
@@ -35,7 +36,7 @@ async def ailments(store: Store, session: SessionSummary) -> list[Finding]:
 
 def _unknown(name: str, entries: Sequence[Entry], state: State) -> Iterator[Finding]:
     """Calls that a person was asked about: nobody has said yet what became of them."""
-    for key, asked in state.requests.items():
+    for key, asked, _, _ in waiting(state):
         if asked.ask == "outcome" and asked.call is not None:
             request = request_id(name, key)
             what = f"session {name!r}: nobody knows what became of {written(asked.call)}, which was cut off. Find out, "
@@ -45,8 +46,8 @@ def _unknown(name: str, entries: Sequence[Entry], state: State) -> Iterator[Find
 
 def _orphans(name: str, state: State) -> Iterator[Finding]:
     """Requests that nothing waits for any more: an answer would lead nowhere."""
-    for key, asked in state.requests.items():
-        if isinstance(state.rest, Finished) or not _wanted(asked, state):
+    for key, asked, _, team in waiting(state):
+        if isinstance(state.rest, Finished) or not _wanted(asked, team):
             what = f"session {name!r}: request {request_id(name, key)} is open, but nothing waits for its answer. "
             yield Finding("problem", "request", what + "The next message to the session withdraws it", name)
 
@@ -74,16 +75,18 @@ def _cut_off(name: str, entries: Sequence[Entry], state: State, now: datetime) -
 
 
 def _wanted(asked: Asked, state: State) -> bool:
-    """Whether its answer would lead anywhere. A question is asked at the end of a turn, all else within one."""
+    """Whether its answer would lead anywhere. Questions and reviews are at the end of a turn, all else within one."""
     turn = state.open.get(asked.turn)
     if asked.call is None:
-        return asked.ask == "user_input" or turn is not None
+        return asked.ask in ("user_input", "review") or turn is not None
     return turn is not None and any(each.call.id == asked.call.id and each.result is None for each in turn.calls)
 
 
 def _calls(state: State) -> Iterator[OpenCall]:
     for turn in state.open.values():
         yield from turn.calls
+        if turn.part.inner is not None:
+            yield from _calls(turn.part.inner)
 
 
 def _ago(age: timedelta) -> str:

@@ -5,6 +5,7 @@ itself off as a handoff.
 """
 
 import asyncio
+import json
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -15,7 +16,12 @@ from relayline.cli.clean import clean, one_line
 from relayline.cli.conversation import Command, Move, Opening, Person, Respond, Say, Screen
 from relayline.cli.slash import TURNS, as_command
 from relayline.messages import Message, ToolCall
-from relayline.runtime.requests import FunctionApprovalRequestContent, InterruptedCallRequest
+from relayline.runtime.requests import (
+    AgentReviewRequest,
+    FunctionApprovalRequestContent,
+    FunctionInfoRequest,
+    InterruptedCallRequest,
+)
 from relayline.runtime.stream import WorkflowEvent
 
 YES = ("yes", "y")
@@ -88,8 +94,15 @@ class PlainScreen(Screen):
     def ask_later(self, request: WorkflowEvent) -> None:
         """Put a request, to be answered under its id."""
         data: object = request.data
-        decided = isinstance(data, FunctionApprovalRequestContent | InterruptedCallRequest)
-        what = written(data.function_call) if decided else "your turn"
+        match data:
+            case FunctionApprovalRequestContent() | InterruptedCallRequest():
+                what = written(data.function_call)
+            case FunctionInfoRequest():
+                what = one_line(json.dumps(data.data, ensure_ascii=False))
+            case AgentReviewRequest():
+                what = "is done, and waits for a review"
+            case _:
+                what = "your turn"
         self._line(f"?? {one_line(request.executor_id)}: {what} ({one_line(request.request_id)})")
 
     def ask_turn(self, request: WorkflowEvent, colleagues: Sequence[str]) -> None:

@@ -25,8 +25,9 @@ def requests(
 ) -> None:
     """List what waits for a person, in all sessions.
 
-    The longest first: calls that need an approval, calls that were interrupted and whose outcome nobody knows, and the
-    turns of people in the team. Status 1 if a session cannot be read; the others are listed.
+    The longest first: calls that need an approval, calls that were interrupted and whose outcome nobody knows, turns of
+    people in the team, answers that wait for a review, and values that functions want. Status 1 if a session cannot be
+    read; the others are listed.
 
     Example: relayline requests --json | jq -r '.[].request_id'
     """
@@ -61,8 +62,9 @@ def approve(
 ) -> None:
     """Let a call run, and the team go on from there.
 
-    What follows is printed as `relayline chat` prints it in a pipe; a line that begins with ?? has the id of what waits
-    next in brackets. The decision is recorded under the name of your account.
+    Also passes on what an agent said, where that waits for a review. What follows is printed as `relayline chat` prints
+    it in a pipe; a line that begins with ?? has the id of what waits next in brackets. The decision is recorded under
+    the name of your account.
 
     Example: relayline approve desk-1f2e3d/r4 team.py --arguments '{"amount": 5}'
     """
@@ -90,7 +92,8 @@ def deny(
 ) -> None:
     """Refuse a call, and let the team go on from there.
 
-    Otherwise like `relayline approve`.
+    Where what an agent said waits for a review, the agent reads the reason and speaks again. Otherwise like `relayline
+    approve`.
 
     Example: relayline deny desk-1f2e3d/r4 team.py --reason "too much"
     """
@@ -117,8 +120,8 @@ def answer(
 ) -> None:
     """Answer a request for words, and let the team go on.
 
-    That is an agent's question, the turn of a person of the team, or what became of an interrupted call. Otherwise like
-    `relayline approve`. With --again there is no TEXT.
+    That is an agent's question, the turn of a person of the team, what became of an interrupted call, or the value that
+    a function wants (JSON, or plain words). Otherwise like `relayline approve`. With --again there is no TEXT.
 
     Example: relayline answer desk-1f2e3d/r4 "The refund was paid, reference F-503." team.py
     """

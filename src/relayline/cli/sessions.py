@@ -10,9 +10,16 @@ from relayline.errors import DamagedJournal
 from relayline.events import Entry
 from relayline.journal.checkpoints import after
 from relayline.journal.store import SessionSummary, Store
+from relayline.machine.nested import speaking
 from relayline.machine.state import State
 from relayline.messages import JSON
-from relayline.runtime.requests import HandoffAgentUserRequest, HumanTurnRequest, InterruptedCallRequest
+from relayline.runtime.requests import (
+    AgentReviewRequest,
+    FunctionApprovalRequestContent,
+    HandoffAgentUserRequest,
+    HumanTurnRequest,
+    InterruptedCallRequest,
+)
 from relayline.runtime.stream import WorkflowEvent, WorkflowRunState, pending, run_state
 
 LONGEST_WORDS = 200
@@ -58,7 +65,7 @@ def line_of(summary: SessionSummary, state: State) -> Line:
     first = next((message.in_words for message in state.transcript if message.role == "user"), "")
     requests = pending(summary.session_id, state)
     words = one_line(first)[:LONGEST_WORDS]
-    return Line(summary, run_state(state), requests, state.workflow, state.floor.speaker, words)
+    return Line(summary, run_state(state), requests, state.workflow, speaking(state), words)
 
 
 async def folded(store: Store, session_id: str) -> State:
@@ -150,7 +157,11 @@ def _waits_for(requests: Sequence[WorkflowEvent]) -> str:
     people = [one_line(each.executor_id) for each in requests if isinstance(each.data, HumanTurnRequest)]
     if people:
         return f"waiting for {', '.join(people)}"
-    return "waiting for approval"
+    if any(isinstance(each.data, FunctionApprovalRequestContent) for each in requests):
+        return "waiting for approval"
+    if any(isinstance(each.data, AgentReviewRequest) for each in requests):
+        return "waiting for a review"
+    return "waiting for a value"
 
 
 def _row(each: Line) -> tuple[str, ...]:

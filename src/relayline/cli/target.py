@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import TypeVar
 
 import relayline
+from relayline.assembled import TeamBuilder
 from relayline.errors import BuildError, UsageError, WorldError
 from relayline.workflow import Workflow
 
@@ -198,7 +199,7 @@ def _offer(module: ModuleType) -> str:
 
 
 def _is_builder(value: object) -> bool:
-    return not isinstance(value, type | ModuleType) and type(value).__module__ == "relayline.builders"
+    return isinstance(value, TeamBuilder)
 
 
 def _as_workflow(value: object, what: str) -> Workflow:

@@ -1,7 +1,7 @@
 """A journal in lines: the conversation as the piped chat shows it, or fact by fact."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC
 from typing import cast
 
@@ -25,8 +25,10 @@ from relayline.events import (
     ToolReconciled,
     ToolReturned,
     ToolStarted,
+    TurnStarted,
     UserSpoke,
     Warned,
+    Within,
 )
 from relayline.journal.codec import encode
 from relayline.messages import JSON, Message, ToolCall
@@ -34,14 +36,18 @@ from relayline.messages import JSON, Message, ToolCall
 
 def conversation(entries: Sequence[Entry]) -> Iterator[tuple[Entry, list[str]]]:
     """What was said and done, in lines; facts between that only keep order are left out."""
-    calls: dict[str, ToolCall] = {}
+    calls: dict[str, dict[str, ToolCall]] = {}  # of the team, and of each within it
+    paths = {"": ""}
     for entry in entries:
-        fact = entry.fact
+        inner, fact = _unwrapped(entry.fact)
+        known, path = calls.setdefault(inner, {}), paths.get(inner, inner)
+        if isinstance(fact, TurnStarted):
+            paths[f"{inner}t{fact.turn}."] = f"{path}{fact.agent}/"
         if isinstance(fact, Replied):
-            calls.update((call.id, call) for call in fact.message.tool_calls)
+            known.update((call.id, call) for call in fact.message.tool_calls)
         if isinstance(fact, ToolStarted):
-            calls[fact.call.id] = fact.call
-        if lines := _lines(fact, calls):
+            known[fact.call.id] = fact.call
+        if lines := _lines(fact, known, path, inner):
             yield entry, lines
 
 
@@ -57,7 +63,8 @@ def numbered(entries: Sequence[Entry]) -> str:
 def fact_line(entry: Entry) -> str:
     """A fact in a line: its number, when it was taken, its type and what else it says."""
     at = entry.at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    return f"{entry.seq:>6}  {at}  {entry.fact.type:<15}  {_details(entry.fact)}".rstrip()
+    inner, fact = _unwrapped(entry.fact)
+    return f"{entry.seq:>6}  {at}  {inner + fact.type:<15}  {_details(fact)}".rstrip()
 
 
 def entry_json(entry: Entry) -> dict[str, JSON]:
@@ -80,24 +87,34 @@ def message_json(message: Message) -> dict[str, JSON]:
     }
 
 
-def _lines(fact: Fact, calls: dict[str, ToolCall]) -> list[str]:
+def _unwrapped(fact: Fact) -> tuple[str, Fact]:
+    """Where a fact was taken, ``t3.`` within the team that has turn 3, and the fact itself."""
+    inner = ""
+    while isinstance(fact, Within):
+        inner, fact = f"{inner}t{fact.turn}.", fact.fact
+    return inner, fact
+
+
+def _lines(fact: Fact, calls: Mapping[str, ToolCall], path: str, inner: str) -> list[str]:
+    """``path``: of the team within the team, ``refunds/``. ``inner``: what its requests' ids begin with."""
     match fact:
         case UserSpoke(message):
             return _said(message.author_name or "user", message.in_words)
         case Replied(_, message):
-            return _said(message.author_name, message.in_words)
+            return _said(path + message.author_name, message.in_words)
         case ToolReturned(_, result) if result.outcome != "transferred":
             call = calls.get(result.call_id)
             return [f"   {written(call) if call else f'{one_line(result.name)}(...)'} = {outcome(result)}"]
         case HandoffSent(_, source, target, reason):
-            return [f"-- {one_line(source)} -> {one_line(target)}" + (f" ({one_line(reason)})" if reason else "")]
+            way = f"{one_line(path + source)} -> {one_line(path + target)}"
+            return [f"-- {way}" + (f" ({one_line(reason)})" if reason else "")]
         case HandedBack(_, source, target, reason):
-            return [f"-- {one_line(source)} -> {one_line(target)} ({one_line(reason) or 'done'})"]
+            return [f"-- {one_line(path + source)} -> {one_line(path + target)} ({one_line(reason) or 'done'})"]
         case Answered(request, settled, note, by) if settled in ("approved", "refused", "told", "rerun", "terminated"):
             who = f" by {one_line(by)}" if by else ""
-            return [f"-- {request} {settled}{who}" + (f": {one_line(note)}" if note else "")]
+            return [f"-- {inner}{request} {settled}{who}" + (f": {one_line(note)}" if note else "")]
         case Failed(_, agent, error, message):
-            return [f"-- {one_line(agent) or 'the team'} failed: {one_line(f'{error}: {message}')}"]
+            return [f"-- {one_line(path + agent) or 'the team'} failed: {one_line(f'{error}: {message}')}"]
         case Stopped(budget, message):
             return [f"-- stopped: the budget of {budget} is used up, {one_line(message)}"]
         case Warned(code, message):
@@ -117,7 +134,7 @@ def _lines(fact: Fact, calls: dict[str, ToolCall]) -> list[str]:
             return []
 
 
-def _call(call_id: str, calls: dict[str, ToolCall]) -> str:
+def _call(call_id: str, calls: Mapping[str, ToolCall]) -> str:
     return written(calls[call_id]) if call_id in calls else one_line(call_id)
 
 

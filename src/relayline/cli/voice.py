@@ -2,12 +2,13 @@
 
 import importlib.util
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from relayline.agent import ChatClient, as_client
 from relayline.errors import MissingExtra, RelaylineError, UsageError
-from relayline.workflow import Workflow
+from relayline.workflow import TeamAgent, Workflow
 
 CHOICES = "embedded, gguf:PATH of a model file, or PROVIDER:MODEL"
 
@@ -32,11 +33,22 @@ def given_voice(workflow: Workflow, model: str | None) -> Workflow:
 def about(workflow: Workflow) -> str:
     """Which models speak, and for whom if they are several; each as it describes itself, if it does."""
     voices: dict[str, list[str]] = {}
-    for name, seat in workflow.performer.seats.items():
-        voices.setdefault("a person" if seat.client is None else _described(seat.client), []).append(name)
+    for name, voice in _voices(workflow):
+        voices.setdefault(voice, []).append(name)
     if len(voices) == 1:
         return next(iter(voices))
     return "\n".join(f"{', '.join(names)}: {voice}" for voice, names in voices.items())
+
+
+def _voices(workflow: Workflow, path: str = "") -> Iterator[tuple[str, str]]:
+    inner = {each.name: each.workflow for each in workflow.agents if isinstance(each, TeamAgent)}
+    for name, seat in workflow.performer.seats.items():
+        if name in inner:
+            yield from _voices(inner[name], f"{path}{name}/")
+        elif seat.client is None:
+            yield path + name, "a function" if seat.function else "a person"
+        else:
+            yield path + name, _described(seat.client)
 
 
 def warm_up(workflow: Workflow) -> None:

@@ -8,7 +8,13 @@ from relayline.events import Ask
 from relayline.machine.decide import Machine
 from relayline.machine.rules import Team
 
-_DUE: Mapping[Ask, str] = {"approval": "approvals", "user_input": "questions to the user", "reply": "turns of people"}
+_DUE: Mapping[Ask, str] = {
+    "approval": "approvals",
+    "user_input": "questions to the user",
+    "reply": "turns of people",
+    "review": "reviews",
+    "info": "questions of functions",
+}
 
 
 def member(agent: Agent, machine: Machine, *, start: bool, end: bool, notes: Sequence[str] = ()) -> Node:

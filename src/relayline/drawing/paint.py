@@ -46,10 +46,10 @@ text.mark{fill:#fff;font-size:10px}
 text.mark.end{fill:#334155}
 .line path{fill:none;stroke:#64748b;stroke-width:1.4}
 .line polygon{fill:#64748b}
-.always path,.joined path{stroke-width:3.2}
 .guarded path,.tested path{stroke-dasharray:6 4}
 .back path,.jump path{stroke-dasharray:2 3}
 .taken path{stroke:#c2410c;stroke-width:2.2}
+.always path,.joined path{stroke-width:3.2}
 .taken polygon{fill:#c2410c}
 @media (prefers-color-scheme: dark){
 text{fill:#e5e7eb}
@@ -100,6 +100,22 @@ def rows_of_node(node: Node, own: Sequence[Line] = ()) -> list[Row]:
     return rows + [Row("doing", each) for each in balanced(node.here, 30, 2)]
 
 
+def marks_of(node: Node) -> list[tuple[str, float, float]]:
+    """What is marked at the upper edge of a box: each with how far from the left it is, and how wide."""
+    marks: list[tuple[str, float, float]] = []
+    x = 12.0
+    for mark, holds in (("start", node.start), ("end", node.end), ("here", node.here)):
+        if holds:
+            marks.append((mark, x, len(mark) * 6 + 12))
+            x += len(mark) * 6 + 16
+    return marks
+
+
+def marked(node: Node) -> float:
+    """How much of its upper edge is marks, from the left."""
+    return max((x + wide for _, x, wide in marks_of(node)), default=0)
+
+
 def rows_of_line(line: Line) -> list[Row]:
     """What stands on a line."""
     rows = [Row("steps", counted(line.steps))] if line.steps else []
@@ -112,5 +128,6 @@ def room(rows: list[Row], node: Node | None = None) -> Size:
     long = max((width(row.text) * _EM[row.kind] for row in rows), default=0)
     if node is not None:
         figure = FIGURE if node.kind == "person" else 0
-        return Size(max(long + 28 + figure, 96), 17 * len(rows) + 20)
+        # A line that comes from above needs a place beside the marks.
+        return Size(max(long + 28 + figure, marked(node) + 32, 96), 17 * len(rows) + 20)
     return Size(long + 12, 15 * len(rows) + 4) if rows else Size(10, 8)

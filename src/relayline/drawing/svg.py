@@ -7,14 +7,15 @@ from xml.sax.saxutils import escape
 
 from relayline.drawing.diagram import Diagram, Line, Node
 from relayline.drawing.layers import Arc, Layout, Size, laid_out
-from relayline.drawing.paint import FIGURE, LEGEND, STYLE, Row, room, rows_of_line, rows_of_node
+from relayline.drawing.paint import FIGURE, LEGEND, STYLE, Row, marked, marks_of, room, rows_of_line, rows_of_node
 from relayline.drawing.words import one_line, wrapped
 from relayline.drawing.words import width as columns
 
 MARGIN = 24.0
 GAP = Size(along=36, across=14)
 TITLE = 34.0
-ARROW = 7.0
+ARROW, THICK = 8.0, 12.0
+"""How long an arrowhead is; it has to be seen at the end of a thick line too."""
 COLUMNS = 100
 """How wide a sentence under the picture may be."""
 
@@ -79,9 +80,7 @@ def _sheet(diagram: Diagram, down: bool) -> Sheet:
 
     numbers = {node.name: number for number, node in enumerate(diagram.nodes)}
     nodes = [turn(room(rows_of_node(node, _own(diagram, node)), node)) for node in diagram.nodes]
-    arcs = [
-        Arc(numbers[line.source], numbers[line.target], turn(room(rows_of_line(line)))) for line in _between(diagram)
-    ]
+    arcs = [Arc(numbers[line.source], numbers[line.target], turn(room(rows_of_line(line)))) for line in _apart(diagram)]
     layout = laid_out(nodes, arcs, -0.5 if down else 0.5, GAP)
     items = layout.items
     first = min(item.across - item.size.across / 2 for item in items)
@@ -92,7 +91,7 @@ def _sheet(diagram: Diagram, down: bool) -> Sheet:
     return Sheet(layout, down, *((across, along) if down else (along, across)))
 
 
-def _between(diagram: Diagram) -> list[Line]:
+def _apart(diagram: Diagram) -> list[Line]:
     """The lines from one node to another, as the layout has them."""
     return [line for line in diagram.lines if line.source != line.target]
 
@@ -118,8 +117,7 @@ def _nodes(diagram: Diagram, sheet: Sheet) -> Iterator[str]:
         rows = rows_of_node(node, own)
         middle = box.x + (box.width + (FIGURE if node.kind == "person" else 0)) / 2
         yield from _text(rows, middle, box.y + (box.height - 17 * len(rows)) / 2 + 13, "middle")
-        marks = [("start", node.start), ("end", node.end), ("here", node.here)]
-        yield from _marks([mark for mark, holds in marks if holds], box)
+        yield from _marks(node, box)
         yield "</g>"
         yield from _loops(own, box)
 
@@ -131,7 +129,7 @@ def _loops(own: Sequence[Line], box: Box) -> Iterator[str]:
         x = box.x + box.width - 34 - 22 * number
         yield f'<g class="line {" ".join(_kinds(line))}">'
         yield f'<path d="M{x:.1f} {y:.1f}c0 15 18 15 18 0"/>'
-        yield _head((x + 18, y), down=True, on=False)
+        yield _head((x + 18, y), ARROW, down=True, on=False)
         yield "</g>"
 
 
@@ -148,13 +146,10 @@ def _frame(node: Node, box: Box) -> Iterator[str]:
         yield f'<path class="body" d="M{x - 7:.1f} {y + 8:.1f}a7 7 0 0 1 14 0z"/>'
 
 
-def _marks(marks: Sequence[str], box: Box) -> Iterator[str]:
-    x = box.x + 12
-    for mark in marks:
-        wide = len(mark) * 6 + 12
-        yield _rect(f"mark {mark}", Box(x, box.y - 8, wide, 16), 8)
-        yield from _text([Row(f"mark {mark}", mark)], x + wide / 2, box.y + 3.5, "middle")
-        x += wide + 4
+def _marks(node: Node, box: Box) -> Iterator[str]:
+    for mark, x, wide in marks_of(node):
+        yield _rect(f"mark {mark}", Box(box.x + x, box.y - 8, wide, 16), 8)
+        yield from _text([Row(f"mark {mark}", mark)], box.x + x + wide / 2, box.y + 3.5, "middle")
 
 
 def _rect(kind: str, box: Box, corner: float) -> str:
@@ -165,17 +160,18 @@ def _rect(kind: str, box: Box, corner: float) -> str:
 
 
 def _lines(diagram: Diagram, sheet: Sheet) -> Iterator[str]:
-    ports = _ports(sheet)
-    for number, line in enumerate(_between(diagram)):
+    ports = _ports(diagram, sheet)
+    for number, line in enumerate(_apart(diagram)):
         points = _points(sheet, number, ports)
         turned = sheet.layout.routes[number].turned
         yield f'<g class="line {" ".join(_kinds(line))}">'
         yield f'<path d="{_curve(points, sheet.down)}"/>'
-        yield _head(points[0] if turned else points[-1], down=sheet.down, on=not turned)
+        size = THICK if line.way in ("always", "joined") else ARROW
+        yield _head(points[0] if turned else points[-1], size, down=sheet.down, on=not turned)
         if line.way == "joined":
-            yield _bar(points[0] if turned else points[-1], down=sheet.down, on=not turned)
+            yield _bar(points[0] if turned else points[-1], size, down=sheet.down, on=not turned)
         if line.both and line.source:
-            yield _head(points[-1] if turned else points[0], down=sheet.down, on=turned)
+            yield _head(points[-1] if turned else points[0], size, down=sheet.down, on=turned)
         yield from _label(sheet, number, line)
         yield "</g>"
 
@@ -196,21 +192,29 @@ def _label(sheet: Sheet, number: int, line: Line) -> Iterator[str]:
 Ports = dict[tuple[int, int], float]
 
 
-def _ports(sheet: Sheet) -> Ports:
-    """Where each arc meets its two nodes: side by side, in the order of where they come from."""
+def _ports(diagram: Diagram, sheet: Sheet) -> Ports:
+    """Where each arc meets its two nodes: side by side, in the order of where they come from, and on no mark."""
     layout = sheet.layout
     ends: dict[tuple[int, bool], list[tuple[float, int]]] = {}
     for number, route in enumerate(layout.routes):
         ends.setdefault((route.items[0], True), []).append((layout.items[route.items[1]].line, number))
         ends.setdefault((route.items[-1], False), []).append((layout.items[route.items[-2]].line, number))
     ports: Ports = {}
-    for (node, _), arcs in ends.items():
+    for (node, below), arcs in ends.items():
         item = layout.items[node]
-        span = max(item.size.across - 24, 0)
-        for at, (_, number) in enumerate(sorted(arcs)):
-            share = (at + 1) / (len(arcs) + 1) - 0.5
-            ports[node, number] = item.across + share * span
+        left, right = item.across - item.size.across / 2, item.across + item.size.across / 2
+        first, last = left + 12, right - 12
+        taken = left + marked(diagram.nodes[node]) + ARROW
+        if sheet.down and not below and _between(first, last, 1, len(arcs)) < taken:
+            first = taken - ARROW / 2
+        for at, (_, number) in enumerate(sorted(arcs), 1):
+            ports[node, number] = _between(first, last, at, len(arcs))
     return ports
+
+
+def _between(first: float, last: float, at: int, several: int) -> float:
+    """The place of one of several that are spread evenly."""
+    return first + (last - first) * at / (several + 1)
 
 
 def _points(sheet: Sheet, number: int, ports: Ports) -> list[tuple[float, float]]:
@@ -241,12 +245,12 @@ def _curve(points: Sequence[tuple[float, float]], down: bool) -> str:
     return "".join(path)
 
 
-def _head(tip: tuple[float, float], *, down: bool, on: bool) -> str:
+def _head(tip: tuple[float, float], size: float, *, down: bool, on: bool) -> str:
     """An arrowhead, ``on`` in the direction of the stream or against it.
 
     It is drawn as such because markers cannot take the colour of their line everywhere.
     """
-    (x, y), half, back = tip, ARROW / 2, -ARROW if on else ARROW
+    (x, y), half, back = tip, size / 2, -size if on else size
     if down:
         corners = f"{x - half:.1f},{y + back:.1f} {x + half:.1f},{y + back:.1f}"
     else:
@@ -254,9 +258,9 @@ def _head(tip: tuple[float, float], *, down: bool, on: bool) -> str:
     return f'<polygon points="{x:.1f},{y:.1f} {corners}"/>'
 
 
-def _bar(tip: tuple[float, float], *, down: bool, on: bool) -> str:
+def _bar(tip: tuple[float, float], size: float, *, down: bool, on: bool) -> str:
     """A bar across the line, before its arrowhead."""
-    (x, y), back, half = tip, -ARROW - 5 if on else ARROW + 5, ARROW
+    (x, y), back, half = tip, -size - 4 if on else size + 4, ARROW
     if down:
         return f'<path d="M{x - half:.1f} {y + back:.1f}h{2 * half:.1f}"/>'
     return f'<path d="M{x + back:.1f} {y - half:.1f}v{2 * half:.1f}"/>'

@@ -22,10 +22,12 @@ def as_text(diagram: Diagram) -> str:
 
 
 def _paragraph(diagram: Diagram, node: Node) -> Iterator[str]:
+    steps = [number for line in diagram.lines if (line.source, line.target) == ("", node.name) for number in line.steps]
     terms = (
         (MARKS.get(node.kind, ""), node.kind in MARKS),
         ("start", node.start),
         ("end", node.end),
+        (f"had the word: {counted(steps)}", steps),
         (f"here: {one_line(node.here)}", node.here),
     )
     marks = [mark for mark, holds in terms if holds]

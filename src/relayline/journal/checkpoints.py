@@ -1,14 +1,15 @@
 """Checkpoints: the positions of a journal at which its session rests. They are read off the journal, never stored."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from relayline.errors import DamagedJournal, UsageError
-from relayline.events import Asked, Entry, Forked, UserSpoke
+from relayline.events import Answered, Asked, Entry, Forked, UserSpoke, Within
 from relayline.machine.effects import effects
+from relayline.machine.fold import evolve
 from relayline.machine.nested import speaking, waiting
-from relayline.machine.state import State, evolve
+from relayline.machine.state import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +99,31 @@ def after(state: State, entry: Entry, session_id: str) -> State:
         DamagedJournal: if the entry does not follow from what is before it.
     """
     try:
-        return evolve(state, entry.fact)
+        state = evolve(state, entry.fact)
+        assert state.seq == entry.seq, "what stands in for the beginning has its number"
+        return state
     except (LookupError, AssertionError) as error:
         raise DamagedJournal(
             f"session {session_id!r}, entry {entry.seq} ({entry.fact.type}) does not follow from what is before it"
         ) from error
+
+
+def asked_since(entries: Iterable[Entry], before: Mapping[str, datetime] | None = None) -> dict[str, datetime]:
+    """When each request that waits after ``entries`` was put, by its id in the session. ``before``: the same of those
+    that waited before them.
+    """
+    asked = dict(before or {})
+    for entry in entries:
+        fact, prefix = entry.fact, ""
+        while isinstance(fact, Within):
+            fact, prefix = fact.fact, f"{prefix}t{fact.turn}."
+        if isinstance(fact, Asked):
+            asked[prefix + fact.request] = entry.at
+        elif isinstance(fact, Answered):
+            asked.pop(prefix + fact.request, None)
+        elif isinstance(fact, Forked):
+            asked = dict.fromkeys(asked, entry.at)  # a branch of what was said long ago asks anew
+    return asked
 
 
 def request_id(session_id: str, local: str) -> str:

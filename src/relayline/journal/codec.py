@@ -132,7 +132,10 @@ def _shape(kind: type[Any]) -> tuple[tuple[str, Any], ...]:
 @lru_cache(maxsize=64)
 def _roster(roster: Roster) -> dict[str, Any]:
     """As `_plain`: the same few of them begin all the sessions there are."""
-    return {name: _plain(each) for name, default in _shape(Roster) if (each := getattr(roster, name)) != default}
+    inner = {name: _roster(each) for name, each in roster.teams.items()}
+    own = [each for each in _shape(Roster) if each[0] != "teams"]
+    shown = {name: _plain(each) for name, default in own if (each := getattr(roster, name)) != default}
+    return shown | ({"teams": inner} if inner else {})
 
 
 def _default(of: Any) -> Any:

@@ -49,11 +49,9 @@ class FileCheckpointStorage(Store):
     def now(self) -> datetime:
         return self._clock()
 
-    async def append(
-        self, session_id: str, facts: Sequence[Fact], *, after: int, at: datetime | None = None
-    ) -> list[Entry]:
+    async def append(self, session_id: str, facts: Sequence[Fact], *, after: int) -> list[Entry]:
         packed = [self._packer.pack(fact) for fact in facts]
-        entries = numbered(facts, after, at or self._clock())
+        entries = numbered(facts, after, self._clock())
         first, date = entries[0].seq, entries[0].at
         await self._do(partial(self._journals.append, session_id, packed, after=after, first=first, at=date))
         return entries
@@ -64,6 +62,12 @@ class FileCheckpointStorage(Store):
 
     async def read(self, session_id: str, *, after: int = 0, upto: int | None = None) -> list[Entry]:
         return await self._do(partial(self._journals.read, session_id, after, MOST if upto is None else upto))
+
+    async def stands(self, session_id: str, first: int, last: Entry) -> bool:
+        read = self._journals.read
+        return await self._do(
+            lambda: bool(read(session_id, first - 1, first)) and read(session_id, last.seq - 1, MOST) == [last]
+        )
 
     async def sessions(self) -> list[SessionSummary]:
         """All sessions but those whose first line cannot be read; `findings` tells of them."""

@@ -82,7 +82,6 @@ class Inbox(Protocol):
         facts: Sequence[Fact],
         *,
         after: int,
-        at: datetime | None = None,
         taking: Collection[str] = (),
     ) -> list[Entry]:
         """As for every store; and the messages ``taking`` are taken out of the inbox in the same transaction.

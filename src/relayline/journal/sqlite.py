@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeVar
 
 from relayline.errors import DamagedJournal, RelaylineError, StoreError
 from relayline.events import Compacted, Entry, Fact, Forked
+from relayline.journal import collector
 from relayline.journal.deltas import Deltas
 from relayline.journal.packing import WITH_BLOBS, Cipher, Durability, Packed, Packer, beside, durable
 from relayline.journal.sqlite_file import Writer
@@ -75,10 +76,9 @@ class SqliteCheckpointStorage(Store, SqliteInbox):
         facts: Sequence[Fact],
         *,
         after: int,
-        at: datetime | None = None,
         taking: Collection[str] = (),
     ) -> list[Entry]:
-        entries = numbered(facts, after, at or self._clock())
+        entries = numbered(facts, after, self._clock())
         await self._keep(session_id, entries, after, taking)
         return entries
 
@@ -91,19 +91,28 @@ class SqliteCheckpointStorage(Store, SqliteInbox):
 
     async def read(self, session_id: str, *, after: int = 0, upto: int | None = None) -> list[Entry]:
         upto = LAST if upto is None else upto
-        rows = await self._do(partial(_rows, session_id=session_id, after=after, upto=upto))
+        return await self._entries(
+            session_id, await self._do(partial(_rows, session_id=session_id, after=after, upto=upto))
+        )
+
+    async def stands(self, session_id: str, first: int, last: Entry) -> bool:
+        begun, ending = await self._do(partial(_ends, session_id=session_id, first=first, last=last.seq))
+        return begun and await self._entries(session_id, ending) == [last]
+
+    async def _entries(self, session_id: str, rows: Sequence[tuple[int, int, int, str]]) -> list[Entry]:
         entries: list[Entry] = []
         large: set[int] = set()
         stamp, time = 0, EPOCH
-        for seq, at, version, line in rows:
-            try:
-                if at != stamp:  # the facts of one batch have one
-                    stamp, time = at, _time(at)
-                entries.append(Entry(seq, time, self._packer.open(version, line)))
-            except (DamagedJournal, TypeError, OverflowError) as error:
-                raise self._damaged(session_id, seq, error) from error
-            if version == WITH_BLOBS:
-                large.add(len(entries) - 1)
+        with collector.paused():
+            for seq, at, version, line in rows:
+                try:
+                    if at != stamp:  # the facts of one batch have one
+                        stamp, time = at, _time(at)
+                    entries.append(Entry(seq, time, self._packer.open(version, line)))
+                except (DamagedJournal, TypeError, OverflowError) as error:
+                    raise self._damaged(session_id, seq, error) from error
+                if version == WITH_BLOBS:
+                    large.add(len(entries) - 1)
         if large:
             await self._fill(session_id, entries, large)
         return entries
@@ -222,12 +231,20 @@ def _write(db: sqlite3.Connection, key: int, lines: Sequence[_Line]) -> None:
     )
 
 
+@collector.paused()
 def _rows(db: sqlite3.Connection, session_id: str, after: int, upto: int) -> list[tuple[int, int, int, str]]:
     return db.execute(
         PAST + "SELECT seq, at, version, body FROM past JOIN fact USING (session)"
         " WHERE seq > :after AND seq <= past.upto ORDER BY seq",
         {"id": session_id, "after": after, "upto": upto},
     ).fetchall()
+
+
+def _ends(
+    db: sqlite3.Connection, session_id: str, first: int, last: int
+) -> tuple[bool, Sequence[tuple[int, int, int, str]]]:
+    """Whether there is a fact number ``first``, and what there is from number ``last`` on."""
+    return bool(_rows(db, session_id, first - 1, first)), _rows(db, session_id, last - 1, LAST)
 
 
 def _blobs(db: sqlite3.Connection, session_id: str, names: Sequence[str]) -> Mapping[str, bytes]:

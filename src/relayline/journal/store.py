@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol, TypeAlias
 
-from relayline.errors import SequenceConflict, SessionHeld, SessionNotFound, StoreError, UsageError
+from relayline.errors import SequenceConflict, SessionHeld, SessionNotFound, UsageError
 from relayline.events import Compacted, Entry, Fact, Forked
-from relayline.journal.checkpoints import Checkpoint, batches, checkpoints
+from relayline.journal.checkpoints import Checkpoint, checkpoints
 from relayline.journal.memory_inbox import MemoryInbox
 from relayline.journal.packing import Packer
 
@@ -51,14 +51,9 @@ class Store(Protocol):
         return now()
 
     @abstractmethod
-    async def append(
-        self, session_id: str, facts: Sequence[Fact], *, after: int, at: datetime | None = None
-    ) -> list[Entry]:
+    async def append(self, session_id: str, facts: Sequence[Fact], *, after: int) -> list[Entry]:
         """Add ``facts``, at least one, as one atomic batch, if ``after`` is the number of the session's last fact, or 0
         and there is no such session. Durable on return.
-
-        ``at``: their date; by default now. For what is brought from elsewhere (see `restore`), as is a journal that
-        begins with a `Compacted`: it has the number it had there.
 
         Raises:
             SequenceConflict: the session's last fact is another; nothing was written.
@@ -74,6 +69,14 @@ class Store(Protocol):
             DamagedJournal: if an entry cannot be read.
         """
         ...
+
+    async def stands(self, session_id: str, first: int, last: Entry) -> bool:
+        """Whether the session still begins with fact number ``first`` and ends with ``last``; asked before every turn.
+
+        Follows from `read`. A store that can tell at one look does better.
+        """
+        begun = await self.read(session_id, after=first - 1, upto=first)
+        return bool(begun) and await self.read(session_id, after=last.seq - 1) == [last]
 
     @abstractmethod
     async def sessions(self) -> list[SessionSummary]:
@@ -121,25 +124,17 @@ class Store(Protocol):
         """
         ...
 
+    @abstractmethod
     async def restore(self, session_id: str, entries: Sequence[Entry]) -> None:
-        """Begin a session with ``entries``, at least one, at the times they have, numbered as `append` would do it.
+        """Begin a session with ``entries`` that are brought from elsewhere, at least one, all of them or none.
 
-        Follows from `append` and `delete`, batch by batch, and if one cannot be kept the others are deleted again. A
-        store that can keep them all or none, whenever its process may die, does better.
+        They keep their times and their numbers, which have no gaps; the first is 1, or that of a `Compacted`.
 
         Raises:
             SequenceConflict: there is a session of that name already; it is as it was.
             StoreError: they could not be kept; nothing was written.
         """
-        kept = 0
-        try:
-            for batch in batches(entries):
-                await self.append(session_id, [each.fact for each in batch], after=kept, at=batch[0].at)
-                kept = batch[-1].seq
-        except BaseException:
-            if kept:
-                await self.delete(session_id)
-            raise
+        ...
 
     async def wait(self, session_id: str, *, after: int, seconds: float) -> bool:
         """Whether the session gets beyond fact number ``after`` within so many seconds; True as soon as it has.
@@ -215,12 +210,11 @@ class InMemoryCheckpointStorage(Store, MemoryInbox):
         facts: Sequence[Fact],
         *,
         after: int,
-        at: datetime | None = None,
         taking: Collection[str] = (),
     ) -> list[Entry]:
         for fact in facts:
             _PLAIN.pack(fact)
-        entries = numbered(facts, after, at or self._clock())
+        entries = numbered(facts, after, self._clock())
         journal = self._journals.get(session_id)
         if (journal.last if journal else 0) != after:
             raise conflict(session_id, after, journal.last if journal else 0)
@@ -294,17 +288,8 @@ class InMemoryCheckpointStorage(Store, MemoryInbox):
 
 
 def numbered(facts: Sequence[Fact], after: int, at: datetime) -> list[Entry]:
-    """A batch as entries. Numbers go on from ``after``; a journal that was compacted begins with the number it has.
-
-    Raises:
-        StoreError: that is no number a fact can have.
-    """
-    begin, first = facts[0], after + 1
-    if isinstance(begin, Compacted) and not after:
-        first = begin.upto
-        if not 0 < first < MOST:
-            raise StoreError(f"a journal cannot begin with fact number {first}; numbers are 1 to {MOST - 1}")
-    return [Entry(number, at, fact) for number, fact in enumerate(facts, first)]
+    """A batch as entries, whose numbers go on from ``after``."""
+    return [Entry(number, at, fact) for number, fact in enumerate(facts, after + 1)]
 
 
 def conflict(session_id: str, after: int, found: int) -> SequenceConflict:

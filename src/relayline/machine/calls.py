@@ -22,7 +22,7 @@ from relayline.machine.handoffs import settle
 from relayline.machine.inputs import EffectFailed, ModelReplied, Summary, ToolDone
 from relayline.machine.state import Turn
 from relayline.machine.topology import PREFIX, Edge, tool_name
-from relayline.machine.turns import end, give_up, hand_over
+from relayline.machine.turns import end, give_up, hand_over, spared, without
 from relayline.messages import Message, Text, ToolCall, ToolResult
 
 NUDGE = (
@@ -149,10 +149,8 @@ def effect_failed(draft: Draft, given: EffectFailed) -> None:
     if not draft.facts:  # it was no tool
         turn = draft.state.open[wanted.turn] if function else draft.caller(given.effect)
         rescue = draft.rules.rescue
-        if turn and turn.lane and draft.rules.pattern.partial:
-            why = f"{turn.agent} failed: {given.error}: {given.message}"
-            draft.add(Warned("participant_failed", why, turn.agent))
-            end(draft, turn, failed=why)
+        if turn and spared(draft, turn):
+            without(draft, turn, f"{turn.agent} failed: {given.error}: {given.message}")
         elif turn and given.model and rescue not in ("", turn.agent):
             why = f"the model of {turn.agent} failed: {given.error}: {given.message}"
             draft.add(Warned("model_failed", why, turn.agent))

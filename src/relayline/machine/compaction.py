@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from relayline.events import Compacted, Fact, UserSpoke
-from relayline.machine.state import fold
+from relayline.machine.fold import fold
 
 
 def compacted(facts: Sequence[Fact], messages: int) -> Compacted | None:

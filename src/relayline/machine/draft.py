@@ -2,8 +2,9 @@
 
 from relayline.events import Ask, Asked, Fact, ToolReturned, ToolStarted, TurnStarted
 from relayline.machine.effects import model_call
+from relayline.machine.fold import evolve
 from relayline.machine.rules import Rules
-from relayline.machine.state import State, Turn, evolve
+from relayline.machine.state import State, Turn
 from relayline.messages import Outcome, ToolCall, ToolResult
 
 

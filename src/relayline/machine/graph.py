@@ -4,10 +4,10 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from relayline.machine.lanes import in_order
+from relayline.machine.lanes import before, in_order, in_sequence
 from relayline.machine.limits import Objection
 from relayline.machine.patterns import Branch, Route, Speak, Spread, Stop
-from relayline.machine.state import Ended, State, Turn, before, in_sequence
+from relayline.machine.state import Ended, State, Turn
 from relayline.machine.topology import Edge
 
 LONGEST_KEY = 32
@@ -149,7 +149,8 @@ def _often(starts: Sequence[str], edges: Sequence[Edge]) -> frozenset[str]:
     """Who may have more than one turn for one message of the user: where ways meet without waiting, and all after."""
     ways: dict[str, int] = dict.fromkeys(starts, 1)
     for edge in edges:
-        ways[edge.target] = ways.get(edge.target, 0) + (0 if edge.joins else 1)
+        once = edge.joins and edge.target not in starts
+        ways[edge.target] = ways.get(edge.target, 0) + (0 if once else 1)
     found = {agent for agent, several in ways.items() if several > 1}
     more = found
     while more:

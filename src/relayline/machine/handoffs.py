@@ -8,7 +8,7 @@ from relayline.machine.draft import Draft
 from relayline.machine.patterns import AskUser, Stop
 from relayline.machine.state import Turn
 from relayline.machine.topology import Edge
-from relayline.machine.turns import GONE, follow, hand_over, stop_exhausted, vacate
+from relayline.machine.turns import GONE, begin_within, follow, hand_over, stop_exhausted, vacate
 from relayline.messages import JSON, ToolCall, valid
 
 
@@ -55,7 +55,11 @@ def settle(draft: Draft, number: int) -> None:
         else:
             refused.append(f"Not transferred to {wanted.target}: {why}.")
     _tell(draft, turn, refused)
-    if not draft.state.open[number].calls:
+    if draft.state.open[number].calls:
+        return
+    if turn.agent in draft.rules.teams:
+        begin_within(draft, draft.state.open[number])  # it was an agent when it made the calls
+    else:
         stop_exhausted(draft, draft.state.open[number])
 
 

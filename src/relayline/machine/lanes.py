@@ -1,10 +1,29 @@
 """Turns beside one another: what each may know of the others, and the order in which they join the conversation."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from relayline.machine.log import Log
-from relayline.machine.state import Ended, State, before, in_sequence
+from relayline.machine.renaming import Spoken
+from relayline.machine.state import Ended, State, Turn
 from relayline.messages import Message
+
+
+def before(state: State, turns: Iterable[int]) -> dict[int, Turn]:
+    """These turns and all that led to them, as far as they have not joined the conversation."""
+    found: dict[int, Turn] = {}
+    waiting = list(turns)
+    while waiting:
+        number = waiting.pop()
+        each = state.ended.get(number)
+        if each and not each.joined and number not in found:
+            found[number] = each.turn
+            waiting += each.turn.part.after
+    return found
+
+
+def in_sequence(turns: Iterable[Turn]) -> list[Turn]:
+    """The turns in the conversation's order: what leads to a turn is before it."""
+    return sorted(turns, key=lambda turn: (turn.lane.level if turn.lane else 0, len(turn.key), turn.key))
 
 
 def in_order(ended: Mapping[int, Ended]) -> tuple[int, ...]:
@@ -24,6 +43,13 @@ def sight(state: State, number: int) -> State:
     said = [item for each in turns if each.lane for item in each.lane.said]
     words = [item for item in said if isinstance(item, Message)]
     return state._replace(spoken=Log([*state.spoken, *said]), transcript=Log([*state.transcript, *words]))
+
+
+def last_item(state: State, after: Iterable[int]) -> Spoken | None:
+    """What was said last, as a turn that goes on from these has it."""
+    turns = in_sequence(before(state, after).values())
+    said = next((each.lane.said for each in reversed(turns) if each.lane and each.lane.said), ())
+    return said[-1] if said else state.spoken[-1] if len(state.spoken) else None
 
 
 def outputs(state: State) -> tuple[Message, ...]:

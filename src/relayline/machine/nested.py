@@ -1,9 +1,10 @@
 """Teams in teams: what waits for a person, however deep."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from relayline.events import Asked
+from relayline.events import Ask, Asked
+from relayline.machine.rules import Rules, Team
 from relayline.machine.state import State
 
 
@@ -25,6 +26,21 @@ def waiting(state: State, prefix: str = "", path: str = "") -> Iterator[Waiting]
     for turn in state.open.values():
         if turn.part.inner is not None:
             yield from waiting(turn.part.inner, f"{prefix}t{turn.number}.", f"{path}{turn.agent}/")
+
+
+def times(
+    state: State, rules: Rules | Team, around: Mapping[Ask, float] | None = None, prefix: str = ""
+) -> Iterator[tuple[str, float]]:
+    """The requests that have to be answered in time, oldest first, each with its seconds. ``around``: what the team
+    around this one says, for what this one does not say.
+    """
+    expires: dict[Ask, float] = {**(around or {}), **rules.expires}
+    for local, asked in state.requests.items():
+        if asked.ask in expires:
+            yield prefix + local, expires[asked.ask]
+    for turn in state.open.values():
+        if turn.part.inner is not None and turn.agent in rules.teams:
+            yield from times(turn.part.inner, rules.teams[turn.agent], expires, f"{prefix}t{turn.number}.")
 
 
 def speaking(state: State) -> str:

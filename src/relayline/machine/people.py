@@ -8,7 +8,6 @@ from relayline.events import (
     Asked,
     Finished,
     HandedBack,
-    Prompted,
     Replied,
     Routed,
     SessionStarted,
@@ -33,7 +32,7 @@ from relayline.machine.inputs import (
 )
 from relayline.machine.recovery import taken_up
 from relayline.machine.state import Turn
-from relayline.machine.turns import clear, end, hand_over, inside, next_speaker, start
+from relayline.machine.turns import LATE, clear, end, hand_over, inside, next_speaker, spared, start, without
 from relayline.messages import Message, Text
 
 EXPIRED = "Not run: nobody decided about it in time."
@@ -60,12 +59,15 @@ def user_said(draft: Draft, given: UserSaid) -> None:
 
 def _talking(draft: Draft) -> Turn | None:
     """The turn of a team that the user is talking with: the conversation goes on in there."""
-    turns = [turn for turn in draft.state.open.values() if turn.part.inner is not None and turn.lane is None]
-    return turns[0] if turns else None
+    open_turns = draft.state.open.values()
+    turns = (each for each in open_turns if each.part.inner is not None and each.agent in draft.rules.teams)
+    return next((each for each in turns if each.lane is None), None)
 
 
 def expired(draft: Draft, given: Expired) -> None:
-    """Nobody answered in time: an approval counts as refused, a question ends the conversation for now."""
+    """Nobody answered in time: an approval counts as refused, a question ends the conversation for now, or the turn of
+    a function that the others go on without.
+    """
     if turn := _asking(draft, given.request):
         inside(draft, turn, Expired(given.request.partition(".")[2]))
         return
@@ -77,7 +79,9 @@ def expired(draft: Draft, given: Expired) -> None:
         draft.result(asked.turn, asked.call, EXPIRED, "refused")
         settle(draft, asked.turn)
     elif asked.ask == "reply" and (giver := _giver(draft, asked.agent)):
-        _give_back(draft, asked, giver, "Nobody answered in time.")
+        _give_back(draft, asked, giver, LATE)
+    elif (turn := draft.state.open.get(asked.turn)) and spared(draft, turn):
+        without(draft, turn, LATE)
     else:
         clear(draft, "expired")
         draft.add(Finished("expired"))
@@ -180,8 +184,7 @@ def _reviewed(draft: Draft, asked: Asked, given: Approval | Words) -> None:
     # Its colleagues beside it are not told: they have not heard what it is about either.
     draft.add(Answered(asked.request, "replied", feedback))
     draft.add(Routed(apart.number))
-    start(draft, asked.agent, (apart.number,), apart=True, key=f"{apart.key}r")
-    draft.add(Prompted(draft.state.turns, asked.agent, feedback))
+    start(draft, asked.agent, (apart.number,), apart=True, key=f"{apart.key}r", prompt=feedback)
 
 
 def _outcome(draft: Draft, asked: Asked, told: OutcomeTold) -> None:

@@ -40,8 +40,11 @@ def roster(
     edges: Sequence[Edge],
     start: str,
     contracts: Mapping[tuple[str, str], str],
+    teams: Mapping[str, Roster] | None = None,
 ) -> Roster:
-    """A team as it is recorded. ``contracts``: by source and target of a handoff, a digest of what it has to carry."""
+    """A team as it is recorded. ``contracts``: by source and target of a handoff, a digest of what it has to carry.
+    ``teams``: the agents that are teams, as these are recorded.
+    """
     names = list(policies)
     agents = {
         name: PERSON if name in people else " ".join(_tool(*each) for each in tools.items())
@@ -52,14 +55,16 @@ def roster(
         terms = _terms(edge, contracts.get((edge.source, edge.target), ""))
         before = ways.setdefault(edge.source, {}).get(edge.target)  # an agent may have two ways to a colleague
         ways[edge.source][edge.target] = terms if before is None else f"{before}; {terms}"
-    return Roster(agents, _joined(ways, names), "" if names[:1] == [start] else start)
+    return Roster(agents, _joined(ways, names), "" if names[:1] == [start] else start, teams or {})
 
 
 def fingerprint(team: Roster) -> str:
     """The same for two teams exactly if `differences` finds none between them."""
     tools = {name: sorted(line.split()) for name, line in team.agents.items()}
     start = team.start or next(iter(team.agents), "")
-    shape = json.dumps([tools, _spread(team), start], sort_keys=True, ensure_ascii=False)
+    inner = {name: fingerprint(each) for name, each in team.teams.items()}
+    whole = [tools, _spread(team), start, *([inner] if inner else [])]
+    shape = json.dumps(whole, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(shape.encode()).hexdigest()[:12]
 
 
@@ -67,18 +72,23 @@ def short(team: Roster) -> Roster:
     """The roster as it is kept. Of one that is long only a digest is: then it can be said whose tools or handoffs
     have changed, and not which.
     """
-    if _size(team) <= SMALL:
-        return team
+    return team if _size(team) <= SMALL else _shortened(team)
+
+
+def _shortened(team: Roster) -> Roster:
     agents = {name: _digest_of(line) if len(line) > 7 else line for name, line in team.agents.items()}
     ways = {source: {_digest_of(to): ""} if _size(to) > 24 else to for source, to in team.edges.items()}
-    return Roster(agents, ways, team.start)
+    return Roster(agents, ways, team.start, {name: _shortened(each) for name, each in team.teams.items()})
 
 
 def renamed(team: Roster, agents: Mapping[str, str], tools: Mapping[str, str]) -> Roster:
     """The roster under other names. Where two agents become one, it is that one's tools that count."""
     lines: dict[str, str] = {}
+    inner: dict[str, Roster] = {}
     for name, line in team.agents.items():
         if name not in agents or agents[name] not in team.agents:
+            if name in team.teams:
+                inner[agents.get(name, name)] = renamed(team.teams[name], agents, tools)
             known = [tools.get(each.rstrip("!*?"), each.rstrip("!*?")) + _marks(each) for each in line.split()]
             lines[agents.get(name, name)] = " ".join(known)
     ways: dict[str, dict[str, str]] = {}
@@ -89,26 +99,54 @@ def renamed(team: Roster, agents: Mapping[str, str], tools: Mapping[str, str]) -
                 ways.setdefault(ends[0], {})[ends[1]] = terms
     start = team.start or next(iter(team.agents), "")
     start = agents.get(start, start)
-    return Roster(lines, _joined(ways, list(lines)), "" if [*lines][:1] == [start] else start)
+    return Roster(lines, _joined(ways, list(lines)), "" if [*lines][:1] == [start] else start, inner)
 
 
-def differences(old: Roster, new: Roster) -> Iterator[str]:
-    """What is not as it was, each in a sentence."""
+def differences(old: Roster, new: Roster, path: str = "") -> Iterator[str]:
+    """What is not as it was, each in a sentence. ``path``: where the team is, ``desk/`` in a team."""
     for name in old.agents:
         if name not in new.agents:
-            yield f"agent {name!r} is gone"
+            yield f"agent {path + name!r} is gone"
     for name, line in new.agents.items():
         if name not in old.agents:
-            yield f"agent {name!r} is new"
+            yield f"agent {path + name!r} is new"
         else:
-            yield from _tools_differ(name, old.agents[name], line)
-    before, now = _spread(old), _spread(new)
-    both = [name for name in new.agents if name in old.agents]
+            yield from _tools_differ(path + name, old.agents[name], line)
+    before, now = (_under(path, _spread(each)) for each in (old, new))
+    both = [path + name for name in new.agents if name in old.agents]
     for name in both:
         yield from _ways_differ(name, before.get(name, {}), now.get(name, {}), both)
-    starts = [each.start or next(iter(each.agents), "") for each in (old, new)]
+    starts = [path + (each.start or next(iter(each.agents), "")) for each in (old, new)]
     if starts[0] != starts[1]:
         yield f"{starts[1]!r} begins conversations, which {starts[0]!r} did"
+    for name in (name for name in new.agents if name in old.agents):
+        one, other = old.teams.get(name), new.teams.get(name)
+        if one and other:
+            yield from differences(one, other, f"{path}{name}/")
+        elif one or other:
+            yield f"{path + name!r} is {'a team' if other else 'no team any more'}"
+
+
+def everybody(team: Roster) -> Iterator[str]:
+    """The names of all agents, those in teams within it as well."""
+    yield from team.agents
+    for each in team.teams.values():
+        yield from everybody(each)
+
+
+def all_tools(team: Roster) -> str:
+    """The lines of all agents, those in teams within it as well."""
+    return " ".join([*team.agents.values(), *map(all_tools, team.teams.values())])
+
+
+def _under(path: str, ways: Mapping[str, Mapping[str, str]]) -> Mapping[str, Mapping[str, str]]:
+    """The ways, of agents by their paths; a digest is none."""
+    if not path:
+        return ways
+    return {
+        path + source: {each if each.startswith("#") else path + each: terms for each, terms in to.items()}
+        for source, to in ways.items()
+    }
 
 
 def digest(value: object) -> str:
@@ -196,4 +234,5 @@ def _shortest(value: str | Mapping[str, str]) -> str:
 
 def _size(value: Roster | Mapping[str, str]) -> int:
     plain = [value.agents, value.edges] if isinstance(value, Roster) else value
-    return len(json.dumps(plain, separators=(",", ":"), ensure_ascii=False).encode())
+    inner = value.teams.values() if isinstance(value, Roster) else ()
+    return len(json.dumps(plain, separators=(",", ":"), ensure_ascii=False).encode()) + sum(map(_size, inner))

@@ -4,6 +4,7 @@ from typing import assert_never
 
 from relayline.events import (
     Answered,
+    Fact,
     Failed,
     Finished,
     HandedBack,
@@ -21,18 +22,22 @@ from relayline.events import (
 from relayline.machine.draft import Draft
 from relayline.machine.effects import CallModel, Effect, Inside, Judge, effects
 from relayline.machine.inputs import Entered, Input, Interrupted, Judged
-from relayline.machine.lanes import in_order
+from relayline.machine.lanes import in_order, last_item
 from relayline.machine.limits import Objection
-from relayline.machine.patterns import AskUser, GiveBack, Pass, Route, Speak, Spread, Stop
-from relayline.machine.state import OpenCall, Turn
+from relayline.machine.patterns import AskUser, GiveBack, Handoff, Pass, Route, Speak, Spread, Stop
+from relayline.machine.renaming import runs_function
+from relayline.machine.rules import Rules
+from relayline.machine.state import OpenCall, State, Turn
 from relayline.machine.topology import Edge
 from relayline.machine.view import text
-from relayline.messages import JSON, Outcome
+from relayline.messages import JSON, Message, Outcome
 
 WITHDRAWN = "Not run: it was waiting for a person's decision, and the user went on with another message."
 INTERRUPTED = "Interrupted. It is not known whether this took effect; find out before doing it again."
 
 GONE = "not in the team any more"
+WHOSE = "in "
+LATE = "Nobody answered in time."
 
 
 def stop_exhausted(draft: Draft, turn: Turn) -> None:
@@ -134,7 +139,7 @@ def clear(draft: Draft, answered: Settled) -> None:
     for turn in list(draft.state.open.values()):
         inside(draft, turn, Interrupted())
         for each in turn.calls:
-            if each.result is None and turn.agent not in draft.rules.functions:
+            if each.result is None and not runs_function(each.call):
                 draft.result(turn.number, each.call, *_left_open(each))
         draft.add(TurnEnded(turn.number, turn.agent))
     if draft.state.ended and (unjoined := in_order(draft.state.ended)):
@@ -184,20 +189,39 @@ def _note(draft: Draft, agent: str) -> str:
     return shown.text if shown else ""
 
 
-def start(draft: Draft, agent: str, after: tuple[int, ...] = (), *, apart: bool = False, key: str = "") -> None:
-    """Give ``agent`` the next turn; a team begins at once."""
+def start(
+    draft: Draft, agent: str, after: tuple[int, ...] = (), *, apart: bool = False, key: str = "", prompt: str = ""
+) -> None:
+    """Give ``agent`` the next turn; a team begins at once. ``prompt``: what the agent is told.
+
+    Who spoke last as well is told to go on: no provider takes a request that ends on the words of whom it asks.
+    """
+    last = last_item(draft.state, after)
     draft.start(agent, after, apart=apart, key=key)
-    team = draft.rules.teams.get(agent)
-    if team:
-        turn = draft.state.turns
-        draft.add(Within(turn, SessionStarted(team.name, team.fingerprint)))
-        inside(draft, draft.state.open[turn], Entered(_note(draft, agent)))
+    own = isinstance(last, Message) and (last.role, last.author_name) == ("assistant", agent)
+    if agent in draft.rules.teams:
+        begin_within(draft, draft.state.open[draft.state.turns])
+    elif prompt:
+        draft.add(Prompted(draft.state.turns, agent, prompt))
+    elif own and agent not in draft.rules.functions and agent not in draft.rules.people:
+        draft.add(Prompted(draft.state.turns, agent, "Go on.", "go_on"))
+
+
+def begin_within(draft: Draft, turn: Turn) -> None:
+    """The team that has ``turn`` begins."""
+    team = draft.rules.teams[turn.agent]
+    draft.add(Within(turn.number, SessionStarted(team.name, team.fingerprint)))
+    inside(draft, draft.state.open[turn.number], Entered(_note(draft, turn.agent)))
 
 
 def inside(draft: Draft, turn: Turn, given: Input) -> None:
     """Let the team that has ``turn`` decide, and see what that means here."""
     team = draft.rules.teams.get(turn.agent)
-    if turn.part.inner is None or team is None:
+    if turn.part.inner is None:
+        return
+    if team is None:
+        for fact in _abandoned(turn.part.inner) if isinstance(given, Interrupted) else ():
+            draft.add(Within(turn.number, fact))
         return
     for fact in team.decide(turn.part.inner, given)[0]:
         draft.add(Within(turn.number, fact))
@@ -205,27 +229,53 @@ def inside(draft: Draft, turn: Turn, given: Input) -> None:
     match turn.part.inner and turn.part.inner.rest:
         case _ if isinstance(given, Interrupted):
             pass
-        case Finished("terminated"):
-            clear(draft, "terminated")
-            draft.add(Finished("terminated"))
+        case Finished("expired") if spared(draft, turn):
+            without(draft, turn, LATE)
+        case Finished("terminated" | "expired" as ending):
+            clear(draft, ending)
+            draft.add(Finished(ending))
         case Finished():
             end(draft, turn)
         case Failed(effect, agent, error, message) if not draft.state.failure:
             path = f"{turn.agent}/{agent}" if agent else ""
             _failed(draft, turn, Failed(f"{turn.key}.{effect}", path, error, message))
         case Stopped(budget, message) if not draft.state.rest:
-            draft.add(Stopped(budget, message))
+            draft.add(Stopped(budget, _whose(turn.agent, message)))
         case _:
             pass
 
 
-def _failed(draft: Draft, turn: Turn, failure: Failed) -> None:
-    if not turn.lane or not draft.rules.pattern.partial:
-        draft.add(failure)
-        return
-    why = f"{failure.agent or turn.agent} failed: {failure.error}: {failure.message}"
+def _whose(team: str, message: str) -> str:
+    """Why a budget ran out, with the path of the team whose budget it was."""
+    if message.startswith(WHOSE):
+        return f"{WHOSE}{team}/{message.removeprefix(WHOSE)}"
+    return f"{WHOSE}{team}: {message}"
+
+
+def _abandoned(inner: State) -> list[Fact]:
+    """Nothing is left open in what a team was at that is no team here any more."""
+    draft = Draft(Rules(inner.workflow, Handoff("", (), ())), inner)
+    clear(draft, "withdrawn")
+    return draft.facts
+
+
+def spared(draft: Draft, turn: Turn) -> bool:
+    """Whether the others go on if this turn comes to nothing."""
+    return turn.lane is not None and draft.rules.pattern.partial
+
+
+def without(draft: Draft, turn: Turn, why: str) -> None:
+    """A turn comes to nothing, and the others go on."""
     draft.add(Warned("participant_failed", why, turn.agent))
     end(draft, turn, failed=why)
+
+
+def _failed(draft: Draft, turn: Turn, failure: Failed) -> None:
+    if spared(draft, turn):
+        why = f"{failure.agent or turn.agent} failed: {failure.error}: {failure.message}"
+        without(draft, turn, why)
+    else:
+        draft.add(failure)
 
 
 def vacate(draft: Draft, turn: Turn) -> None:
@@ -246,9 +296,7 @@ def follow(draft: Draft, route: Route) -> None:
     """Do what the pattern said."""
     match route:
         case Speak(agent, prompt):
-            start(draft, agent)
-            if prompt:
-                draft.add(Prompted(draft.state.turns, agent, prompt))
+            start(draft, agent, prompt=prompt)
         case Pass(edge):
             _go_on(draft, edge)
         case GiveBack(agent):

@@ -13,7 +13,7 @@ from relayline.errors import BuildError, ConditionError, UsageError
 from relayline.events import Transfer
 from relayline.machine.decide import Machine
 from relayline.machine.effects import CallModel, Effect, Inside, Judge, Reconcile, RunTool
-from relayline.machine.inputs import EffectFailed, FromTeam, Input, Judged, OutcomeFound, ToolDone
+from relayline.machine.inputs import EffectFailed, FromTeam, Input, Judged, OutcomeFound, OutOfBudget, ToolDone
 from relayline.machine.lanes import sight
 from relayline.machine.state import State, Turn
 from relayline.messages import JSON, Message, valid
@@ -23,6 +23,7 @@ from relayline.runtime.progress import Progress, unless_cancelled
 from relayline.runtime.reply import reply, summarise
 from relayline.runtime.seat import Seat, Way, told
 from relayline.runtime.session import Session
+from relayline.runtime.within import named, ran_out, seen, told_by, wanted
 from relayline.tools import Tool
 
 Condition: TypeAlias = Callable[[Sequence[Message]], bool | Awaitable[bool]]
@@ -31,11 +32,14 @@ Condition: TypeAlias = Callable[[Sequence[Message]], bool | Awaitable[bool]]
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What an effect may know and reach.
+    """What an effect may know and reach. Middleware is given that of its own team.
 
+    ``session``: the team's; of a team within another its part of the conversation.
     ``progress`` shows what an agent's tool has to show. ``emit`` streams an agent's next words, with the number of the
     attempt they belong to; None if nobody listens. ``attempts``: how often each reply was begun, counted from
-    ``before`` on. ``settings``: the run's own, for the models of its agents.
+    ``before`` on. ``settings``: the run's own, for the models of its agents. ``inside``: the effect as the
+    session wants it, if it is one of a team within the team. ``begun``: when in this run each of these began, by its
+    session, for those that have so many seconds.
     """
 
     session: Session
@@ -44,6 +48,8 @@ class Context:
     attempts: dict[str, int] = field(default_factory=dict[str, int])
     before: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    inside: Inside | None = None
+    begun: dict[str, float] = field(default_factory=dict[str, float])
 
 
 Choose: TypeAlias = Callable[[State, Turn | None], Awaitable[frozenset[str]]]
@@ -73,6 +79,8 @@ class Performer:
     teams: Mapping[str, Team] = field(default_factory=dict[str, "Team"])
 
     async def __call__(self, effect: Effect, context: Context) -> Input:
+        if context.inside is not None:
+            return await self._inside(effect, context.inside, context)
         match effect:
             case CallModel():
                 return await self._call_model(effect, context)
@@ -83,28 +91,27 @@ class Performer:
             case Judge():
                 return await self._judge(effect, context)
             case Inside():
-                return await self._inside(effect, context)
+                return told_by(effect, await self._inside(seen(effect), effect, context))
             case _:
                 assert_never(effect)
 
-    async def _inside(self, effect: Inside, context: Context) -> Input:
-        team = self.teams.get(effect.agent)
+    async def _inside(self, effect: Effect, inside: Inside, context: Context) -> Input:
+        """``effect`` is ``inside`` as this team sees it."""
+        team = self.teams.get(inside.agent)
         if team is None:
-            error = BuildError(f"{effect.agent!r} is no team in this team any more")
-            return FromTeam(effect.turn, _failed(effect.effect.id, error))
+            return _failed(effect.id, BuildError(f"{inside.agent!r} is no team in this team any more"))
 
         async def progress(agent: str, data: JSON) -> None:
-            await context.progress(f"{effect.agent}/{agent}", data)
+            await context.progress(f"{inside.agent}/{agent}", data)
 
         async def emit(agent: str, attempt: int, words: str) -> None:
             if context.emit:
-                await context.emit(f"{effect.agent}/{agent}", attempt, words)
+                await context.emit(f"{inside.agent}/{agent}", attempt, words)
 
-        room = context.session.room(effect.turn, team.machine)
-        inner = Context(
-            room, progress, emit if context.emit else None, settings=context.settings, before=context.before
-        )
-        return FromTeam(effect.turn, await team.perform(effect.effect, inner))
+        room = context.session.room(inside.turn, team.machine)
+        inner = replace(context, session=room, progress=progress, emit=emit if context.emit else None, inside=None)
+        outcome = await _in_time(team, wanted(inside.effect, effect), inner)
+        return FromTeam(inside.turn, outcome) if ran_out(outcome) else named(outcome, effect.id)
 
     async def _call_model(self, effect: CallModel, context: Context) -> Input:
         try:
@@ -116,7 +123,8 @@ class Performer:
             return _failed(effect.id, error)
         failure: BaseException | None = None
         for client in seat.voices:
-            attempt = context.attempts[effect.id] = context.attempts.get(effect.id, context.before) + 1
+            key = f"{context.session.id}/{effect.id}"
+            attempt = context.attempts[key] = context.attempts.get(key, context.before) + 1
             emit = context.emit and partial(context.emit, effect.agent, attempt)
             try:
                 return await reply(seat, client, effect, context.session, context.settings, emit)
@@ -126,7 +134,9 @@ class Performer:
                 if isinstance(error, UsageError):
                     break  # a setting that does not exist is nobody's failure but the program's
         if failure is None:
-            failure = BuildError(f"{seat.agent.name!r} is a person in this team, and had a model when this turn began")
+            failure = BuildError(
+                f"{seat.agent.name!r} is a person or a team in this team, and had a model when this turn began"
+            )
         return replace(_failed(effect.id, failure), model=not isinstance(failure, ConditionError | UsageError))
 
     def _seat(self, agent: str) -> Seat:
@@ -219,6 +229,36 @@ class Performer:
         except (Exception, asyncio.CancelledError) as error:
             unless_cancelled(error)
             return _failed(effect.id, error)
+
+
+async def _in_time(team: Team, effect: Effect, context: Context) -> Input:
+    """Perform an effect of a team within, unless the seconds are over that it has in each run."""
+    seconds, now = team.machine.budget.seconds, asyncio.get_running_loop().time()
+    if seconds is None:
+        return await team.perform(effect, context)
+    spent = OutOfBudget("seconds", f"the team had {seconds:g} seconds in this run")
+    until = context.begun.setdefault(context.session.id, now) + seconds
+    if now >= until:
+        return spent
+    time = asyncio.timeout_at(until)
+    try:
+        async with time:
+            return await team.perform(effect, context)
+    except TimeoutError:
+        if not time.expired():
+            raise
+        return spent
+
+
+def at_any_depth(perform: Perform) -> Perform:
+    """``perform``, which is given what teams within the team want as if the team wanted it."""
+
+    async def performed(effect: Effect, context: Context) -> Input:
+        if not isinstance(effect, Inside):
+            return await perform(effect, context)
+        return told_by(effect, await perform(seen(effect), replace(context, inside=effect)))
+
+    return performed
 
 
 def _check(seat: Seat, progress: Progress, wanted: Transfer) -> None:

@@ -70,6 +70,21 @@ class Run:
             self._pump.cancel()
             await asyncio.wait([self._pump])
 
+    def shown_as(
+        self, event: Callable[[WorkflowEvent], WorkflowEvent], result: Callable[[RunResult], RunResult]
+    ) -> Self:
+        """This run, before it is begun, with events and a result that these make of its own."""
+        work = self._work
+
+        async def shown(emit: Emit) -> RunResult:
+            async def show(each: WorkflowEvent) -> None:
+                await emit(event(each))
+
+            return result(await work(show))
+
+        self._work = shown
+        return self
+
     def _start(self, emit: Emit | None = None) -> asyncio.Task[RunResult]:
         if self._pump is None:
             if self._closed:

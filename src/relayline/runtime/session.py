@@ -1,17 +1,18 @@
 """A session in memory: its state, and the one way to change it."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
-from relayline.errors import SequenceConflict
-from relayline.events import Answered, Ask, Asked, Entry, Fact, Forked, TeamChanged, Within
-from relayline.journal.checkpoints import after
+from relayline.errors import SequenceConflict, SessionNotFound
+from relayline.events import Entry, Fact, TeamChanged
+from relayline.journal import collector
+from relayline.journal.checkpoints import after, asked_since
 from relayline.journal.inbox import inbox_of
 from relayline.journal.store import Store
 from relayline.machine.decide import Machine
 from relayline.machine.inputs import Input
 from relayline.machine.lanes import sight
-from relayline.machine.nested import waiting
+from relayline.machine.nested import times
 from relayline.machine.state import State
 from relayline.machine.view import Show, view
 from relayline.messages import Message
@@ -41,13 +42,12 @@ class Session:
         self._views.clear()
         self._rooms.clear()
 
-    def overdue(self, expires: Mapping[Ask, float]) -> list[str]:
-        """The requests nobody answered within so many seconds, by the store's clock, oldest first."""
+    def overdue(self) -> list[str]:
+        """The requests nobody answered in time, by the store's clock, oldest first."""
         late: list[str] = []
-        for each in waiting(self.state):
-            seconds = expires.get(each.asked.ask)
-            if seconds is not None and (self.store.now() - self._asked[each.request]).total_seconds() > seconds:
-                late.append(each.request)
+        for request, seconds in times(self.state, self._machine):
+            if (self.store.now() - self._asked[request]).total_seconds() > seconds:
+                late.append(request)
         return late
 
     async def refresh(self) -> None:
@@ -56,8 +56,11 @@ class Session:
         Raises:
             DamagedJournal: if what is written does not make a conversation.
         """
-        if self._first is not None and not await self.store.read(self.id, upto=self._first):
-            self._forget()  # the beginning was: what is forgotten is shown to nobody any more
+        if self._first is not None and self._last is not None:
+            if await self.store.stands(self.id, self._first, self._last):
+                return
+            if not await self.store.read(self.id, upto=self._first):
+                self._forget()  # the beginning was: what is forgotten is shown to nobody any more
         state, last = self.state, self._last
         # The last entry once more, to see that it still is: somebody may have deleted the session, and begun another.
         entries = await self.store.read(self.id, after=max(state.seq - 1, 0))
@@ -66,18 +69,16 @@ class Session:
             state, last = self.state, None
             entries = await self.store.read(self.id)
         new = entries if last is None else entries[1:]
-        for entry in new:
-            state = after(state, entry, self.id)
+        with collector.paused():
+            for entry in new:
+                state = after(state, entry, self.id)
         self.state = state
         self._date(new)
 
-    def deadlines(self, expires: Mapping[Ask, float]) -> dict[str, datetime]:
-        """When the time of each request is over that has only so many seconds, by the store's clock."""
-        return {
-            each.request: self._asked[each.request] + timedelta(seconds=expires[each.asked.ask])
-            for each in waiting(self.state)
-            if each.asked.ask in expires
-        }
+    def deadlines(self) -> dict[str, datetime]:
+        """When the time of each request is over that has only so much, by the store's clock."""
+        limits = times(self.state, self._machine)
+        return {request: self._asked[request] + timedelta(seconds=seconds) for request, seconds in limits}
 
     async def commit(self, inputs: Sequence[Input], taking: Collection[str] = ()) -> list[Entry]:
         """Decide on ``inputs`` in order and append what follows as one batch; the state moves only if that worked.
@@ -115,19 +116,10 @@ class Session:
         if entries:
             self._first = entries[0].seq if self._first is None else self._first
             self._last = entries[-1]
-        for entry in entries:
-            fact, prefix = entry.fact, ""
-            while isinstance(fact, Within):
-                fact, prefix = fact.fact, f"{prefix}t{fact.turn}."
-            if isinstance(fact, Asked):
-                self._asked[prefix + fact.request] = entry.at
-            elif isinstance(fact, Answered):
-                self._asked.pop(prefix + fact.request, None)
-            elif isinstance(entry.fact, Forked):
-                # A branch of what was said long ago asks anew.
-                self._asked = dict.fromkeys(self._asked, entry.at)
-            elif isinstance(entry.fact, TeamChanged):
-                self._views.clear()  # what was rendered may have other names now
+        self._asked = asked_since(entries, self._asked)
+        if any(isinstance(entry.fact, TeamChanged) for entry in entries):
+            self._views.clear()  # what was rendered may have other names now
+            self._rooms.clear()
 
     def room(self, turn: int, machine: Machine) -> "Session":
         """The session of the team that has ``turn``, as it goes on."""
@@ -170,3 +162,22 @@ class Room(Session):
     @state.setter
     def state(self, state: State) -> None:
         """It only moves with the other's."""
+
+
+async def existing(session_id: str, machine: Machine, store: Store) -> Session:
+    """The session, caught up with its journal.
+
+    Raises:
+        SessionNotFound: there is none.
+    """
+    session = Session(session_id, machine, store)
+    await session.refresh()
+    if not session.state.seq:
+        raise not_found(session_id)
+    return session
+
+
+def not_found(session_id: str) -> SessionNotFound:
+    """The error for a session that nobody started."""
+    # Not which ones there are: an id may be all that somebody needs to answer for somebody else.
+    return SessionNotFound(f"no session {session_id!r} in this store; give a message as well to start it")

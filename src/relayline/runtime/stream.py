@@ -323,6 +323,14 @@ class Reader:
             if turn.part.inner is not None:
                 self._know(turn.part.inner, f"{prefix}t{number}.", f"{path}{turn.agent}/")
 
+    def _rename(self, renamed: Mapping[str, str]) -> None:
+        called: dict[str, str] = {}
+        for turn, path in self._agents.items():  # a team before what is in it
+            outer = turn.rpartition(".")[0]
+            name = path[len(self._agents[outer]) + 1 :] if outer else path
+            called[turn] = (f"{called[outer]}/" if outer else "") + renamed.get(name, name)
+        self._agents = called
+
     def event(self, entry: Entry, state: State) -> WorkflowEvent | None:
         """The next fact as an event, if it is one. ``state``: after the whole of its batch."""
         fact, within, prefix, path = entry.fact, state, "", ""
@@ -330,8 +338,8 @@ class Reader:
             turn = within.open.get(fact.turn)
             prefix, path = f"{prefix}t{fact.turn}.", f"{self._agents[f'{prefix}t{fact.turn}']}/"
             fact, within = fact.fact, (turn and turn.part.inner) or State()
-        if path and isinstance(fact, SessionStarted | Finished):
-            return None  # that a team in the team begins and is done is told by its turn
+        if path and isinstance(fact, SessionStarted | Finished | TeamChanged):
+            return None  # told by its turn, and by the change of the outer team
         kind, data, agent, request = self._read(fact, within, prefix, path)
         return _event(kind, self._id, data, agent, request, entry.seq, entry.at)
 
@@ -392,7 +400,7 @@ class Reader:
             case Compacted():
                 return "compacted", fact, "", ""
             case TeamChanged():
-                self._agents = {turn: fact.renamed.get(agent, agent) for turn, agent in self._agents.items()}
+                self._rename(fact.renamed)
                 return "team_changed", fact, "", ""
             case Within():
                 raise AssertionError("it was looked into")

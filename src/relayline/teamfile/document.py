@@ -60,6 +60,14 @@ class Document:
             place = place[:-1]
         return self.lines.get(place, 1)
 
+    def inside(self, path: Path) -> "Document":
+        """The value at this path as a document of its own, with its lines in the whole."""
+        value = self.value
+        for step in path:
+            value = cast("Any", value)[step]
+        deep = len(path)
+        return Document(value, {each[deep:]: line for each, line in self.lines.items() if each[:deep] == path})
+
 
 class _Loader(yaml.SafeLoader):
     """Composes nodes only; what they mean is said here."""

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from relayline.messages import JSON
 from relayline.teamfile.document import Document, Fault, Path
-from relayline.teamfile.form import TeamForm
+from relayline.teamfile.form import PATTERNS, TEAM, AnyTeam, TeamForm
 
 SECTIONS = {
     "with_start_agent": "start",
@@ -26,8 +26,20 @@ SECTIONS = {
     "add_handoff": "handoffs",
     "hands over": "handoffs",
     "handoff": "handoffs",
+    "with_request_info": "request_info",
+    "start_executor": "start",
+    "add_edge": "edges",
+    "add_fan_in_edges": "edges",
+    "add_switch_case_edge_group": "edges",
+    "add_multi_selection_edge_group": "edges",
 }
 """Where in a file that is which a problem of a build names."""
+
+EDGES = frozenset({"RL150", "RL151", "RL153", "RL154"})
+"""Problems that are about the edges of a graph, though they name no method."""
+
+TAGS = {"text": "a text", "list": "a list", "mapping": "a mapping"}
+"""What a value may be, where it may be of several kinds."""
 
 SHOULD = {
     "string_type": "be a text",
@@ -43,7 +55,7 @@ SHOULD = {
 """What a value has to be, by the kind of pydantic's error; of other kinds its own words will do."""
 
 
-def checked(document: Document, faults: list[Fault]) -> tuple[TeamForm, Document] | None:
+def checked(document: Document, faults: list[Fault]) -> tuple[AnyTeam, Document] | None:
     """The file as a team's form, or as much of it as can be one, and the document of just that; None: too little of it.
 
     What is wrong is taken out and the rest is looked at again, so that names and edges are checked at the same time.
@@ -51,7 +63,7 @@ def checked(document: Document, faults: list[Fault]) -> tuple[TeamForm, Document
     value, lines, first = copy.deepcopy(document.value), dict(document.lines), True
     while True:
         try:
-            return TeamForm.model_validate(value), Document(value, lines)
+            return TEAM.validate_python(value), Document(value, lines)
         except ValidationError as error:
             details = error.errors(include_url=False)
             if first:
@@ -71,6 +83,7 @@ def located(document: Document, problem: str) -> Fault:
     """A problem of a build with the line it is about: the innermost part of the file that has all of its names."""
     code, _, what = problem.partition(" ")
     section = next((place for word, place in SECTIONS.items() if word in what), "participants")
+    section = "edges" if code in EDGES else section
     named = [*_quoted(what.partition(";")[0])]
     paths = [*_paths(document.value, ())]
     for names in (named, named[:1]):
@@ -90,7 +103,7 @@ def told(source: str, faults: Iterable[Fault]) -> list[str]:
 
 def _fault(document: Document, error: ErrorDetails) -> Fault:
     path = _path(document.value, error)
-    line, name = document.line(path), _shown(path)
+    line, name, given = document.line(path), _shown(path), _given(error["input"])
     match error["type"]:
         case "extra_forbidden":
             return Fault(
@@ -100,12 +113,19 @@ def _fault(document: Document, error: ErrorDetails) -> Fault:
             return Fault(line, "RL304", f"{str(error['loc'][-1])!r} is missing {_where(path)}")
         case "literal_error":
             allowed = str(error.get("ctx", {}).get("expected"))
-            return Fault(line, "RL305", f"{name} is {_given(error)}; allowed: {allowed.replace(' or ', ', ')}")
+            return Fault(line, "RL305", f"{name} is {given}; allowed: {allowed.replace(' or ', ', ')}")
+        case "union_tag_invalid" if error.get("ctx", {}).get("discriminator") == "_pattern()":
+            # Nothing can be said of a team whose pattern nobody knows.
+            pattern, allowed = _given(error["input"]["pattern"]), ", ".join(map(repr, PATTERNS))
+            return Fault(document.line((*path, "pattern")), "RL305", f"'pattern' is {pattern}; allowed: {allowed}")
+        case "union_tag_invalid":
+            kinds = " or ".join(TAGS[tag] for tag in _quoted(str(error.get("ctx", {}).get("expected_tags"))))
+            return Fault(line, "RL305", f"{name} is {given}; it has to be {kinds}")
         case "value_error":
             return Fault(line, "RL305", f"{name}: {str(error['msg']).removeprefix('Value error, ')}")
         case kind:
             should = SHOULD.get(kind) or re.sub(r"^(?:Input|String|Value) should ", "", str(error["msg"]))
-            return Fault(line, "RL305", f"{name} is {_given(error)}; it has to {should}")
+            return Fault(line, "RL305", f"{name} is {given}; it has to {should}")
 
 
 def _path(value: JSON, error: ErrorDetails) -> Path:
@@ -141,14 +161,17 @@ def _take_out(value: JSON, path: Path, lines: dict[Path, int]) -> None:
 def _keys(loc: Sequence[str | int], path: Path) -> str:
     """What could have been meant by a key, or what there is."""
     forms = _forms(loc[:-1])
-    keys = dict.fromkeys(field.alias or name for form in forms for name, field in form.model_fields.items())
+    fields = [(name, field.alias or name) for form in forms for name, field in form.model_fields.items()]
+    # What is special to a pattern is told first.
+    fields.sort(key=lambda each: each[0] in TeamForm.model_fields)
+    keys = dict.fromkeys(key for _, key in fields)
     close = difflib.get_close_matches(str(path[-1]), [*keys], 1)
     return f"did you mean {close[0]!r}?" if close else f"allowed: {', '.join(map(repr, keys))}"
 
 
 def _forms(loc: Sequence[str | int]) -> list[type[BaseModel]]:
     """The forms that a value at this place may have."""
-    forms: list[type[BaseModel]] = [TeamForm]
+    forms: list[type[BaseModel]] = [*PATTERNS.values()]
     for step in loc:
         fields = {field.alias or name: field for form in forms for name, field in form.model_fields.items()}
         if narrowed := [form for form in forms if form.__name__ == step]:
@@ -176,8 +199,7 @@ def _where(path: Path) -> str:
     return f"in {_shown(path)}" if path else "in a team"
 
 
-def _given(error: ErrorDetails) -> str:
-    given = error["input"]
+def _given(given: object) -> str:
     match given:
         case None:
             return "empty"
@@ -209,7 +231,8 @@ def _mentions(value: JSON, path: Path, names: Sequence[str]) -> bool:
     for step in path:
         value = cast("Any", value)[step]
     said = {*_scalars(value), *(each for each in path[-1:] if isinstance(each, str))}
-    return all(name in said for name in names)
+    # Of two names a list says nothing but that there are both.
+    return all(name in said for name in names) and (len(names) < 2 or isinstance(value, dict))
 
 
 def _scalars(value: JSON) -> Iterator[str]:
@@ -228,4 +251,5 @@ def _in_words_of_the_file(what: str) -> str:
     for method, key in SECTIONS.items():
         if "_" in method:
             what = re.sub(rf"\.?{method}\b", "view" if method == "with_view" else key, what)
-    return what.replace("HandoffBuilder(participants=[...])", "participants")
+    what = re.sub(r"\b\w+Builder\(participants=\[...\]\)", "participants", what)
+    return what.replace("an output_type", "an output")

@@ -1,209 +1,103 @@
 """What may stand in a team's file. The JSON Schema beside this file is made of these models."""
 
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeAlias, cast
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, TypeAdapter
 
-from relayline.machine.limits import OnLoop
-from relayline.machine.roster import OnChange
-from relayline.machine.topology import Returns
+from relayline.graphs import MAX_TURNS
+from relayline.pipelines import OnFailure
 from relayline.runtime.pool import ConcurrentInput
-from relayline.tools import ApprovalMode
-
-Words = Annotated[str, Field(min_length=1)]
-Name = Annotated[str, Field(min_length=1, description="The name of a participant.")]
-Reference = Annotated[
-    str, Field(min_length=1, description="MODULE:NAME, or a name that whoever loads the file gives a meaning to.")
-]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
-
-
-def _kind(value: object) -> str:
-    return "list" if isinstance(value, list) else "mapping" if isinstance(value, dict | BaseModel) else "text"
-
-
-class Form(BaseModel):
-    """Exactly these keys, with values of exactly these types: ``"5"`` is no number, and ``no`` is a text."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class ClientForm(Form):
-    """A client that is made in code."""
-
-    client: Reference
+from relayline.teamfile.parts import (
+    AgentForm,
+    AutonomyForm,
+    BudgetForm,
+    Condition,
+    Count,
+    ExpiryForm,
+    Form,
+    FunctionForm,
+    GivenForm,
+    GraphEdge,
+    HandoffForm,
+    LoopForm,
+    Name,
+    Reference,
+    Reviewed,
+    SeenAgentForm,
+    SeenForm,
+    SeenFunctionForm,
+    SeenGivenForm,
+    UpgradeForm,
+)
 
 
-Voice: TypeAlias = Annotated[
-    Annotated[Words, Tag("text")] | Annotated[ClientForm, Tag("mapping")],
-    Discriminator(_kind),
-]
-Model: TypeAlias = Annotated[
-    Annotated[Words, Tag("text")]
-    | Annotated[ClientForm, Tag("mapping")]
-    | Annotated[list[Voice], Tag("list"), Field(min_length=1)],
-    Discriminator(_kind),
-]
+def _member(value: object) -> str:
+    keys = cast("Mapping[object, object]", value if isinstance(value, dict) else {})
+    made = {"agent": "GivenForm", "function": "FunctionForm", "team": "NestedForm"}
+    return next((form for key, form in made.items() if key in keys), "AgentForm")
 
 
-class ViewForm(Form):
-    """A view that is put together of several."""
-
-    show: Annotated[
-        Literal["text", "with_results", "full"], Field(description="How much of what colleagues did is shown.")
-    ] = "text"
-    last: Annotated[Count | None, Field(description="Only so many messages of users and agents.")] = None
-    summary: Annotated[Voice | None, Field(description="The model that sums up what went on before.")] = None
-    shape: Annotated[
-        list[Reference], Field(description="Functions of the messages, one after the other; 'words' leaves media out.")
-    ] = []
+def _seen(value: object) -> str:
+    return f"Seen{_member(value)}"
 
 
-View: TypeAlias = Annotated[
-    Annotated[
-        Words, Tag("text"), Field(description="text, with_results, full, words, or the name of a view or a function.")
-    ]
-    | Annotated[ViewForm, Tag("mapping")],
-    Discriminator(_kind),
-]
+class NestedForm(Form):
+    """A whole team as a participant, as it would stand in a file of its own."""
 
-
-class AgentForm(Form):
-    """An agent, or a person."""
-
-    name: Name
+    name: Annotated[Name | None, Field(description="Default: the team's.")] = None
     description: Annotated[str, Field(description="For colleagues, who choose by it.")] = ""
-    instructions: Annotated[str, Field(description="For its own model.")] = ""
-    person: Annotated[bool, Field(description="Whether it is a person, whose turn it is like any agent's.")] = False
-    model: Annotated[
-        Model | None, Field(description="provider:model, or a list: where one fails, the next is asked.")
-    ] = None
-    tools: list[Reference] = []
-    knowledge: Annotated[list[str], Field(description="What it may rely on and quote.")] = []
-    examples: Annotated[list[str], Field(description="Messages it is the right one for.")] = []
-    settings: Annotated[dict[str, JsonValue], Field(description="For the model: temperature, max_tokens...")] = {}
-    output: Annotated[Reference | None, Field(description="The type that its replies are the JSON of.")] = None
-    view: Annotated[View | None, Field(description="How much of the conversation it is given.")] = None
+    team: "Team"
 
 
-class GivenForm(Form):
-    """A participant that is made in code."""
-
-    agent: Reference
-    view: View | None = None
+class SeenNestedForm(SeenForm, NestedForm):
+    """A whole team as a participant, as it would stand in a file of its own."""
 
 
-def _participant(value: object) -> str:
-    given = isinstance(value, GivenForm) or (isinstance(value, dict) and "agent" in value)
-    return "GivenForm" if given else "AgentForm"
-
-
-Participant: TypeAlias = Annotated[
-    Annotated[AgentForm, Tag("AgentForm")] | Annotated[GivenForm, Tag("GivenForm")], Discriminator(_participant)
+Member: TypeAlias = Annotated[
+    Annotated[AgentForm, Tag("AgentForm")]
+    | Annotated[GivenForm, Tag("GivenForm")]
+    | Annotated[FunctionForm, Tag("FunctionForm")]
+    | Annotated[NestedForm, Tag("NestedForm")],
+    Discriminator(_member),
 ]
-Names: TypeAlias = Annotated[
-    Annotated[Name, Tag("text")] | Annotated[list[Name], Tag("list"), Field(min_length=1)], Discriminator(_kind)
+SeenMember: TypeAlias = Annotated[
+    Annotated[SeenAgentForm, Tag("SeenAgentForm")]
+    | Annotated[SeenGivenForm, Tag("SeenGivenForm")]
+    | Annotated[SeenFunctionForm, Tag("SeenFunctionForm")]
+    | Annotated[SeenNestedForm, Tag("SeenNestedForm")],
+    Discriminator(_seen),
 ]
-
-
-class HandoffForm(Form):
-    """Who may hand over to whom."""
-
-    source: Annotated[Name, Field(alias="from")]
-    target: Annotated[Names, Field(alias="to")]
-    description: Annotated[str, Field(description="What the source is told the target is for.")] = ""
-    payload: Annotated[Reference | None, Field(description="The type that the source has to fill in.")] = None
-    approval: Annotated[ApprovalMode, Field(description="Whether a person is asked first.")] = "never_require"
-    returns: Annotated[Returns, Field(description="Who is next when the target is done.")] = "stay"
-    always: Annotated[bool, Field(description="Taken whenever the source is done.")] = False
-    when: Annotated[Reference | None, Field(description="A predicate: open while it holds.")] = None
-    view: View | None = None
-
-
-class AutonomyForm(Form):
-    """An agent that goes on where it would have asked the user."""
-
-    prompt: Annotated[Words | None, Field(description="What it is told then.")] = None
-    turns: Annotated[int | None, Field(ge=0, description="How many times in a row.")] = None
-
-
-class LoopForm(Form):
-    """What keeps agents from passing the conversation around for ever."""
-
-    max_hops: Annotated[Count | None, Field(description="Handoffs for each message; null for any number.")] = 20
-    allow_cycles: bool = False
-    on_loop: OnLoop = "tell_model"
-    fallback: Name | None = None
-
-
-class BudgetForm(Form):
-    """What one message of the user may cost."""
-
-    turns: Count | None = None
-    tokens: Count | None = None
-    seconds: Seconds | None = None
-
-
-class ExpiryForm(Form):
-    """How many seconds people have to answer."""
-
-    approvals: Seconds | None = None
-    questions: Seconds | None = None
-    people: Seconds | None = None
-
-
-class UpgradeForm(Form):
-    """How sessions are taken that were begun with this team as it was before."""
-
-    on_change: OnChange = "continue"
-    renamed: Annotated[dict[Name, Name], Field(description="What agents were called before: old name to new.")] = {}
-    renamed_tools: Annotated[dict[Words, Words], Field(description="The same of tools.")] = {}
-
-
-def _one(schema: dict[str, Any]) -> None:
-    """Say in the schema as well that there is exactly one key, and that it is not empty."""
-    schema |= {"minProperties": 1, "maxProperties": 1}
-    for name, value in schema["properties"].items():
-        kept = {key: each for key, each in value.items() if key not in ("anyOf", "default")}
-        schema["properties"][name] = {**value["anyOf"][0], **kept}
-
-
-class ConditionForm(Form):
-    """One of these keys."""
-
-    model_config = ConfigDict(json_schema_extra=_one)
-
-    any: "Annotated[list[Condition] | None, Field(min_length=1)]" = None
-    all: "Annotated[list[Condition] | None, Field(min_length=1)]" = None
-    negated: "Annotated[Condition | None, Field(alias='not')]" = None
-    max_messages: Count | None = None
-    text_mentions: Words | None = None
-    said_by: Annotated[str | None, Field(description="An agent's name, or the user's; empty: one without a name.")] = (
-        None
-    )
-
-    @model_validator(mode="after")
-    def _only_one(self) -> Self:
-        if len(self.model_fields_set) != 1 or getattr(self, next(iter(self.model_fields_set))) is None:
-            raise ValueError("a condition is one of any, all, not, max_messages, text_mentions and said_by")
-        return self
-
-
-Condition: TypeAlias = Annotated[
-    Annotated[Reference, Tag("text")] | Annotated[ConditionForm, Tag("mapping")], Discriminator(_kind)
-]
+AnyMember: TypeAlias = AgentForm | GivenForm | FunctionForm | NestedForm
+Members: TypeAlias = Annotated[list[Member], Field(min_length=1)]
 
 
 class TeamForm(Form):
-    """A team whose agents decide themselves who has the conversation next."""
-
-    model_config = ConfigDict(title="A team of relayline")
+    """What can be said of a team whatever its pattern is."""
 
     version: Annotated[int, Field(alias="relayline", ge=1, le=1, description="The version of this form.")] = 1
+    budget: BudgetForm = BudgetForm()
+    expiry: ExpiryForm = ExpiryForm()
+    upgrades: UpgradeForm = UpgradeForm()
+    concurrent_input: Annotated[
+        ConcurrentInput, Field(description="What becomes of a message to a session that is at work on another.")
+    ] = "queue"
+    middleware: Annotated[list[Reference], Field(description="Around every effect, the outermost first.")] = []
+
+
+Called = Annotated[str, Field(description="Kept with every conversation of the team.")]
+Ends = Annotated[Condition | None, Field(description="When the conversation is over.")]
+PausesAfter = Annotated[
+    Reviewed, Field(description="After whom a person lets it go on, or says what to change; true: after everybody.")
+]
+
+
+class HandoffTeam(TeamForm):
+    """A team whose agents decide themselves who has the conversation next."""
+
     pattern: Annotated[Literal["handoff"], Field(description="Who decides who speaks next.")] = "handoff"
-    name: Annotated[str, Field(description="Kept with every conversation of the team.")] = "handoff"
-    participants: Annotated[list[Participant], Field(min_length=1)]
+    name: Called = "handoff"
+    participants: Annotated[list[SeenMember], Field(min_length=1)]
     start: Annotated[Name | None, Field(description="Default: the first participant.")] = None
     handoffs: Annotated[list[HandoffForm], Field(description="None: everybody may hand over to everybody.")] = []
     return_to_previous: Annotated[
@@ -213,22 +107,94 @@ class TeamForm(Form):
         dict[Name, AutonomyForm | None], Field(description="Who goes on where they would have asked the user.")
     ] = {}
     loop_control: LoopForm = LoopForm()
-    budget: BudgetForm = BudgetForm()
-    expiry: ExpiryForm = ExpiryForm()
-    termination: Annotated[Condition | None, Field(description="When the conversation is over.")] = None
+    termination: Ends = None
     terminal_agents: Annotated[list[Name], Field(description="Who has no way out on purpose.")] = []
     fallback_agent: Annotated[Name | None, Field(description="Who takes over where a model cannot be had.")] = None
-    upgrades: UpgradeForm = UpgradeForm()
-    concurrent_input: Annotated[
-        ConcurrentInput, Field(description="What becomes of a message to a session that is at work on another.")
-    ] = "queue"
-    middleware: Annotated[list[Reference], Field(description="Around every effect, the outermost first.")] = []
     share_prefix: Annotated[bool, Field(description="Lay out the requests of all agents alike.")] = False
     repair_announced_handoffs: Annotated[
         bool, Field(description="Tell an agent that says it hands over, and does not.")
     ] = False
 
 
+class SequentialTeam(TeamForm):
+    """A team whose members have their turns one after the other."""
+
+    pattern: Literal["sequential"]
+    name: Called = "sequential"
+    participants: Members
+    chain_only_agent_responses: Annotated[
+        bool, Field(description="Each is given only what the one before it said.")
+    ] = False
+    request_info: PausesAfter = False
+
+
+class ConcurrentTeam(TeamForm):
+    """A team whose members all have their turns at once."""
+
+    pattern: Literal["concurrent"]
+    name: Called = "concurrent"
+    participants: Members
+    on_failure: Annotated[OnFailure, Field(description="What happens when one of them fails.")] = "fail"
+    aggregator: Annotated[Member | None, Field(description="Who makes one result of all.")] = None
+    request_info: PausesAfter = False
+
+
+class GroupChatTeam(TeamForm):
+    """A team that discusses: in turn, or as a function or an agent says."""
+
+    pattern: Literal["group_chat"]
+    name: Called = "group chat"
+    participants: Members
+    selection_func: Annotated[Reference | None, Field(description="A function that says who speaks next.")] = None
+    selector: Annotated[Member | None, Field(description="An agent of its own that says who speaks next.")] = None
+    max_rounds: Annotated[Count | None, Field(description="Turns of participants for each message.")] = None
+    termination: Ends = None
+
+
+class GraphTeam(TeamForm):
+    """A graph of agents, people, functions and teams."""
+
+    pattern: Literal["graph"]
+    name: Called = "workflow"
+    participants: Members
+    start: Annotated[Name | None, Field(description="Default: the first participant.")] = None
+    edges: list[GraphEdge] = []
+    max_turns: Annotated[Count | None, Field(description="Turns for each message; null for any number.")] = MAX_TURNS
+
+
+PATTERNS: Mapping[str, type[TeamForm]] = {
+    "handoff": HandoffTeam,
+    "sequential": SequentialTeam,
+    "concurrent": ConcurrentTeam,
+    "group_chat": GroupChatTeam,
+    "graph": GraphTeam,
+}
+"""The forms of a team, by what stands as its ``pattern``."""
+
+
+def _pattern(value: object) -> str:
+    given = cast("Mapping[object, object]", value).get("pattern", "handoff") if isinstance(value, dict) else "handoff"
+    form = PATTERNS.get(given) if isinstance(given, str) else None
+    return form.__name__ if form else str(given)
+
+
+Team: TypeAlias = Annotated[
+    Annotated[HandoffTeam, Tag("HandoffTeam")]
+    | Annotated[SequentialTeam, Tag("SequentialTeam")]
+    | Annotated[ConcurrentTeam, Tag("ConcurrentTeam")]
+    | Annotated[GroupChatTeam, Tag("GroupChatTeam")]
+    | Annotated[GraphTeam, Tag("GraphTeam")],
+    Discriminator(_pattern),
+]
+AnyTeam: TypeAlias = HandoffTeam | SequentialTeam | ConcurrentTeam | GroupChatTeam | GraphTeam
+
+for form in (NestedForm, SeenNestedForm, *PATTERNS.values()):
+    form.model_rebuild()
+TEAM: TypeAdapter[AnyTeam] = TypeAdapter(Team)
+"""Reads a team of any pattern."""
+
+
 def schema() -> dict[str, Any]:
     """The JSON Schema of a team's file, for editors."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **TeamForm.model_json_schema()}
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "A team of relayline"}
+    return {**head, **TEAM.json_schema()}

@@ -8,10 +8,15 @@ from types import FunctionType, ModuleType
 from typing import TypeAlias, cast
 
 from relayline.errors import UsageError
+from relayline.executors import Executor, executor
 from relayline.tools import Tool, tool
 
 Allowed: TypeAlias = Sequence[str] | Mapping[str, object]
 """Modules (``"shop.tools"``) and single names of them (``"shop.tools:refund"``), or names with what they stand for."""
+
+TOOL = ("name", "description", "parameters", "approval_mode", "repeatable", "hook")
+PARTICIPANT = ("name", "description", "takes", "gives", "repeatable")
+"""What makes two tools, or two functions as participants, the same, if they are of one function."""
 
 
 class Refused(Exception):
@@ -97,7 +102,7 @@ class Anything(Vocabulary):
 
 
 def _function(value: object) -> object:
-    return cast("object", value.function) if isinstance(value, Tool) else value
+    return cast("object", value.function) if isinstance(value, Tool | Executor) else value
 
 
 def _imported(name: str) -> ModuleType:
@@ -159,13 +164,17 @@ def _some(names: Sequence[str]) -> Iterator[str]:
 
 
 def _same(named: object, value: object) -> bool:
-    """Whether a team that is given ``named`` gets ``value``: a function makes a tool, the same one each time."""
+    """Whether a team that is given ``named`` gets ``value``: a function makes a tool, or a participant, the same one
+    each time.
+    """
     if named is value:
         return True
     if named is not _function(value):
         return False
-    made, given = tool(cast("FunctionType", named)), cast("Tool", value)
-    return all(
-        getattr(made, each) == getattr(given, each)
-        for each in ("name", "description", "parameters", "approval_mode", "repeatable", "hook")
-    )
+    if isinstance(value, Executor):
+        return _alike(executor(cast("FunctionType", named)), value, PARTICIPANT)
+    return _alike(tool(cast("FunctionType", named)), value, TOOL)
+
+
+def _alike(made: object, given: object, by: Sequence[str]) -> bool:
+    return all(getattr(made, each) == getattr(given, each) for each in by)

@@ -50,10 +50,8 @@ class CrashingStore(Store):
     def now(self) -> datetime:
         return self._inner.now()
 
-    async def append(
-        self, session_id: str, facts: Sequence[Fact], *, after: int, at: datetime | None = None
-    ) -> list[Entry]:
-        return await self._append(lambda: self._inner.append(session_id, facts, after=after, at=at))
+    async def append(self, session_id: str, facts: Sequence[Fact], *, after: int) -> list[Entry]:
+        return await self._append(lambda: self._inner.append(session_id, facts, after=after))
 
     async def restore(self, session_id: str, entries: Sequence[Entry]) -> None:
         await self._append(lambda: self._inner.restore(session_id, entries))

@@ -9,9 +9,10 @@ from relayline.journal.codec import VERSION, decode, encode
 from relayline.journal.lines import line, read_line
 from relayline.journal.store import Store
 from relayline.machine.effects import CallModel, effects
+from relayline.machine.fold import evolve, fold
 from relayline.machine.lanes import sight
 from relayline.machine.nested import waiting
-from relayline.machine.state import State, evolve, fold
+from relayline.machine.state import State
 from relayline.machine.view import view
 from relayline.messages import Message
 from relayline.runtime.requests import request_data

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
@@ -251,24 +252,6 @@ async def _forks(store: Store, again: Again) -> None:
         assert found == wanted, f"The sessions are {found}."
 
 
-async def _takes_in(store: Store, again: Again) -> None:
-    """What is brought from elsewhere keeps its date, and a journal that was compacted there its numbers."""
-    long_ago = datetime(2001, 2, 3, 4, 5, 6, 789, UTC)
-    for number in (0, -1, 2**62):
-        with _raises(StoreError, f"a journal that begins with number {number}"):
-            await store.append("s", [_stand_in(number)], after=0)
-    await again().append("s", [_stand_in(7), *_facts(1)], after=0, at=long_ago)
-    await store.append("s", _facts(1), after=8, at=long_ago + timedelta(days=1))
-    for opened in (store, again()):
-        kept = await opened.read("s")
-        assert [each.seq for each in kept] == [7, 8, 9], f"The numbers are {[each.seq for each in kept]}."
-        assert [each.at.day for each in kept] == [3, 3, 4], f"The dates are {[each.at for each in kept]}."
-        assert kept[0].at == long_ago, f"{long_ago} came back as {kept[0].at}."
-        assert [each.seq for each in await opened.read("s", after=7, upto=8)] == [8], "A range of it differs."
-        (found,) = await opened.sessions()
-        assert (found.seq, found.started) == (9, long_ago), f"The session is {found}."
-
-
 async def _restores(store: Store, again: Again) -> None:
     """A session is taken in whole, with its numbers and times, or refused and nothing is written."""
     dates = [datetime(2001, 2, 3, 4, 5, 6, second, UTC) for second in (1, 1, 2)]
@@ -280,6 +263,7 @@ async def _restores(store: Store, again: Again) -> None:
     for opened in (store, again()):
         kept = await opened.read("s")
         assert kept[:-1] == entries, f"{entries!r:.300} came back as {kept!r:.300}."
+        assert await opened.read("s", after=7, upto=8) == entries[1:2], "A range of it differs."
         (found,) = await opened.sessions()
         assert (found.seq, found.started) == (10, dates[0]), f"The session is {found}."
     with _raises(SequenceConflict, "restoring a session that is there"):
@@ -355,6 +339,28 @@ async def _deletes(store: Store, again: Again) -> None:
     assert len(await store.read("s")) == 1, "What is new under the name of something deleted is not whole."
 
 
+async def _stands(store: Store, again: Again) -> None:
+    """``stands`` tells whether a session begins and ends as it did, whoever wrote to it, cut it or began it anew."""
+    large = UserSpoke(Message("user", (Media.from_bytes(bytes(50_000), "image/png"),)))
+    last = (await store.append("s", [*_facts(3), large], after=0))[-1]
+    assert not await store.stands("nobody", 1, last), "A session that does not exist stands."
+    await store.fork("s", "b", upto=4)
+    branched = (await store.read("b"))[-1]
+    for opened in (store, again()):
+        assert await opened.stands("s", 1, last), "A session that nobody touched does not stand."
+        assert await opened.stands("b", 1, branched), "A branch that nobody touched does not stand."
+        assert not await opened.stands("s", 5, last), "A session stands that has no fact of the number it begins with."
+        other = replace(last, fact=Retried("another"))
+        assert not await opened.stands("s", 1, other), "A session stands that ends otherwise."
+    await again().cut("s", _stand_in(2))
+    assert not await store.stands("s", 1, last), "A session stands whose beginning was cut."
+    assert await store.stands("s", 2, last), "A session does not stand that begins where it was cut."
+    await again().append("s", _facts(1), after=4)
+    assert not await store.stands("s", 2, last), "A session stands that has gone on."
+    await again().delete("s")
+    assert not await store.stands("s", 2, last), "A session stands that was deleted."
+
+
 async def _holds(store: Store, again: Again) -> None:
     """What is held is neither deleted nor cut, says why, and goes on otherwise; an empty reason lets go of it."""
     await _fill(store, "s", 3)
@@ -421,12 +427,12 @@ RULES: tuple[Callable[[Store, Again], Awaitable[None]], ...] = (
     _keeps_any_text,
     _survives_cancelling,
     _outlives,
-    _takes_in,
     _restores,
     _forks,
     _refuses_to_fork,
     _cuts,
     _deletes,
+    _stands,
     _holds,
     _keeps_media,
     _waits,

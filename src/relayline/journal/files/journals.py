@@ -13,6 +13,7 @@ from pathlib import Path
 
 from relayline.errors import DamagedJournal
 from relayline.events import Compacted, Entry
+from relayline.journal import collector
 from relayline.journal.files import media
 from relayline.journal.files.folder import Lock, locked, put, stem, still, sync_folder
 from relayline.journal.files.journal import Journal, damaged, noted, open_journal
@@ -339,6 +340,7 @@ class Journals:
                 limit = min(limit, found.shared)
         return [part for parts in reversed(newest_first) for part in parts]
 
+    @collector.paused()
     def _entries(
         self, session_id: str, parts: Sequence[Part], contents: Mapping[str, bytes], after: int
     ) -> list[Entry]:

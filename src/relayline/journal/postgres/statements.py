@@ -26,6 +26,17 @@ SELECT min(line.seq) FROM past, LATERAL (
 ) AS line
 """
 
+ENDS = f"""{PAST}
+SELECT line.seq, line.at, line.version, line.body FROM past, LATERAL (
+    SELECT seq, at AT TIME ZONE 'UTC' AS at, version, body FROM fact
+    WHERE session = past.session AND seq = %(first)s AND seq <= past.upto AND seq < %(last)s
+    UNION ALL
+    SELECT seq, at AT TIME ZONE 'UTC', version, body FROM fact
+    WHERE session = past.session AND seq >= %(last)s AND seq <= past.upto
+) AS line
+"""
+"""A session's fact number ``first``, and all from number ``last`` on."""
+
 BLOBS = f"{PAST} SELECT name, content FROM past JOIN blob USING (session) WHERE name = ANY(%(names)s)"
 
 BEYOND = "SELECT seq > %(after)s FROM session WHERE id = %(id)s"

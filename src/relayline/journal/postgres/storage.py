@@ -13,6 +13,7 @@ from psycopg.types.numeric import Int8
 
 from relayline.errors import DamagedJournal, UsageError
 from relayline.events import Compacted, Entry, Fact, Forked
+from relayline.journal import collector
 from relayline.journal.packing import WITH_BLOBS, Cipher, Durability, Packer, beside, durable
 from relayline.journal.postgres import changes, statements
 from relayline.journal.postgres.batch import Batch
@@ -79,10 +80,9 @@ class PostgresCheckpointStorage(Store, PostgresInbox):
         facts: Sequence[Fact],
         *,
         after: int,
-        at: datetime | None = None,
         taking: Collection[str] = (),
     ) -> list[Entry]:
-        entries = numbered(facts, after, at or self._clock())
+        entries = numbered(facts, after, self._clock())
         await self._batch(session_id, entries, after, taking).append(self._connections)
         return entries
 
@@ -106,16 +106,25 @@ class PostgresCheckpointStorage(Store, PostgresInbox):
                 raise
             return await self._entries(session_id, again)
 
+    async def stands(self, session_id: str, first: int, last: Entry) -> bool:
+        find = partial(
+            rows, query=statements.ENDS, id=session_id, first=Int8(first), last=Int8(last.seq), upto=Int8(changes.LAST)
+        )
+        found = await self._connections.repeat(find)
+        begun = any(row[0] == first for row in found)
+        return begun and await self._entries(session_id, [row for row in found if row[0] >= last.seq]) == [last]
+
     async def _entries(self, session_id: str, found: Sequence[tuple[Any, ...]]) -> list[Entry]:
         entries: list[Entry] = []
         large: list[int] = []
-        for seq, at, version, line in sorted(found, key=itemgetter(0)):
-            try:
-                entries.append(Entry(seq, at.replace(tzinfo=UTC), self._packer.open(version, line)))
-            except DamagedJournal as error:
-                raise self._damaged(session_id, seq, error) from error
-            if version == WITH_BLOBS:
-                large.append(len(entries) - 1)
+        with collector.paused():
+            for seq, at, version, line in sorted(found, key=itemgetter(0)):
+                try:
+                    entries.append(Entry(seq, at.replace(tzinfo=UTC), self._packer.open(version, line)))
+                except DamagedJournal as error:
+                    raise self._damaged(session_id, seq, error) from error
+                if version == WITH_BLOBS:
+                    large.append(len(entries) - 1)
         if large:
             await self._fill(session_id, entries, large)
         return entries
