@@ -122,16 +122,16 @@ def worker(workflow: Workflow, dispatcher: Dispatcher, limits: Limits | None = N
     return Worker(apart, limits, **{**QUICK, **given})
 
 
-async def until(happened: Callable[[], Any]) -> Any:
+async def until(happened: Callable[[], Any], patience: float = PATIENCE) -> Any:
     """Wait for what others do."""
     loop = asyncio.get_running_loop()
-    end = loop.time() + PATIENCE
+    end = loop.time() + patience
     while loop.time() < end:
         found = await happened()
         if found:
             return found
         await asyncio.sleep(0.01)
-    raise AssertionError(f"it did not happen within {PATIENCE} seconds")
+    raise AssertionError(f"it did not happen within {patience} seconds")
 
 
 async def so(value: object) -> object:
@@ -154,7 +154,7 @@ async def answered(workflow: Workflow, session_id: str, messages: int) -> list[M
     return await until(look)
 
 
-async def state(workflow: Workflow, session_id: str, wanted: WorkflowRunState) -> None:
+async def state(workflow: Workflow, session_id: str, wanted: WorkflowRunState, patience: float = PATIENCE) -> None:
     """Wait until the session is there."""
 
     async def look() -> bool:
@@ -163,4 +163,4 @@ async def state(workflow: Workflow, session_id: str, wanted: WorkflowRunState) -
         except SessionNotFound:
             return False
 
-    await until(look)
+    await until(look, patience)
