@@ -26,8 +26,12 @@ except ModuleNotFoundError as missing:
 TURN = "relayline-turn"
 WAKE = "relayline-wake"
 
-BEAT = 0.5
+BEAT = 0.7
 """Seconds between two signs of life of a turn."""
+
+DRAINED = 8
+"""How many workflows a worker moves on at once. Each has to be done within the silence, also where a thousand wait and
+the machine is busy: the server puts off what was not, ever longer."""
 
 SILENCE = timedelta(seconds=2)
 """After which a turn's worker is taken for dead, and another has it."""
@@ -151,6 +155,8 @@ class Temporal(Dispatcher):
             activities=[turn, wake],
             max_concurrent_activities=limits.here,
             max_cached_workflows=0,
+            max_concurrent_workflow_tasks=DRAINED,
+            max_heartbeat_throttle_interval=timedelta(seconds=BEAT),  # else four fifths of the silence
         )
         await worker.run()
 
