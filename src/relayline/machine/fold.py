@@ -68,7 +68,7 @@ def evolve(state: State, fact: Fact) -> State:
     Total: any fact that `decide` wrote folds without an error, however many releases ago it was written.
     """
     seq = state.seq + 1
-    match fact:
+    match fact:  # what there is most of comes first
         case Replied():
             return _replied(state, seq, fact)
         case ToolStarted():
@@ -81,6 +81,21 @@ def evolve(state: State, fact: Fact) -> State:
             return _turn_started(state, seq, fact)
         case TurnEnded():
             return _turn_ended(state, seq, fact)
+        case UserSpoke():
+            return state._replace(
+                seq=seq,
+                spoken=state.spoken.append(fact.message),
+                transcript=state.transcript.append(fact.message),
+                due=Due(to=fact.to),
+                rest=None,
+                since=Since(),
+                past=None,
+                ended={},
+            )
+        case Asked():
+            return _asked(state, seq, fact)
+        case Answered():
+            return _answered(state, seq, fact)
         case Routed():
             return _routed(state, seq, fact)
         case Joined():
@@ -101,21 +116,6 @@ def evolve(state: State, fact: Fact) -> State:
         case StateChanged():
             kept = {key: value for key, value in state.shared.items() if key not in fact.removed}
             return state._replace(seq=seq, shared={**kept, **fact.values})
-        case UserSpoke():
-            return state._replace(
-                seq=seq,
-                spoken=state.spoken.append(fact.message),
-                transcript=state.transcript.append(fact.message),
-                due=Due(to=fact.to),
-                rest=None,
-                since=Since(),
-                past=None,
-                ended={},
-            )
-        case Asked():
-            return _asked(state, seq, fact)
-        case Answered():
-            return _answered(state, seq, fact)
         case Failed() | Stopped() | Cancelled():
             return state._replace(seq=seq, rest=fact)
         case Retried():
