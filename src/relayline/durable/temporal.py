@@ -30,8 +30,11 @@ BEAT = 0.7
 """Seconds between two signs of life of a turn."""
 
 DRAINED = 8
-"""How many workflows a worker moves on at once. Each has to be done within the silence, also where a thousand wait and
-the machine is busy: the server puts off what was not, ever longer."""
+"""How many workflows a worker moves on at once: each has its time from when it was taken."""
+
+MOVED = timedelta(seconds=5)
+"""The time that has. A worker that dies in these milliseconds is waited for so long. But what was not done in time, on
+a busy machine with a thousand that wait, the server puts off, and soon for minutes."""
 
 SILENCE = timedelta(seconds=2)
 """After which a turn's worker is taken for dead, and another has it."""
@@ -101,7 +104,7 @@ class Temporal(Dispatcher):
                     id=f"{self._queue}/{session_id}",
                     task_queue=self._queue,
                     start_signal="wake",
-                    task_timeout=SILENCE,
+                    task_timeout=MOVED,
                 )
             else:
                 await client.start_workflow(
@@ -111,7 +114,7 @@ class Temporal(Dispatcher):
                     task_queue=self._queue,
                     start_delay=delay,
                     id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                    task_timeout=SILENCE,
+                    task_timeout=MOVED,
                 )
         except (RPCError, RuntimeError, OSError) as error:
             raise DispatchError(f"Temporal at {self._address} cannot be reached: {error!s:.200}") from error
