@@ -4,7 +4,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from relayline.events import Fact, Failed, Retried, TeamChanged, TurnEnded, TurnStarted, UserSpoke
+from relayline.events import (
+    Fact,
+    Failed,
+    HandedBack,
+    HandoffSent,
+    Retried,
+    TeamChanged,
+    TurnEnded,
+    TurnStarted,
+    UserSpoke,
+)
 from relayline.machine.renaming import Names
 
 
@@ -53,6 +63,25 @@ def way(facts: Iterable[Fact]) -> list[TurnTaken]:
             case _:
                 pass
     return [*turns.values()]
+
+
+def handed_over(facts: Iterable[Fact]) -> list[HandoffSent | HandedBack]:
+    """The handoffs of a conversation, oldest first, under the names that participants have now.
+
+    Those in a team within the team are of that team alone.
+    """
+    found: list[HandoffSent | HandedBack] = []
+    for fact in facts:
+        match fact:
+            case HandoffSent() | HandedBack():
+                found.append(fact)
+            case TeamChanged() if fact.renamed:
+                names = Names.of(fact)
+                found = [replace(each, source=names.agent(each.source), target=names.agent(each.target))
+                         for each in found]  # fmt: skip
+            case _:
+                pass
+    return found
 
 
 def _at(turn: TurnTaken, failed: Failed) -> bool:
