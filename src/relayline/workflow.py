@@ -93,6 +93,12 @@ class Workflow:
         return at_any_depth(perform) if self.performer.teams else perform
 
     @property
+    def seats(self) -> Mapping[str, Seat]:
+        """Those of this team's agents and of the agents in teams within it, by name: all of these differ."""
+        inner = {name: seat for each in self._teams for name, seat in each.workflow.seats.items()}
+        return {**inner, **self.performer.seats}
+
+    @property
     def mute(self) -> Sequence[str]:
         """The agents that still need a model."""
         others = self._speechless
@@ -479,11 +485,11 @@ class Workflow:
         return Fleet(self.name, self._runner, self.store, self._shared, self.dispatcher)
 
     def _seat(self, path: str) -> Seat | None:
-        """The seat of an agent: of this team, or, ``desk/refunds``, of one in it."""
+        """The seat of an agent: of this team, or, by its path ``desk/refunds`` or its name alone, of one in it."""
         for team in self._teams:
             if path.startswith(f"{team.name}/"):
                 return team.workflow._seat(path[len(team.name) + 1 :])
-        return self.performer.seats.get(path)
+        return self.seats.get(path)
 
     async def _stand_at(self, checkpoint_id: str, branch: str | None, responses: Mapping[str, Any]) -> tuple[str, int]:
         """The session that stands at the checkpoint, its own or a branch that begins there, and its position."""
