@@ -19,6 +19,7 @@ from relayline import (
     GroupChatBuilder,
     HandoffBuilder,
     HumanAgent,
+    SequentialBuilder,
     WorkflowBuilder,
     executor,
     tool,
@@ -411,6 +412,15 @@ def test_rl144_names_in_teams_of_a_team() -> None:
     inner = HandoffBuilder(name="inner", participants=[A, B]).build()
     assert problems(HandoffBuilder(participants=[A, inner.as_agent(), C]).build) == snapshot(
         ["RL144 'a' is the name of several in the teams within this team; names must differ"]
+    )
+
+
+def test_rl145_names_that_read_as_paths() -> None:
+    """A request, an event or a failure of ``inner/a`` is that of ``a`` in the team ``inner``, and of nobody else."""
+    inner = SequentialBuilder(name="inner", participants=[A]).build().as_agent()
+    beside = [inner, Agent("inner/a"), Agent("inner's"), Agent("x/y")]
+    assert problems(SequentialBuilder(participants=beside).build) == snapshot(
+        ["RL145 'inner/a' reads as somebody within 'inner'; no name may begin with another and '/'"]
     )
 
 
