@@ -55,6 +55,13 @@ def test_a_failure_is_one_until_it_is_retried():
     assert states(*begun, Failed("", "", "Error", "a condition")) == ["open", "open"]
 
 
+def test_a_turn_that_is_over_stays_over():
+    """Whatever is retried later, a turn that once failed was retried before, or the user's next message ended it."""
+    begun, failed, ended = TurnStarted(1, "a"), Failed("t1-s1", "a", "Error", "no"), TurnEnded(1, "a")
+    assert states(SAID, begun, failed, Retried("t1-s1"), ended, Retried("")) == ["over"]
+    assert states(SAID, begun, failed, ended, SAID, TurnStarted(2, "a"), Retried("")) == ["over", "open"]
+
+
 def test_what_is_renamed_was_always_called_so():
     """In what went before; what goes on in a team is that team's one turn."""
     inside = Within(1, TurnStarted(1, "c"))

@@ -40,7 +40,8 @@ def way(facts: Iterable[Fact]) -> list[TurnTaken]:
     What goes on in a team within the team is that team's one turn.
     """
     turns: dict[int, TurnTaken] = {}
-    last, message, failing = 0, 0, 0
+    last, message = 0, 0
+    failing: list[int] = []  # those that go on if it is retried
     for fact in facts:
         match fact:
             case UserSpoke():
@@ -51,12 +52,14 @@ def way(facts: Iterable[Fact]) -> list[TurnTaken]:
                 turns[fact.turn] = TurnTaken(fact.turn, fact.agent, known, message)
             case TurnEnded() if fact.turn in turns:
                 last = fact.turn
+                failing = [number for number in failing if number != last]
                 turns[last] = replace(turns[last], state="failed" if fact.failed else "over")
             case Failed():
-                failing = next((each.turn for each in turns.values() if _at(each, fact)), 0)
-                turns = _now(turns, failing, "failed")
+                failing += [each.turn for each in turns.values() if _at(each, fact)][:1]
+                turns |= {number: replace(turns[number], state="failed") for number in failing}
             case Retried():
-                turns = _now(turns, failing, "open")
+                turns |= {number: replace(turns[number], state="open") for number in failing}
+                failing = []
             case TeamChanged() if fact.renamed:
                 names = Names.of(fact)
                 turns = {number: replace(each, agent=names.agent(each.agent)) for number, each in turns.items()}
@@ -87,7 +90,3 @@ def handed_over(facts: Iterable[Fact]) -> list[HandoffSent | HandedBack]:
 def _at(turn: TurnTaken, failed: Failed) -> bool:
     """Whether it failed in this turn, or within the team that has it."""
     return turn.state == "open" and f"{failed.agent}/".startswith(f"{turn.agent}/")
-
-
-def _now(turns: dict[int, TurnTaken], number: int, state: Literal["open", "failed"]) -> dict[int, TurnTaken]:
-    return {**turns, number: replace(turns[number], state=state)} if number in turns else turns
