@@ -342,6 +342,15 @@ async def test_ending_it_inside_ends_it_all():
     assert (result.state, result.requests) == (IDLE, [])
 
 
+async def test_where_several_have_the_conversation_at_once_the_team_has_it():
+    """However deep: the path ends with the team, as nobody in it has the conversation alone."""
+    panel = ConcurrentBuilder(name="panel", participants=[HumanAgent("jo"), Agent("ann")]).build().as_agent()
+    desk = SequentialBuilder(name="desk", participants=[panel]).build().as_agent()
+    team = SequentialBuilder(participants=[desk]).build().with_client(ScriptedClient("Yes."))
+    await team.run("Shall we?", session_id="s")
+    assert (await team.session("s")).active_agent == "desk/panel"
+
+
 async def test_a_message_to_somebody_else_leaves_the_team():
     """Whatever waited in it is withdrawn, and no answer reaches it any more."""
     client = script(triage=[handoff_to("desk", reason="money"), "Hello again."])
