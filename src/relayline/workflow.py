@@ -19,7 +19,7 @@ from relayline.errors import (
     SessionNotFound,
     UsageError,
 )
-from relayline.events import Entry, UserSpoke
+from relayline.events import Entry, UserSpoke, innermost
 from relayline.fleet import Fleet, Submitted
 from relayline.history.branches import fork
 from relayline.journal.checkpoints import standing, state_after
@@ -288,7 +288,8 @@ class Workflow:
 
     async def _message(self, session_id: str, seq: int) -> UserSpoke:
         entries = await self._entries(session_id)
-        messages = {each.seq: each.fact for each in entries if isinstance(each.fact, UserSpoke)}
+        facts = [(each.seq, innermost(each.fact)) for each in entries]
+        messages = {number: fact for number, fact in facts if isinstance(fact, UserSpoke)}
         if seq not in messages:
             newest = ", ".join(map(str, [*messages][-5:])) or "none"
             raise UsageError(
