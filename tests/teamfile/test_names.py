@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from relayline import BuildError, UsageError, Workflow, load, tool
+from relayline.teamfile.meaning import VIEWS
 from relayline.teamfile.names import Refused, Vocabulary
 from tests.teamfile import code
 
@@ -92,6 +93,14 @@ def test_what_cannot_be_allowed(allow: object):
     """A single string is not a list of its letters."""
     with pytest.raises(UsageError, match="allow"):
         load("nothing.yaml", allow)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", [*VIEWS, "words"])
+def test_the_names_of_views_mean_nothing_else(name: str):
+    """A view of one's own under such a name would be written down, and read as another."""
+    with pytest.raises(UsageError, match=f"'{name}' is a view in every file; choose another name in allow"):
+        Vocabulary({name: code.brief})
+    assert Vocabulary([name])  # a module may be called so
 
 
 def test_what_has_no_name_is_told_all_at_once():
