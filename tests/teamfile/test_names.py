@@ -166,6 +166,17 @@ def test_a_function_is_named_by_what_makes_the_same_participant_of_it():
     assert names.name_of(code.count) == f"{HERE}:count"
 
 
+def test_half_a_character_is_written_into_no_file():
+    """Wherever it stands: nothing is written that `load` would refuse."""
+    from relayline import Agent, SequentialBuilder
+
+    workflow = SequentialBuilder(name="x\ud800", participants=[Agent("a", settings={"y": {"\udfff": 1}})]).build()
+    assert said(workflow)[1:] == [
+        "RL309 half a character, as in 'x\\ud800', is no text that a file can have",
+        "RL309 half a character, as in '\\udfff', is no text that a file can have",
+    ]
+
+
 def said(workflow: Workflow) -> list[str]:
     with pytest.raises(UsageError) as raised:
         workflow.to_yaml()

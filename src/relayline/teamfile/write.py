@@ -38,6 +38,9 @@ def written(workflow: Workflow, allow: Allowed | None = None) -> str:
     """As `Workflow.to_yaml`."""
     wording = Wording(Anything() if allow is None else Vocabulary(allow))
     team = _Writer(workflow, wording).team()
+    wording.problems.extend(
+        f"RL309 half a character, as in {each!r:.80}, is no text that a file can have" for each in document.halved(team)
+    )
     if wording.problems:
         raise UsageError("\n".join(["the team cannot be written down", *wording.problems]))
     return document.write({"relayline": 1, **team})
