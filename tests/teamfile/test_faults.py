@@ -228,6 +228,29 @@ def test_a_pattern_that_nobody_knows():
     )
 
 
+def test_a_key_of_another_pattern():
+    """Where no pattern is said, that is what is missing; a key that no pattern has is told as everywhere."""
+    text = "participants: [{team: {participants: [{name: a}], max_turns: 3}}, {name: b}]\nrequest_info: true\ncolour: x"
+    assert [each.partition(": ")[2].partition("allowed: ")[0] for each in problems(text)] == [
+        "there is no 'max_turns' in a handoff team; give it a 'pattern' that has it: 'graph'",
+        "there is no 'request_info' in a handoff team; give it a 'pattern' that has it: 'sequential', 'concurrent'",
+        "there is no 'colour' in a team; ",
+    ]
+    assert "give it" not in problems("pattern: handoff\nparticipants: [{name: a}]\nrequest_info: true")[0]
+
+
+def test_what_may_be_of_two_kinds():
+    """Both are told, and an end by itself is not said to be joined with others."""
+    head = "participants: [{name: a}]\n"
+    assert problems(f"pattern: sequential\n{head}request_info: a") == [
+        "RL305 team.yaml, line 3: 'request_info' is 'a'; it has to be true, false or a list"
+    ]
+    name = f"{ALLOW[0]}:SECRET"
+    assert problems(f"{head}termination: {name}") == [
+        f"RL308 team.yaml, line 2: {name!r} is no function of the transcript, and no condition"
+    ]
+
+
 def test_a_file_that_is_no_data():
     """Nothing but plain data is read, and where YAML says no, its line is told."""
     for text, said in {
