@@ -14,11 +14,7 @@ from relayline.drawing.mermaid import as_mermaid
 from relayline.drawing.svg import as_svg
 from relayline.drawing.team import diagram_of
 from relayline.drawing.trail import doing, with_path, with_turns
-from relayline.errors import (
-    DamagedJournal,
-    SessionNotFound,
-    UsageError,
-)
+from relayline.errors import DamagedJournal, SessionNotFound, UsageError
 from relayline.events import Entry, UserSpoke, innermost
 from relayline.fleet import Fleet, Submitted
 from relayline.history.branches import fork
@@ -29,9 +25,7 @@ from relayline.journal.store import Store
 from relayline.machine.decide import Machine
 from relayline.machine.graph import Graph
 from relayline.machine.groupchat import GroupChat
-from relayline.machine.inputs import (
-    Opened,
-)
+from relayline.machine.inputs import Opened
 from relayline.machine.patterns import Pattern
 from relayline.messages import JSON, Message
 from relayline.middleware import Middleware
@@ -44,11 +38,7 @@ from relayline.runtime.run import Run, discard
 from relayline.runtime.runner import Runner
 from relayline.runtime.seat import Seat
 from relayline.runtime.session import existing, not_found
-from relayline.runtime.stream import (
-    Emit,
-    RunResult,
-    WorkflowEvent,
-)
+from relayline.runtime.stream import Emit, RunResult, WorkflowEvent
 from relayline.runtime.watch import watch
 from relayline.upgrades import SessionUpgrade, upgrade_of
 from relayline.usage import Price, SessionUsage, usage_of
