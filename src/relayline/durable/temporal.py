@@ -58,14 +58,15 @@ class Drain:
         self._wanted += 1
 
     @workflow.run
-    async def run(self, session_id: str) -> None:
+    async def run(self, session_id: str, wanted: int = 0) -> None:
+        self._wanted += wanted  # by whom it goes on from; others may have woken it before it runs
         while self._wanted:
             self._wanted = 0  # whatever waits now is taken by the turn that begins now
             await workflow.execute_activity(
                 TURN, session_id, start_to_close_timeout=LONGEST, heartbeat_timeout=SILENCE, retry_policy=RETRIES
             )
             if self._wanted and workflow.info().is_continue_as_new_suggested():
-                workflow.continue_as_new(session_id)
+                workflow.continue_as_new(args=[session_id, 1])
 
 
 @workflow.defn(name="relayline-later", sandboxed=False)
