@@ -462,6 +462,15 @@ def test_rl144_names_in_teams_of_a_team() -> None:
     )
 
 
+def test_rl145_names_that_read_as_paths() -> None:
+    """A request, an event or a failure of ``inner/a`` is that of ``a`` in the team ``inner``, and of nobody else."""
+    inner = SequentialBuilder(name="inner", participants=[A]).build().as_agent()
+    beside = [inner, Agent("inner/a"), Agent("inner's"), Agent("x/y")]
+    assert problems(SequentialBuilder(participants=beside).build) == snapshot(
+        ["RL145 'inner/a' reads as somebody within 'inner'; no name may begin with another and '/'"]
+    )
+
+
 def listed(values: list[float]) -> str:
     return ""
 

@@ -31,9 +31,9 @@ from relayline import (
 )
 from relayline.agent import Chunk
 from relayline.durable.local import Local
-from relayline.events import Cancelled, Retried
+from relayline.events import Cancelled, Retried, UserSpoke, innermost
 from relayline.journal.sqlite import SqliteCheckpointStorage
-from relayline.testing import Crash, ScriptedClient, assert_replays, call, crash_at, handoff_to
+from relayline.testing import Crash, FakeClock, ScriptedClient, assert_replays, call, crash_at, handoff_to
 from tests.durable.fleets import state, worker, working
 
 IDLE, WAITING, STOPPED = (
@@ -340,6 +340,34 @@ async def test_ending_it_inside_ends_it_all():
     result = await team.run("Money!", session_id="s")
     result = await team.run(responses={result.requests[0].request_id: result.requests[0].data.terminate()})
     assert (result.state, result.requests) == (IDLE, [])
+
+
+async def test_what_was_said_in_a_team_can_be_edited():
+    """In a branch that begins where somebody in it waited: whoever asked takes the message, and nobody else."""
+    store = InMemoryCheckpointStorage(FakeClock())
+    client = ScriptedClient({"refunds": ["Which order?", "Order 7 it is.", "Order 8 it is."]})
+    inside = [client.as_agent("refunds"), client.as_agent("clerk", description="Decides.")]
+    desk = HandoffBuilder(name="desk", participants=inside).add_handoff("refunds", "clerk").build().as_agent()
+    team = HandoffBuilder(participants=[desk]).with_checkpointing(store).build()
+    await team.run("Money!", session_id="s")
+    await team.run("Order 7.", session_id="s")
+    original = await store.read("s")
+    [first, said] = [entry.seq for entry in original if isinstance(innermost(entry.fact), UserSpoke)]
+    result = await team.edit("s", said, "Order 8.")
+    assert [each.text for each in result.conversation] == ["Money!", "Which order?", "Order 8.", "Order 8 it is."]
+    assert (result.state, result.requests[0].executor_id) == (WAITING, "desk/refunds")
+    assert await store.read("s") == original
+    with pytest.raises(UsageError, match=f"no message of the user's; the newest are: {first}, {said}"):
+        await team.edit("s", said - 1, "Order 8.")
+
+
+async def test_where_several_have_the_conversation_at_once_the_team_has_it():
+    """However deep: the path ends with the team, as nobody in it has the conversation alone."""
+    panel = ConcurrentBuilder(name="panel", participants=[HumanAgent("jo"), Agent("ann")]).build().as_agent()
+    desk = SequentialBuilder(name="desk", participants=[panel]).build().as_agent()
+    team = SequentialBuilder(participants=[desk]).build().with_client(ScriptedClient("Yes."))
+    await team.run("Shall we?", session_id="s")
+    assert (await team.session("s")).active_agent == "desk/panel"
 
 
 async def test_a_message_to_somebody_else_leaves_the_team():

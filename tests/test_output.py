@@ -7,7 +7,16 @@ from inline_snapshot import snapshot
 from pydantic import BaseModel, field_validator
 from typing_extensions import TypedDict
 
-from relayline import Agent, BuildError, HandoffBuilder, HumanAgent, InMemoryCheckpointStorage, tool
+from relayline import (
+    Agent,
+    BuildError,
+    HandoffBuilder,
+    HumanAgent,
+    InMemoryCheckpointStorage,
+    SequentialBuilder,
+    WorkflowBuilder,
+    tool,
+)
 from relayline.errors import UsageError
 from relayline.output import Output
 from relayline.testing import ScriptedClient, call, handoff_to
@@ -185,6 +194,21 @@ async def test_an_object_of_ones_own_may_have_an_output_type() -> None:
 
     result = await HandoffBuilder(participants=[Clerk()]).build().run("hi")
     assert result.value == Bill(amount=1)
+
+
+async def test_the_typed_reply_of_a_team_within_a_team_is_a_value() -> None:
+    """However deep, as the result of a run and for the conditions behind it."""
+    client = ScriptedClient({"clerk": ['{"amount": 38}'] * 2, "books": ["Booked."]})
+    inner = SequentialBuilder(participants=[client.as_agent("clerk", output_type=Bill)]).build().as_agent("desk")
+    outer = SequentialBuilder(participants=[inner]).build()
+    assert (await outer.run("What is it?")).value == Bill(amount=38)
+
+    asked: list[object] = []
+    books, house = client.as_agent("books"), outer.as_agent("house")
+    graph = WorkflowBuilder(start_executor=house).add_edge(house, books, lambda value: not asked.append(value))
+    result = await graph.build().run("What is it?")
+    assert asked == [Bill(amount=38)]
+    assert (result.text.splitlines()[-1], result.value) == ("Booked.", None)
 
 
 # --- Settings of one run

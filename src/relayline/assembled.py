@@ -203,6 +203,7 @@ class TeamBuilder:
         self._common(problems)
         teams = [each for each in agents if isinstance(each, TeamAgent)]
         problems += _same_names(agents)
+        problems += _names_like_paths(agents)
         budget, expires = self._spending(problems), self._expires(problems)
         tools = {name: {key: _policy(tool) for key, tool in seat.tools.items()} for name, seat in seats.items()}
         names = [agent.name for agent in agents]
@@ -260,6 +261,14 @@ def _same_names(agents: Sequence[Agent]) -> Iterator[str]:
         for name, times in Counter(_names(agents)).items():
             if times > 1 and sum(each.name == name for each in agents) < times:
                 yield f"RL144 {name!r} is the name of several in the teams within this team; names must differ"
+
+
+def _names_like_paths(agents: Sequence[Agent]) -> Iterator[str]:
+    """Whose name reads as the path of somebody within another: requests, events and failures are told by it."""
+    names = [*dict.fromkeys(_names(agents))]
+    for name in names:
+        if outer := next((each for each in names if name.startswith(f"{each}/")), None):
+            yield f"RL145 {name!r} reads as somebody within {outer!r}; no name may begin with another and '/'"
 
 
 class _Called(NamedTuple):

@@ -36,7 +36,10 @@ class Choice(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """All that is asked in a graph, in declared order. Called as a pattern's `Choose`."""
+    """All that is asked in a graph, in declared order. Called as a pattern's `Choose`.
+
+    ``seats``: those of the graph's nodes and of the agents in teams among them, by name.
+    """
 
     choices: tuple[Choice, ...]
     seats: Mapping[str, Seat] = field(repr=False, compare=False)
@@ -45,7 +48,9 @@ class Choices:
         ended = turn and (state.ended.get(turn.number) or state.past)
         if turn is None or not ended or ended.failed:
             return frozenset()
-        value = _value(self.seats[turn.agent], ended.last)
+        # What a team came to is what the one in it said who spoke last.
+        speaker = ended.last.author_name if ended.last else turn.agent
+        value = _value(self.seats.get(speaker) or self.seats[turn.agent], ended.last)
         found: set[str] = set()
         for choice in self.choices:
             if choice.source == turn.agent:

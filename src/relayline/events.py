@@ -5,7 +5,9 @@ default that means "as before"; nothing is ever renamed, removed or given anothe
 left out of the journal, so a default is a part of the format as well.
 
 Ids are local to the session (turn 3 is ``3``, its second model call ``t3-s2``, the first tool call of that reply
-``t3-s2-c0``, the fourth request ``r4``): a fork of a session needs no rewriting.
+``t3-s2-c0``, the fourth request ``r4``): a fork of a session needs no rewriting. In the team
+that has turn 3, the second model call of its first turn is ``t3w1-s2``: there is one conversation, and no two calls in
+it are called alike.
 """
 
 from collections.abc import Mapping

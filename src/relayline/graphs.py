@@ -14,7 +14,7 @@ from relayline.executors import FunctionAgent
 from relayline.machine.graph import Graph
 from relayline.machine.topology import Edge
 from relayline.messages import Message
-from relayline.workflow import Workflow
+from relayline.workflow import TeamAgent, Workflow
 
 Node: TypeAlias = Member | Callable[..., Any] | str
 """An agent, a person or a function; or the name of one of the ``participants``."""
@@ -138,7 +138,9 @@ class WorkflowBuilder(TeamBuilder):
         sat = {name: replace(seat, many=name in waiting) for name, seat in sat.items()}
         names = tuple(agent.name for agent in agents)
         pattern = Graph((self._start,), names, tuple(self._edges) if not problems else (), self._turns)
-        choose = Choices(tuple(self._choices), sat)
+        teams = [each.workflow for each in agents if isinstance(each, TeamAgent)]
+        inner = {name: seat for each in teams for name, seat in each.seats.items()}
+        choose = Choices(tuple(self._choices), {**inner, **sat})
         return self._assemble(agents, pattern, sat, problems, self._start, pattern.edges, choose)
 
     def _add(self, *edges: Edge) -> Self:

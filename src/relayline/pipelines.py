@@ -41,10 +41,15 @@ class _Reviewed(TeamBuilder):
         return self
 
     def _heard(self, agents: Sequence[Agent], problems: list[str]) -> frozenset[str]:
-        able = [each.name for each in agents if not isinstance(each, FunctionAgent | HumanAgent | TeamAgent)]
+        able = reviewable(agents)
         if self._reviewed is None:
             return frozenset(able)
         return frozenset(all_named(self._reviewed, able, "with_request_info", problems))
+
+
+def reviewable(agents: Sequence[Agent]) -> list[str]:
+    """The names of those whose words a person can look at before the team goes on: agents with a model."""
+    return [each.name for each in agents if not isinstance(each, FunctionAgent | HumanAgent | TeamAgent)]
 
 
 class SequentialBuilder(_Reviewed):

@@ -14,12 +14,8 @@ from relayline.drawing.mermaid import as_mermaid
 from relayline.drawing.svg import as_svg
 from relayline.drawing.team import diagram_of
 from relayline.drawing.trail import doing, with_path, with_turns
-from relayline.errors import (
-    DamagedJournal,
-    SessionNotFound,
-    UsageError,
-)
-from relayline.events import Entry, UserSpoke
+from relayline.errors import DamagedJournal, SessionNotFound, UsageError
+from relayline.events import Entry, UserSpoke, innermost
 from relayline.fleet import Fleet, Submitted
 from relayline.history.branches import fork
 from relayline.journal.checkpoints import standing, state_after
@@ -29,9 +25,7 @@ from relayline.journal.store import Store
 from relayline.machine.decide import Machine
 from relayline.machine.graph import Graph
 from relayline.machine.groupchat import GroupChat
-from relayline.machine.inputs import (
-    Opened,
-)
+from relayline.machine.inputs import Opened
 from relayline.machine.patterns import Pattern
 from relayline.messages import JSON, Message
 from relayline.middleware import Middleware
@@ -44,11 +38,7 @@ from relayline.runtime.run import Run, discard
 from relayline.runtime.runner import Runner
 from relayline.runtime.seat import Seat
 from relayline.runtime.session import existing, not_found
-from relayline.runtime.stream import (
-    Emit,
-    RunResult,
-    WorkflowEvent,
-)
+from relayline.runtime.stream import Emit, RunResult, WorkflowEvent
 from relayline.runtime.watch import watch
 from relayline.upgrades import SessionUpgrade, upgrade_of
 from relayline.usage import Price, SessionUsage, usage_of
@@ -91,6 +81,12 @@ class Workflow:
         for middleware in reversed(self.middleware):
             perform = middleware(perform)
         return at_any_depth(perform) if self.performer.teams else perform
+
+    @property
+    def seats(self) -> Mapping[str, Seat]:
+        """Those of this team's agents and of the agents in teams within it, by name: all of these differ."""
+        inner = {name: seat for each in self._teams for name, seat in each.workflow.seats.items()}
+        return {**inner, **self.performer.seats}
 
     @property
     def mute(self) -> Sequence[str]:
@@ -282,7 +278,8 @@ class Workflow:
 
     async def _message(self, session_id: str, seq: int) -> UserSpoke:
         entries = await self._entries(session_id)
-        messages = {each.seq: each.fact for each in entries if isinstance(each.fact, UserSpoke)}
+        facts = [(each.seq, innermost(each.fact)) for each in entries]
+        messages = {number: fact for number, fact in facts if isinstance(fact, UserSpoke)}
         if seq not in messages:
             newest = ", ".join(map(str, [*messages][-5:])) or "none"
             raise UsageError(
@@ -479,11 +476,11 @@ class Workflow:
         return Fleet(self.name, self._runner, self.store, self._shared, self.dispatcher)
 
     def _seat(self, path: str) -> Seat | None:
-        """The seat of an agent: of this team, or, ``desk/refunds``, of one in it."""
+        """The seat of an agent: of this team, or, by its path ``desk/refunds`` or its name alone, of one in it."""
         for team in self._teams:
             if path.startswith(f"{team.name}/"):
                 return team.workflow._seat(path[len(team.name) + 1 :])
-        return self.performer.seats.get(path)
+        return self.seats.get(path)
 
     async def _stand_at(self, checkpoint_id: str, branch: str | None, responses: Mapping[str, Any]) -> tuple[str, int]:
         """The session that stands at the checkpoint, its own or a branch that begins there, and its position."""

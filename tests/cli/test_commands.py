@@ -143,7 +143,8 @@ orders (here: waits for the user): Orders.
 path: triage -> orders
 """)
     assert "[1]" in call("graph", TEAM, "--session", "one", "--store", str(store), "--format", "dot").output
-    assert "no session 'two'" in call("graph", TEAM, "--session", "two", "--store", str(store)).output
+    unknown = call("graph", TEAM, "--session", "two", "--store", str(store)).output
+    assert "there is no session 'two' in this store; `relayline sessions` lists them" in unknown
 
 
 def test_a_graph_shows_no_session_of_another_team(store: Path):

@@ -219,6 +219,20 @@ async def at(workflow: Workflow, script: Any, message: str, *answers: Any) -> Di
     return workflow.diagram(await workflow.session("s"))
 
 
+def counter() -> Workflow:
+    """A handoff team with a handoff team in it."""
+    front = Agent("front", description="Receives everybody.")
+    sorter, clerk = Agent("sorter", description="Sorts."), Agent("clerk", description="Decides.")
+    desk = HandoffBuilder(name="desk", participants=[sorter, clerk]).build().as_agent(description="Money.")
+    return HandoffBuilder(name="counter", participants=[front, desk]).build()
+
+
+async def counter_walked() -> Diagram:
+    """To the team in the team, where it was handed over once more and waits."""
+    script = {"front": [[handoff_to("desk")]], "sorter": [[handoff_to("clerk")]], "clerk": ["Which order?"]}
+    return await at(counter(), script, "It came wet.")
+
+
 async def sequence_walked() -> Diagram:
     """Once changed, then let through to the person at the end."""
     script = {"writer": ["Bees.", "Bees dance."], "editor": ["They dance."]}
@@ -274,7 +288,7 @@ def diagrams() -> Mapping[str, Diagram]:
     """What is drawn, by the name of its files."""
     drawn = {each.__name__: each().diagram() for each in (shop, crowd, pair, hostile)}
     drawn |= {each.__name__: each().diagram() for each in (sequence, panel, votes, tickets, talk, called_on, chaired)}
-    way = (walked, sequence_walked, panel_walked, panel_over, tickets_walked, tickets_inside)
+    way = (walked, counter_walked, sequence_walked, panel_walked, panel_over, tickets_walked, tickets_inside)
     way += (talk_walked, called_on_walked, chaired_walked)
     return drawn | {each.__name__: asyncio.run(each()) for each in way}
 

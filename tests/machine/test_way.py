@@ -2,6 +2,8 @@
 
 from relayline.events import (
     Failed,
+    HandedBack,
+    HandoffSent,
     Joined,
     Retried,
     TeamChanged,
@@ -11,7 +13,7 @@ from relayline.events import (
     Warned,
     Within,
 )
-from relayline.machine.way import TurnTaken, way
+from relayline.machine.way import TurnTaken, handed_over, way
 from relayline.messages import Message
 
 SAID = UserSpoke(Message("user"))
@@ -53,8 +55,26 @@ def test_a_failure_is_one_until_it_is_retried():
     assert states(*begun, Failed("", "", "Error", "a condition")) == ["open", "open"]
 
 
+def test_a_turn_that_is_over_stays_over():
+    """Whatever is retried later, a turn that once failed was retried before, or the user's next message ended it."""
+    begun, failed, ended = TurnStarted(1, "a"), Failed("t1-s1", "a", "Error", "no"), TurnEnded(1, "a")
+    assert states(SAID, begun, failed, Retried("t1-s1"), ended, Retried("")) == ["over"]
+    assert states(SAID, begun, failed, ended, SAID, TurnStarted(2, "a"), Retried("")) == ["over", "open"]
+
+
 def test_what_is_renamed_was_always_called_so():
     """In what went before; what goes on in a team is that team's one turn."""
     inside = Within(1, TurnStarted(1, "c"))
     renamed = TeamChanged("f", renamed={"a": "b"})
     assert way([SAID, TurnStarted(1, "a"), inside, Warned("x", "y"), renamed]) == [TurnTaken(1, "b", (), 1)]
+
+
+def test_handoffs_in_a_team_are_of_that_team():
+    """Those of the team around it are the way that the conversation took, by the names of today."""
+    there, back = HandoffSent(1, "a", "desk", returns="caller"), HandedBack(2, "desk", "a")
+    inside = [Within(2, HandoffSent(1, "sorter", "clerk")), Within(2, Within(1, HandedBack(2, "y", "x")))]
+    renamed = TeamChanged("f", renamed={"a": "b"})
+    assert handed_over([SAID, there, *inside, back, renamed]) == [
+        HandoffSent(1, "b", "desk", returns="caller"),
+        HandedBack(2, "desk", "b"),
+    ]

@@ -228,6 +228,29 @@ def test_a_pattern_that_nobody_knows():
     )
 
 
+def test_a_key_of_another_pattern():
+    """Where no pattern is said, that is what is missing; a key that no pattern has is told as everywhere."""
+    text = "participants: [{team: {participants: [{name: a}], max_turns: 3}}, {name: b}]\nrequest_info: true\ncolour: x"
+    assert [each.partition(": ")[2].partition("allowed: ")[0] for each in problems(text)] == [
+        "there is no 'max_turns' in a handoff team; give it a 'pattern' that has it: 'graph'",
+        "there is no 'request_info' in a handoff team; give it a 'pattern' that has it: 'sequential', 'concurrent'",
+        "there is no 'colour' in a team; ",
+    ]
+    assert "give it" not in problems("pattern: handoff\nparticipants: [{name: a}]\nrequest_info: true")[0]
+
+
+def test_what_may_be_of_two_kinds():
+    """Both are told, and an end by itself is not said to be joined with others."""
+    head = "participants: [{name: a}]\n"
+    assert problems(f"pattern: sequential\n{head}request_info: a") == [
+        "RL305 team.yaml, line 3: 'request_info' is 'a'; it has to be true, false or a list"
+    ]
+    name = f"{ALLOW[0]}:SECRET"
+    assert problems(f"{head}termination: {name}") == [
+        f"RL308 team.yaml, line 2: {name!r} is no function of the transcript, and no condition"
+    ]
+
+
 def test_a_file_that_is_no_data():
     """Nothing but plain data is read, and where YAML says no, its line is told."""
     for text, said in {
@@ -240,11 +263,16 @@ def test_a_file_that_is_no_data():
         "participants:\n- !!python/object/apply:os.system [ls]": "RL302 team.yaml, line 2: the tag "
         "tag:yaml.org,2002:python/object/apply:os.system is not read: there is plain data only",
         "name: !mine x": "RL302 team.yaml, line 1: the tag !mine is not read: there is plain data only",
-        "name: !!int x": "RL302 team.yaml, line 1: ",
+        "name: !!int x": "RL302 team.yaml, line 1: the tag int does not fit 'x', which is no whole number",
+        "name: !!int ' 5 '": "RL302 team.yaml, line 1: the tag int does not fit ' 5 ', which is no whole number",
+        "a: !!bool maybe": "RL302 team.yaml, line 1: the tag bool does not fit 'maybe', which is neither true nor false",
+        "a: !!null none": "RL302 team.yaml, line 1: the tag null does not fit 'none', which is not null",
+        "a: !!float ''": "RL302 team.yaml, line 1: the tag float does not fit '', which is no number",
         "1: x": "RL302 team.yaml, line 1: a key is a text; put it in quotes",
         "name: a\nname: b": "RL302 team.yaml, line 2: 'name' is there twice, first in line 1; keep one",
         'name: "\\ud800"': "RL302 team.yaml, line 1: half a character, such as \\ud800, is no text",
-        f"name: {'9' * 5000}": "RL302 team.yaml, line 1: Exceeds the limit",
+        '"\\ud800": 1': "RL302 team.yaml, line 1: half a character, such as \\ud800, is no text",
+        f"name: {'9' * 5000}": "RL302 team.yaml, line 1: a whole number of 5000 digits is not read; put it in quotes",
         "- name": "RL305 team.yaml, line 1: the file is a list; it has to be a mapping",
     }.items():
         assert any(each.startswith(said) for each in problems(text)), text[:60]
@@ -294,6 +322,10 @@ def test_a_file_that_cannot_be_read(tmp_path: Path):
     (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9")
     with pytest.raises(BuildError, match="cannot be read: it is not UTF-8"):
         load(tmp_path / "latin.yaml")
+    for path in ("a\0b", "\ud800"):
+        with pytest.raises(BuildError) as raised:
+            load(path)
+        assert str(raised.value) == f"RL301 {path!r} cannot be read: it is no name of a file"
 
 
 def test_no_is_a_name():

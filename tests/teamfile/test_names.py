@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from relayline import BuildError, UsageError, Workflow, load, tool
+from relayline.teamfile.meaning import VIEWS
 from relayline.teamfile.names import Refused, Vocabulary
 from tests.teamfile import code
 
@@ -94,6 +95,14 @@ def test_what_cannot_be_allowed(allow: object):
         load("nothing.yaml", allow)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("name", [*VIEWS, "words"])
+def test_the_names_of_views_mean_nothing_else(name: str):
+    """A view of one's own under such a name would be written down, and read as another."""
+    with pytest.raises(UsageError, match=f"'{name}' is a view in every file; choose another name in allow"):
+        Vocabulary({name: code.brief})
+    assert Vocabulary([name])  # a module may be called so
+
+
 def test_what_has_no_name_is_told_all_at_once():
     """Lambdas, clients, things of another module: each with what to do."""
     from relayline import Agent, HandoffBuilder
@@ -155,6 +164,17 @@ def test_a_function_is_named_by_what_makes_the_same_participant_of_it():
     assert names.name_of(executor(code.stamp)) == f"{HERE}:stamp"
     assert names.name_of(executor(code.stamp, name="post")) is None
     assert names.name_of(code.count) == f"{HERE}:count"
+
+
+def test_half_a_character_is_written_into_no_file():
+    """Wherever it stands: nothing is written that `load` would refuse."""
+    from relayline import Agent, SequentialBuilder
+
+    workflow = SequentialBuilder(name="x\ud800", participants=[Agent("a", settings={"y": {"\udfff": 1}})]).build()
+    assert said(workflow)[1:] == [
+        "RL309 half a character, as in 'x\\ud800', is no text that a file can have",
+        "RL309 half a character, as in '\\udfff', is no text that a file can have",
+    ]
 
 
 def said(workflow: Workflow) -> list[str]:

@@ -4,9 +4,10 @@ import asyncio
 from contextlib import aclosing
 from typing import Literal, TypeAlias, assert_never
 
-from relayline.cli.opened import looking
+from relayline.cli.opened import looking, no_session
 from relayline.cli.teams import check_team
 from relayline.drawing.text import as_text as in_words
+from relayline.errors import SessionNotFound
 from relayline.journal.store import InMemoryCheckpointStorage
 from relayline.workflow import SessionView, Workflow
 
@@ -43,7 +44,10 @@ def _looked_at(workflow: Workflow, session: str, store: str | None) -> SessionVi
     """The session, in the store that the chat would keep it in."""
 
     async def look(team: Workflow) -> SessionView:
-        view = await team.session(session)
+        try:
+            view = await team.session(session)
+        except SessionNotFound:
+            raise no_session(session) from None
         await check_team(team, session)
         return view
 

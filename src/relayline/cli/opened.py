@@ -49,7 +49,12 @@ async def summary_of(store: Store, session_id: str) -> SessionSummary:
     for each in await store.sessions():
         if each.session_id == session_id:
             return each
-    raise SessionNotFound(f"there is no session {session_id!r} in this store; `relayline sessions` lists them")
+    raise no_session(session_id)
+
+
+def no_session(session_id: str) -> SessionNotFound:
+    """The error where a session is only looked at, and not started."""
+    return SessionNotFound(f"there is no session {session_id!r} in this store; `relayline sessions` lists them")
 
 
 async def position(store: Store, word: str) -> tuple[str, int]:

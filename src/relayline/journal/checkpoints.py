@@ -59,7 +59,8 @@ def standing(session_id: str, entries: Sequence[Entry], at: int) -> int:
     """The last position, ``at`` or before it, at which the session can be gone on with.
 
     Such is the end of every batch, for there a process may have died; before and after a message of the user's, where
-    nothing is open that could be left half done; and after the first entry. Nowhere else did a session ever stand: its
+    nothing is open that could be left half done; and after the first entry. What the user says in a team within the
+    team is heard by who waits there, so before it is where that one waits. Nowhere else did a session ever stand: its
     calls may be without a result, its results may tell of a handoff that is yet to come, and who was asked may have
     answered already.
 

@@ -36,12 +36,11 @@ from relayline.events import (
     Within,
     innermost,
 )
-from relayline.machine.lanes import before, in_sequence, short
+from relayline.machine.lanes import before, in_sequence
 from relayline.machine.log import Log
 from relayline.machine.renamed import renamed
 from relayline.machine.renaming import Names, runs_function
 from relayline.machine.state import (
-    ALONE,
     Arrival,
     Due,
     Ended,
@@ -53,6 +52,7 @@ from relayline.machine.state import (
     State,
     Turn,
 )
+from relayline.machine.topology import LONGEST_KEY, shortened
 from relayline.messages import Message, Text
 
 
@@ -162,10 +162,18 @@ def _entered(state: State, turn: Turn) -> State:
         spoken = Log([*spoken, *said])
         transcript = Log([*transcript, *(item for item in said if isinstance(item, Message))])
     left = state.teams.get(turn.agent, State()) if turn.part.lane is None else State()
-    # Nobody has two calls of one id, whether they were in this team or another before, and however often it is entered.
-    prefix = short(f"{turn.key}i")
-    kept = State(turns=left.turns, asked=left.asked, floor=left.floor, summaries=left.summaries, teams=left.teams)
-    return kept._replace(spoken=spoken, transcript=transcript, due=Due(), prefix=prefix)
+    return State(
+        turns=left.turns,
+        asked=left.asked,
+        spoken=spoken,
+        transcript=transcript,
+        floor=left.floor,
+        due=Due(),
+        summaries=left.summaries,
+        teams=left.teams,
+        # There is one conversation, so the calls in it have ids that no other team's have.
+        key=f"{shortened(turn.key, LONGEST_KEY - 8)}w",
+    )
 
 
 def _since(since: Since, fact: Fact) -> Since:
@@ -223,8 +231,10 @@ def _turn_started(state: State, seq: int, fact: TurnStarted) -> State:
         floor = Floor(fact.agent, arrivals={key: each for key, each in floor.arrivals.items() if key != fact.agent})
     elif fact.agent != floor.speaker:
         floor = floor._replace(speaker=fact.agent)
-    part = Part(prefix=state.prefix) if state.prefix else ALONE
-    opened = {**state.open, fact.turn: Turn(fact.turn, fact.agent, part=part)}
+    turn = Turn(fact.turn, fact.agent)
+    if state.key:
+        turn = turn._replace(part=Part(key=f"{state.key}{fact.turn}"))
+    opened = {**state.open, fact.turn: turn}
     since = state.since._replace(turns=state.since.turns + 1, begun=state.since.begun + 1)
     return state._replace(seq=seq, turns=fact.turn, open=opened, due=None, floor=floor, since=since)
 
@@ -243,8 +253,9 @@ def _went_on(state: State, seq: int, fact: TurnStarted) -> State:
             held = tuple(each for each in source.held if each != fact.agent)
             # It stays until the next join, as it says which turns were gone on from.
             ended[number] = source._replace(held=held)
-    lane = Lane(fact.key or f"{state.prefix}t{fact.turn}", level + 1) if fact.apart else None
-    turn = Turn(fact.turn, fact.agent, part=Part(fact.after, tuple(given), lane=lane, prefix=state.prefix))
+    own = f"{state.key}{fact.turn}" if state.key else ""
+    lane = Lane(fact.key or own or f"t{fact.turn}", level + 1) if fact.apart else None
+    turn = Turn(fact.turn, fact.agent, part=Part(fact.after, tuple(given), lane=lane, key=own))
     floor = state.floor if fact.apart else state.floor._replace(speaker=fact.agent)
     since = state.since._replace(turns=state.since.turns + 1, begun=state.since.begun + 1)
     opened = {**state.open, fact.turn: turn}

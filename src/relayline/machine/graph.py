@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from relayline.machine.lanes import before, in_order, in_sequence, short
+from relayline.machine.lanes import before, in_order, in_sequence
 from relayline.machine.limits import Objection
 from relayline.machine.patterns import Branch, Route, Speak, Spread, Stop
 from relayline.machine.state import Ended, State, Turn
-from relayline.machine.topology import Edge
+from relayline.machine.topology import Edge, shortened
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class Graph:
         for each in begun:
             first = state.ended.get(each.after[0])
             key = f"{first.turn.key if first else turn.key}x{self._place[each.agent]}"
-            keyed.append(Branch(each.agent, each.after, short(key)))
+            keyed.append(Branch(each.agent, each.after, shortened(key)))
         return tuple(keyed)
 
     def onward(self, agent: str) -> Sequence[Edge]:

@@ -1,20 +1,11 @@
 """Turns beside one another: what each may know of the others, and the order in which they join the conversation."""
 
-import hashlib
 from collections.abc import Iterable, Mapping
 
 from relayline.machine.log import Log
 from relayline.machine.renaming import Spoken
 from relayline.machine.state import Ended, State, Turn
 from relayline.messages import Message
-
-LONGEST_KEY = 32
-"""Letters of a turn's key; what providers take of a call's id leaves no more."""
-
-
-def short(key: str) -> str:
-    """The key of a turn, or what stands for it."""
-    return key if len(key) <= LONGEST_KEY else f"t{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
 def before(state: State, turns: Iterable[int]) -> dict[int, Turn]:

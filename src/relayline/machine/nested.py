@@ -48,4 +48,5 @@ def speaking(state: State) -> str:
     inner = next((turn for turn in state.open.values() if turn.part.inner is not None and turn.lane is None), None)
     if inner is None or inner.part.inner is None:
         return state.floor.speaker
-    return f"{inner.agent}/{speaking(inner.part.inner)}"
+    within = speaking(inner.part.inner)  # nobody, where several have it at once
+    return f"{inner.agent}/{within}" if within else inner.agent

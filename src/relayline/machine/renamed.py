@@ -2,9 +2,7 @@
 
 from dataclasses import replace
 
-from relayline.events import (
-    Failed,
-)
+from relayline.events import Failed
 from relayline.machine.log import Log
 from relayline.machine.renaming import Names
 from relayline.machine.state import (

@@ -4,7 +4,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from relayline.events import Fact, Failed, Retried, TeamChanged, TurnEnded, TurnStarted, UserSpoke
+from relayline.events import (
+    Fact,
+    Failed,
+    HandedBack,
+    HandoffSent,
+    Retried,
+    TeamChanged,
+    TurnEnded,
+    TurnStarted,
+    UserSpoke,
+)
 from relayline.machine.renaming import Names
 
 
@@ -30,7 +40,8 @@ def way(facts: Iterable[Fact]) -> list[TurnTaken]:
     What goes on in a team within the team is that team's one turn.
     """
     turns: dict[int, TurnTaken] = {}
-    last, message, failing = 0, 0, 0
+    last, message = 0, 0
+    failing: list[int] = []  # those that go on if it is retried
     for fact in facts:
         match fact:
             case UserSpoke():
@@ -41,12 +52,14 @@ def way(facts: Iterable[Fact]) -> list[TurnTaken]:
                 turns[fact.turn] = TurnTaken(fact.turn, fact.agent, known, message)
             case TurnEnded() if fact.turn in turns:
                 last = fact.turn
+                failing = [number for number in failing if number != last]
                 turns[last] = replace(turns[last], state="failed" if fact.failed else "over")
             case Failed():
-                failing = next((each.turn for each in turns.values() if _at(each, fact)), 0)
-                turns = _now(turns, failing, "failed")
+                failing += [each.turn for each in turns.values() if _at(each, fact)][:1]
+                turns |= {number: replace(turns[number], state="failed") for number in failing}
             case Retried():
-                turns = _now(turns, failing, "open")
+                turns |= {number: replace(turns[number], state="open") for number in failing}
+                failing = []
             case TeamChanged() if fact.renamed:
                 names = Names.of(fact)
                 turns = {number: replace(each, agent=names.agent(each.agent)) for number, each in turns.items()}
@@ -55,10 +68,25 @@ def way(facts: Iterable[Fact]) -> list[TurnTaken]:
     return [*turns.values()]
 
 
+def handed_over(facts: Iterable[Fact]) -> list[HandoffSent | HandedBack]:
+    """The handoffs of a conversation, oldest first, under the names that participants have now.
+
+    Those in a team within the team are of that team alone.
+    """
+    found: list[HandoffSent | HandedBack] = []
+    for fact in facts:
+        match fact:
+            case HandoffSent() | HandedBack():
+                found.append(fact)
+            case TeamChanged() if fact.renamed:
+                names = Names.of(fact)
+                found = [replace(each, source=names.agent(each.source), target=names.agent(each.target))
+                         for each in found]  # fmt: skip
+            case _:
+                pass
+    return found
+
+
 def _at(turn: TurnTaken, failed: Failed) -> bool:
     """Whether it failed in this turn, or within the team that has it."""
     return turn.state == "open" and f"{failed.agent}/".startswith(f"{turn.agent}/")
-
-
-def _now(turns: dict[int, TurnTaken], number: int, state: Literal["open", "failed"]) -> dict[int, TurnTaken]:
-    return {**turns, number: replace(turns[number], state=state)} if number in turns else turns

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from relayline.events import Entry, HandedBack, HandoffSent
 from relayline.journal.checkpoints import state_after
 from relayline.machine.nested import speaking
-from relayline.machine.way import TurnTaken, way
+from relayline.machine.way import TurnTaken, handed_over, way
 from relayline.messages import JSON, Message
 from relayline.runtime.stream import RequestInfoEvent, WorkflowRunState, pending, run_state
 
@@ -17,8 +17,9 @@ class SessionView:
     """A session as it stands in its journal.
 
     ``active_agent``: who had the conversation last, or has it now. ``shared``: what the team keeps in common: the
-    ``state`` of `ToolContext`. ``handoffs``: the way the conversation took, oldest first,
-    without what was compacted. ``turns``: who had it, and which turn led to which; as far back as ``handoffs``.
+    ``state`` of `ToolContext`. ``handoffs``: the way the conversation took, oldest first, without what was compacted
+    and what went on in teams within the team. ``turns``: who had it, and which turn led to which; as far back as
+    ``handoffs``.
     """
 
     session_id: str
@@ -43,6 +44,6 @@ def view_of(session_id: str, entries: Sequence[Entry]) -> SessionView:
         pending(session_id, state),
         state.seq,
         copy.deepcopy(dict(state.shared)),
-        [each for each in state.spoken if isinstance(each, HandoffSent | HandedBack)],
+        handed_over(entry.fact for entry in entries),
         way(entry.fact for entry in entries),
     )

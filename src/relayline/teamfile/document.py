@@ -33,6 +33,14 @@ KINDS: Final = {
         "-+.0123456789",
     ),
 }
+KIND_OF: Final = {"null": "not null", "bool": "neither true nor false", "int": "no whole number", "float": "no number"}
+"""What a text is that a tag does not fit."""
+
+HALF: Final = re.compile("[\ud800-\udfff]")
+"""Half a character, which no encoding has."""
+
+HALVED: Final = "half a character, such as \\ud800, is no text"
+
 RARE: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
 """What is written as a code: controls but the line feed, and what else would end a line."""
 
@@ -128,6 +136,22 @@ def read(text: str, faults: list[Fault]) -> Document | None:
     return Document(_value(node, (), lines, faults), lines)
 
 
+def halved(value: JSON) -> Iterator[str]:
+    """The texts and keys that `read` would refuse as they have half a character, each where it is."""
+    match value:
+        case str() if HALF.search(value):
+            yield value
+        case dict():
+            for key, each in value.items():
+                yield from halved(key)
+                yield from halved(each)
+        case list():
+            for each in value:
+                yield from halved(each)
+        case _:
+            pass
+
+
 def write(value: Mapping[str, JSON]) -> str:
     """The YAML text that `read` gives back as this value."""
     style: dict[str, Any] = {"sort_keys": False, "allow_unicode": True, "width": 100, "default_flow_style": False}
@@ -164,6 +188,8 @@ def _pairs(
         line = key.start_mark.line + 1
         if not isinstance(key, yaml.ScalarNode) or key.tag != CORE + "str":
             faults.append(Fault(line, "RL302", "a key is a text; put it in quotes"))
+        elif HALF.search(key.value):
+            faults.append(Fault(line, "RL302", HALVED))
         elif key.value in seen:
             first = seen[key.value]
             faults.append(Fault(line, "RL302", f"{key.value!r} is there twice, first in line {first}; keep one"))
@@ -174,19 +200,29 @@ def _pairs(
 
 
 def _scalar(kind: str, text: str) -> JSON:
+    nothing = kind == "null" and not text
+    if kind in KINDS and not nothing and not re.fullmatch(KINDS[kind][0], text):
+        raise ValueError(f"the tag {kind} does not fit {text!r:.80}, which is {KIND_OF[kind]}")
     match kind:
         case "str":
-            if any("\ud800" <= each <= "\udfff" for each in text):
-                raise ValueError("half a character, such as \\ud800, is no text")
+            if HALF.search(text):
+                raise ValueError(HALVED)
             return text
         case "null":
             return None
         case "bool":
             return text.lower() == "true"
         case "int":
-            base = {"0o": 8, "0x": 16}.get(text[:2], 10)
-            return int(text[2:] if base != 10 else text, base)
+            return _whole(text)
         case "float":
             return float(re.sub(r"\.(inf|nan)\Z", r"\1", text.lower()))
         case _:
             raise ValueError(f"the tag {kind} is not read: there is plain data only")
+
+
+def _whole(text: str) -> int:
+    base = {"0o": 8, "0x": 16}.get(text[:2], 10)
+    try:
+        return int(text[2:] if base != 10 else text, base)
+    except ValueError:  # Python reads no more than some thousands
+        raise ValueError(f"a whole number of {len(text)} digits is not read; put it in quotes") from None

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from relayline.messages import JSON
 from relayline.teamfile.document import Document, Fault, Path
-from relayline.teamfile.form import PATTERNS, TEAM, AnyTeam, TeamForm
+from relayline.teamfile.form import PATTERNS, TEAM, AnyTeam, HandoffTeam, TeamForm
 
 SECTIONS = {
     "with_start_agent": "start",
@@ -38,7 +38,7 @@ SECTIONS = {
 EDGES = frozenset({"RL150", "RL151", "RL153", "RL154"})
 """Problems that are about the edges of a graph, though they name no method."""
 
-TAGS = {"text": "a text", "list": "a list", "mapping": "a mapping"}
+TAGS = {"flag": "true, false", "text": "a text", "list": "a list", "mapping": "a mapping"}
 """What a value may be, where it may be of several kinds."""
 
 SHOULD = {
@@ -106,9 +106,10 @@ def _fault(document: Document, error: ErrorDetails) -> Fault:
     line, name, given = document.line(path), _shown(path), _given(error["input"])
     match error["type"]:
         case "extra_forbidden":
-            return Fault(
-                line, "RL303", f"there is no {str(path[-1])!r} {_where(path[:-1])}; {_keys(error['loc'], path)}"
-            )
+            key, where, instead = str(path[-1]), _where(path[:-1]), _keys(error["loc"], path)
+            if others := _patterns_with(document.value, path, error["loc"]):
+                where, instead = "in a handoff team", f"give it a 'pattern' that has it: {', '.join(map(repr, others))}"
+            return Fault(line, "RL303", f"there is no {key!r} {where}; {instead}")
         case "missing":
             return Fault(line, "RL304", f"{str(error['loc'][-1])!r} is missing {_where(path)}")
         case "literal_error":
@@ -167,6 +168,16 @@ def _keys(loc: Sequence[str | int], path: Path) -> str:
     keys = dict.fromkeys(key for _, key in fields)
     close = difflib.get_close_matches(str(path[-1]), [*keys], 1)
     return f"did you mean {close[0]!r}?" if close else f"allowed: {', '.join(map(repr, keys))}"
+
+
+def _patterns_with(value: JSON, path: Path, loc: Sequence[str | int]) -> Sequence[str]:
+    """The patterns that have a key, if it stands in a team that says no pattern."""
+    if loc[-2:-1] != (HandoffTeam.__name__,):
+        return []
+    for step in path[:-1]:
+        value = cast("Any", value)[step]
+    said = isinstance(value, dict) and "pattern" in value
+    return [] if said else [name for name, form in PATTERNS.items() if path[-1] in form.model_fields]
 
 
 def _forms(loc: Sequence[str | int]) -> list[type[BaseModel]]:

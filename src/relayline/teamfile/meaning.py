@@ -133,6 +133,9 @@ class Meaning:
         found = self.named(name, place)
         if found is None or isinstance(found, TerminationCondition) or (whole and callable(found)):
             return found
+        if whole:
+            self.fault(place, "RL308", f"{name!r} is no function of the transcript, and no condition")
+            return None
         if not callable(found) or _waits(found):
             what = "is no function of the transcript that answers at once, as one that is joined with others has to be"
             self.fault(place, "RL308", f"{name!r} {what}")

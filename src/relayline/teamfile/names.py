@@ -14,6 +14,9 @@ from relayline.tools import Tool, tool
 Allowed: TypeAlias = Sequence[str] | Mapping[str, object]
 """Modules (``"shop.tools"``) and single names of them (``"shop.tools:refund"``), or names with what they stand for."""
 
+VIEWS = ("text", "with_results", "full", "words")
+"""What a file calls views by themselves: these names mean nothing else."""
+
 TOOL = ("name", "description", "parameters", "approval_mode", "repeatable", "hook")
 PARTICIPANT = ("name", "description", "takes", "gives", "repeatable")
 """What makes two tools, or two functions as participants, the same, if they are of one function."""
@@ -31,7 +34,7 @@ class Vocabulary:
     """The names that a file may use, and the way back from an object to its name.
 
     Raises:
-        UsageError: if ``allow`` is no list of names and no mapping.
+        UsageError: if ``allow`` is no list of names and no mapping, or gives another meaning to the name of a view.
     """
 
     def __init__(self, allow: Allowed) -> None:
@@ -41,6 +44,8 @@ class Vocabulary:
         self._names = [] if isinstance(allow, Mapping) else list(allow)
         if odd := [each for each in (*self._given, *self._names) if not isinstance(each, str)]:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise UsageError(f"allow names modules and names by strings; got {odd[0]!r}")
+        if taken := [each for each in self._given if each in VIEWS]:
+            raise UsageError(f"{taken[0]!r} is a view in every file; choose another name in allow")
 
     def stands_for(self, name: str) -> object:
         """What a name in a file means.

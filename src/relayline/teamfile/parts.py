@@ -25,7 +25,7 @@ def _kind(value: object) -> str:
 
 
 def _flag_or_names(value: object) -> str:
-    return "list" if isinstance(value, list) else "flag"
+    return "list" if isinstance(value, list) else "flag" if isinstance(value, bool) else "neither"
 
 
 class Form(BaseModel):

@@ -34,9 +34,11 @@ def load(path: str | Path, allow: Allowed = ()) -> Workflow:
     vocabulary, place = Vocabulary(allow), Path(path)
     try:
         text = place.read_text("utf-8-sig")
-    except (OSError, UnicodeError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise BuildError(f"RL301 {place} cannot be read: {why}") from error
+    except ValueError as error:
+        raise BuildError(f"RL301 {str(place)!r} cannot be read: it is no name of a file") from error
     return team(text, place.name, vocabulary)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from relayline.agent import Agent, HumanAgent
+from relayline.agent import Agent
 from relayline.choices import Choice, Choices
 from relayline.declared import payload_type
 from relayline.errors import UsageError
@@ -18,6 +18,7 @@ from relayline.machine.limits import Limits
 from relayline.machine.patterns import AUTONOMOUS_PROMPT, AUTONOMOUS_TURNS, Autonomy, Handoff
 from relayline.machine.topology import Edge, mesh
 from relayline.messages import JSON
+from relayline.pipelines import reviewable
 from relayline.runtime.seat import Seat, Way
 from relayline.teamfile import document
 from relayline.teamfile.names import Allowed, Anything, Vocabulary
@@ -38,6 +39,9 @@ def written(workflow: Workflow, allow: Allowed | None = None) -> str:
     """As `Workflow.to_yaml`."""
     wording = Wording(Anything() if allow is None else Vocabulary(allow))
     team = _Writer(workflow, wording).team()
+    wording.problems.extend(
+        f"RL309 half a character, as in {each!r:.80}, is no text that a file can have" for each in document.halved(team)
+    )
     if wording.problems:
         raise UsageError("\n".join(["the team cannot be written down", *wording.problems]))
     return document.write({"relayline": 1, **team})
@@ -130,9 +134,8 @@ class _Writer:
         }
 
     def _reviewed(self) -> JSON:
-        others = FunctionAgent | HumanAgent | TeamAgent
-        able: list[JSON] = [agent.name for agent in self.workflow.agents if not isinstance(agent, others)]
-        found = [name for name in able if name in self.workflow.machine.reviewed]
+        able = reviewable(self.workflow.agents)
+        found: list[JSON] = [name for name in able if name in self.workflow.machine.reviewed]
         return True if found and found == able else found
 
     def _group_chat(self, pattern: GroupChat) -> dict[str, JSON]:
