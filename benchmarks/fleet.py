@@ -206,7 +206,7 @@ def recovery(kind: str, workers: int, kills: int) -> str:
     if not kills:
         return ""
     with tempfile.TemporaryDirectory() as folder:
-        _, recovered = asyncio.run(run(kind, Path(folder), kills, workers))
+        _, recovered = asyncio.run(run(kind, Path(folder), kills, workers, apart=True))
     return "".join(f" {recovered.at(part):>9.1f}" for part in (0.5, 0.95))
 
 

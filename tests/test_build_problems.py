@@ -2,7 +2,8 @@
 
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from relayline import (
     tool,
     views,
 )
+from relayline.assembled import TeamBuilder
 from relayline.testing import ScriptedClient
 
 A, B, C = (Agent(name, description=words) for name, words in zip("abc", ("First.", "Bills.", "Boxes."), strict=True))
@@ -172,6 +174,8 @@ def test_rl108_numbers_and_words_that_cannot_be_meant() -> None:
         ("with_budget", {"turns": 0, "tokens": 1.5, "seconds": float("inf")}),
         ("with_budget", {"turns": True, "tokens": None, "seconds": -1}),
         ("with_request_expiry", {"approvals": 0, "questions": "1h", "people": True}),
+        ("with_request_expiry", {"approvals": 1e300, "questions": timedelta.max, "people": 3_155_760_000.5}),
+        ("with_budget", {"seconds": 1e300}),
     )
     assert found == snapshot(
         [
@@ -181,12 +185,16 @@ def test_rl108_numbers_and_words_that_cannot_be_meant() -> None:
             "RL108 the turn limit of 'b' is True; it is a number of turns, 0 or more",
             "RL108 the budget of turns is 0; it is a whole number, 1 or more, or None",
             "RL108 the budget of tokens is 1.5; it is a whole number, 1 or more, or None",
-            "RL108 the budget of seconds is inf; it is a number above 0, or None",
+            "RL108 the budget of seconds is inf; it is a number above 0, 3155760000 at most, or None",
             "RL108 the budget of turns is True; it is a whole number, 1 or more, or None",
-            "RL108 the budget of seconds is -1; it is a number above 0, or None",
-            "RL108 a request expires after 0; it is seconds or a timedelta above 0, or None",
-            "RL108 a request expires after '1h'; it is seconds or a timedelta above 0, or None",
-            "RL108 a request expires after True; it is seconds or a timedelta above 0, or None",
+            "RL108 the budget of seconds is -1; it is a number above 0, 3155760000 at most, or None",
+            "RL108 a request expires after 0; it is seconds or a timedelta above 0, up to 3155760000 seconds (a hundred years), or None",
+            "RL108 a request expires after '1h'; it is seconds or a timedelta above 0, up to 3155760000 seconds (a hundred years), or None",
+            "RL108 a request expires after True; it is seconds or a timedelta above 0, up to 3155760000 seconds (a hundred years), or None",
+            "RL108 a request expires after 1e+300; it is seconds or a timedelta above 0, up to 3155760000 seconds (a hundred years), or None",
+            "RL108 a request expires after datetime.timedelta(days=999999999, seconds=86399, microseconds=999999); it is seconds or a timedelta above 0, up to 3155760000 seconds (a hundred years), or None",
+            "RL108 a request expires after 3155760000.5; it is seconds or a timedelta above 0, up to 3155760000 seconds (a hundred years), or None",
+            "RL108 the budget of seconds is 1e+300; it is a number above 0, 3155760000 at most, or None",
         ]
     )
 
@@ -305,6 +313,45 @@ def test_rl119_a_name_that_is_old_and_new() -> None:
             "RL103 on_change is 'ask' in with_upgrades; allowed: continue, refuse",
         ]
     )
+
+
+def test_rl119_an_old_name_that_is_not_one_teams_alone() -> None:
+    """In a tree of teams: another one still has it, or it was something else there; however deep, agents and tools."""
+
+    def of(name: str, agent: str, tools: Sequence[object] = (), **taken: Any) -> Agent:
+        member = Agent(agent, description=agent, tools=tools)
+        return SequentialBuilder(name=name, participants=[member]).with_upgrades(**taken).build().as_agent()
+
+    def tree(*inner: Agent, **taken: Any) -> TeamBuilder:
+        deep = SequentialBuilder(name="middle", participants=inner[1:]).build().as_agent()
+        whole = SequentialBuilder(name="outer", participants=[inner[0], deep, Agent("w", tools=[find])])
+        return whole.with_upgrades(**taken)
+
+    @tool
+    def search() -> str:
+        return ""
+
+    renamed = {"renamed": {"x": "a"}}
+    still = tree(of("one", "a", **renamed), of("two", "x"))
+    tools = tree(of("one", "a"), of("two", "b", [search], renamed_tools={"find": "search"}))
+    three = tree(of("one", "a", **renamed), of("two", "b", renamed={"x": "b"}), renamed={"x": "w"})
+    assert [problems(each.build) for each in (still, tools, three)] == snapshot(
+        [
+            [
+                "RL119 'x' is renamed in with_upgrades of 'one', and 'two' still has an agent of that name, which would be renamed with it; call that one otherwise, or leave it out"
+            ],
+            [
+                "RL119 'find' is renamed in with_upgrades of 'two', and 'outer' still has a tool of that name, which would be renamed with it; rename it there too, or leave it out"
+            ],
+            [
+                "RL119 'x' is renamed to 'w' in with_upgrades of 'outer', and to 'a' in that of 'one'; in one conversation nobody can tell the two apart, so leave one out",
+                "RL119 'x' is renamed to 'w' in with_upgrades of 'outer', and to 'b' in that of 'two'; in one conversation nobody can tell the two apart, so leave one out",
+                "RL119 'x' is renamed to 'a' in with_upgrades of 'one', and to 'b' in that of 'two'; in one conversation nobody can tell the two apart, so leave one out",
+            ],
+        ]
+    )
+    both = [of(name, agent, [search], renamed_tools={"seek": "search"}) for name, agent in (("one", "a"), ("two", "b"))]
+    assert tree(*both, renamed={"v": "w"}, renamed_tools={"look": "find"}).build()
 
 
 # What cannot be a tool, or an agent
@@ -514,6 +561,28 @@ def test_rl204_told_the_same() -> None:
     )
     edges = team(A, bills, boxes).add_handoff(A, bills).add_handoff(A, boxes, description="Parcels.")
     assert warned(edges.with_terminal_agents([bills, boxes])) == []
+
+
+def test_rl204_many_told_the_same() -> None:
+    """Each two are named once, however many choose between them, and only the first few of them."""
+    three = [Agent(name, description="Helps.") for name in ("a", "b", "c")]
+    assert warned(team(*three, Agent("d", description="Signs."))) == snapshot(
+        [
+            "RL204 'a', 'd' can hardly tell 'b' and 'c' apart: their descriptions are alike",
+            "RL204 'b', 'd' can hardly tell 'a' and 'c' apart: their descriptions are alike",
+            "RL204 'c', 'd' can hardly tell 'a' and 'b' apart: their descriptions are alike",
+        ]
+    )
+    assert warned(team(*(Agent(f"a{number}", description="Helps.") for number in range(12)))) == snapshot(
+        [
+            "RL204 'a0', 'a3', 'a4', 'a5', 'a6' and 5 more can hardly tell 'a1' and 'a2' apart: their descriptions are alike",
+            "RL204 'a0', 'a2', 'a4', 'a5', 'a6' and 5 more can hardly tell 'a1' and 'a3' apart: their descriptions are alike",
+            "RL204 'a0', 'a2', 'a3', 'a5', 'a6' and 5 more can hardly tell 'a1' and 'a4' apart: their descriptions are alike",
+            "RL204 'a0', 'a2', 'a3', 'a4', 'a6' and 5 more can hardly tell 'a1' and 'a5' apart: their descriptions are alike",
+            "RL204 'a0', 'a2', 'a3', 'a4', 'a5' and 5 more can hardly tell 'a1' and 'a6' apart: their descriptions are alike",
+            "RL204 and 61 more pairs can hardly be told apart: their descriptions are alike",
+        ]
+    )
 
 
 def test_rl205_round_for_ever() -> None:

@@ -1,6 +1,9 @@
 """Reviews and the questions of functions have a time by which they are answered, and so has what waits in teams within."""
 
+from contextlib import aclosing
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,11 +20,13 @@ from relayline import (
     executor,
     tool,
 )
-from relayline.assembled import TeamBuilder
+from relayline.assembled import LONGEST, TeamBuilder
 from relayline.durable.local import Local
 from relayline.events import Answered, Finished, Warned, innermost
+from relayline.journal.sqlite import SqliteCheckpointStorage
+from relayline.runtime.session import existing
 from relayline.testing import FakeClock, ScriptedClient, assert_replays, call
-from tests.durable.fleets import state, worker, working
+from tests.durable.fleets import state, until, worker, working
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 IDLE, WAITING = WorkflowRunState.IDLE, WorkflowRunState.IDLE_WITH_PENDING_REQUESTS
@@ -47,6 +52,10 @@ def clock() -> FakeClock:
 
 def built(builder: TeamBuilder, clock: FakeClock) -> Workflow:
     return builder.with_checkpointing(InMemoryCheckpointStorage(clock)).build()
+
+
+def kept(workflow: Workflow, clock: FakeClock) -> Workflow:
+    return workflow.with_store(InMemoryCheckpointStorage(clock))
 
 
 async def facts(workflow: Workflow) -> list[object]:
@@ -182,6 +191,49 @@ async def test_a_team_beside_others_whose_question_nobody_answers(clock: FakeClo
         IDLE,
         ["No answer: Nobody answered in time.", "B"],
     )
+
+
+def shop(desk: str, client: ScriptedClient, **taken: Any) -> Workflow:
+    """An hour for approvals, in a team within that may be called otherwise."""
+    inner = HandoffBuilder(name="inner", participants=[client.as_agent("clerk", tools=[pay])]).build()
+    outer = SequentialBuilder(name="shop", participants=[inner.as_agent(desk)]).with_request_expiry(approvals=HOUR)
+    return outer.with_upgrades(**taken).build()
+
+
+async def test_a_team_within_that_is_called_otherwise_now_has_no_more_time(clock: FakeClock) -> None:
+    """An approval that is overdue there is taken neither by a run nor by a fleet, and the call does not run."""
+    workflow = kept(shop("desk", ScriptedClient(call("pay", order=7))), clock)
+    (request,) = (await workflow.run("Go.", session_id="s")).requests
+    clock.advance(DAY)
+    client = ScriptedClient("Not paid.")
+    renamed = shop("office", client, renamed={"desk": "office"}).with_store(workflow.store)
+    for taken in (renamed.run, renamed.submit):
+        with pytest.raises(RequestNotOpen, match="the time to answer request 's/t1.r1' is over"):
+            await taken(responses={request.request_id: True})
+    await renamed.run(session_id="s")
+    assert client.requests[-1].messages[-1].tool_results[0].content == "Not run: nobody decided about it in time."
+    assert Answered("r1", "expired") in await facts(renamed)
+
+
+async def test_the_timers_of_a_team_within_that_is_called_otherwise_now_are_set(clock: FakeClock) -> None:
+    """Also where nothing has said yet that the team has changed."""
+    workflow = kept(shop("desk", ScriptedClient(call("pay", order=7))), clock)
+    await workflow.run("Go.", session_id="s")
+    renamed = shop("office", ScriptedClient(), renamed={"desk": "office"})
+    session = await existing("s", renamed.machine, workflow.store)
+    assert session.deadlines() == {"t1.r1": clock.time + HOUR}
+
+
+async def test_the_longest_time_there_is_can_be_counted_to(tmp_path: Path) -> None:
+    """A worker sets its timer, on disk too."""
+    store = SqliteCheckpointStorage(tmp_path / "s.db")
+    client = ScriptedClient(call("pay", order=7))
+    builder = HandoffBuilder(name="desk", participants=[client.as_agent("clerk", tools=[pay])])
+    workflow = builder.with_request_expiry(approvals=LONGEST).with_checkpointing(store).build()
+    async with aclosing(store), working(worker(workflow, Local())):
+        await workflow.submit("Go.", session_id="s")
+        await state(workflow, "s", WAITING)
+        await until(lambda: store.receipt("s", "expiry of r1"))
 
 
 async def test_on_a_fleet_they_expire_by_themselves() -> None:

@@ -58,7 +58,9 @@ def noting(name: str, seen: list[tuple[str, ...]]) -> Middleware:
 
 
 async def test_the_outer_ones_are_around_the_inner_ones() -> None:
-    """Each is told of calls of models and tools as if its team made them, of whom by the path from there."""
+    """Each is told of calls of models and tools as if its team made them, of whom by the path from there; all of them
+    under one id, that nothing else in the session has.
+    """
     seen: list[tuple[str, ...]] = []
     client = ScriptedClient({"first": ["Hi."], "checker": [call("look_up", order=7), "Fine."]})
     made = [[noting(name, seen)] for name in ("shop", "desk", "refunds")]
@@ -66,15 +68,15 @@ async def test_the_outer_ones_are_around_the_inner_ones() -> None:
     assert result.text == "Hi.\nFine."
     assert seen == [
         ("shop", "CallModel", "first", "t1-s1", "s"),
-        ("shop", "CallModel", "desk/refunds/checker", "t2.t1.t1-s1", "s"),
-        ("desk", "CallModel", "refunds/checker", "t1.t1-s1", "s/t2"),
-        ("refunds", "CallModel", "checker", "t1-s1", "s/t2/t1"),
-        ("shop", "RunTool", "desk/refunds/checker", "t2.t1.t1-s1-c0", "s"),
-        ("desk", "RunTool", "refunds/checker", "t1.t1-s1-c0", "s/t2"),
-        ("refunds", "RunTool", "checker", "t1-s1-c0", "s/t2/t1"),
-        ("shop", "CallModel", "desk/refunds/checker", "t2.t1.t1-s2", "s"),
-        ("desk", "CallModel", "refunds/checker", "t1.t1-s2", "s/t2"),
-        ("refunds", "CallModel", "checker", "t1-s2", "s/t2/t1"),
+        ("shop", "CallModel", "desk/refunds/checker", "t2w1w1-s1", "s"),
+        ("desk", "CallModel", "refunds/checker", "t2w1w1-s1", "s/t2"),
+        ("refunds", "CallModel", "checker", "t2w1w1-s1", "s/t2/t1"),
+        ("shop", "RunTool", "desk/refunds/checker", "t2w1w1-s1-c0", "s"),
+        ("desk", "RunTool", "refunds/checker", "t2w1w1-s1-c0", "s/t2"),
+        ("refunds", "RunTool", "checker", "t2w1w1-s1-c0", "s/t2/t1"),
+        ("shop", "CallModel", "desk/refunds/checker", "t2w1w1-s2", "s"),
+        ("desk", "CallModel", "refunds/checker", "t2w1w1-s2", "s/t2"),
+        ("refunds", "CallModel", "checker", "t2w1w1-s2", "s/t2/t1"),
     ]
 
 
@@ -172,7 +174,7 @@ async def test_what_a_middleware_makes_of_a_call_and_of_its_outcome_counts_at_ev
 
 
 async def test_teams_at_once_have_ids_of_their_own() -> None:
-    """What is alike in two teams has one id in each, and two in the team they are in."""
+    """What is alike in two teams has an id of its own in each."""
     counts: Counter[str] = Counter()
 
     def failing_once(perform: Perform) -> Perform:

@@ -17,9 +17,10 @@ from relayline import (
     executor,
     tool,
 )
+from relayline.events import Finished
 from relayline.machine.fold import fold
 from relayline.machine.inputs import Answer, Approval
-from relayline.testing import Reply, ScriptedClient, assert_replays, call, handoff_to
+from relayline.testing import Reply, ScriptedClient, assert_replays, call, check_everywhere, handoff_to
 
 IDLE, WAITING = WorkflowRunState.IDLE, WorkflowRunState.IDLE_WITH_PENDING_REQUESTS
 
@@ -132,17 +133,56 @@ def count(context: ToolContext) -> str:
 @pytest.mark.parametrize("beside", [False, True], ids=["in a row", "at once"])
 async def test_what_a_team_keeps_in_common_it_has_in_common_with_teams_within(beside: bool) -> None:
     """Given from outside, changed at depth two, read by whoever is next, and left in the session."""
-    client = ScriptedClient({name: [call("count"), name] for name in "abc"})
-    agents = [client.as_agent(name, tools=[count]) for name in "abc"]
-    two = SequentialBuilder(name="two", participants=agents[:1]).build()
-    one = SequentialBuilder(name="one", participants=[two.as_agent()]).build()
+    client = ScriptedClient({"a": [call("count"), "A"], "b": ["B"], "c": [call("count"), "C"]})
+    a, b, c = (client.as_agent(name, tools=[count]) for name in "abc")
+    two = SequentialBuilder(name="two", participants=[a]).build()
+    one = SequentialBuilder(name="one", participants=[two.as_agent()]).build().as_agent()
     if beside:
-        builder = ConcurrentBuilder(participants=[one.as_agent(), agents[1]]).with_aggregator(agents[2])
-        workflow = builder.build()
+        workflow = ConcurrentBuilder(participants=[one, b]).with_aggregator(c).build()
     else:
-        workflow = SequentialBuilder(participants=[one.as_agent(), *agents[1:]]).build()
+        workflow = SequentialBuilder(participants=[one, b, c]).build()
     result = await workflow.run("Go.", session_id="s", state={"times": 7})
-    counted = [each.content for message in result.messages for each in message.tool_results]
-    assert counted[-1] == "10"
-    assert sorted(map(int, counted)) == [8, 9, 10]
-    assert (await workflow.session("s")).shared == {"times": 10}
+    assert [each.content for message in result.messages for each in message.tool_results] == ["8", "9"]
+    assert (await workflow.session("s")).shared == {"times": 9}
+
+
+async def test_why_a_team_was_handed_the_conversation_is_told_once() -> None:
+    """What the user says next is said to whoever speaks in it, and they know why they do."""
+    client = ScriptedClient({"front": [handoff_to("desk", reason="money")], "a": ["One.", "Two."]})
+    desk = HandoffBuilder(name="desk", participants=[client.as_agent("a")]).build().as_agent(description="Money.")
+    team = HandoffBuilder(participants=[client.as_agent("front"), desk]).add_handoff("front", "desk")
+    workflow = team.with_terminal_agents(["desk"]).build()
+    told: list[str] = []
+    for said in ("1", "2"):
+        told += [event.data.text async for event in workflow.run(said, session_id="s") if event.type == "prompted"]
+    assert len(told) == 1
+    assert "Reason: money" in told[0]
+    client.assert_done()
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["in a row", "at once"])
+async def test_no_two_calls_in_a_conversation_are_called_alike(beside: bool) -> None:
+    """Whatever team makes them, however often it has the conversation; providers refuse a request where they are."""
+    client = ScriptedClient({name: [call("count"), name] * 3 for name in "abc"})
+    a, b, c = (client.as_agent(name, tools=[count]) for name in "abc")
+    two = SequentialBuilder(name="two", participants=[a]).build()
+    one = SequentialBuilder(name="one", participants=[two.as_agent(), b]).build().as_agent()
+    workflow = (ConcurrentBuilder if beside else SequentialBuilder)(participants=[one, c]).build()
+    for message in ("1", "2", "3"):
+        result = await workflow.run(message, session_id="s")
+    ids = [each.id for message in result.conversation for each in message.tool_calls]
+    assert len(set(ids)) == len(ids) == 9
+    for request in client.requests:
+        check_everywhere(request)
+
+
+async def test_whoever_ends_it_within_a_team_ends_all_of_it() -> None:
+    """Nobody who comes after is asked."""
+    client = ScriptedClient({"a": ["Which?"]})
+    a, other = client.as_agent("a", description="a"), client.as_agent("other", description="o")
+    inner = HandoffBuilder(name="inner", participants=[a, other]).build().as_agent()
+    workflow = SequentialBuilder(participants=[inner, client.as_agent("b")]).build()
+    (request,) = (await workflow.run("Go.", session_id="s")).requests
+    result = await workflow.run(responses={request.request_id: request.data.terminate()})
+    assert (result.state, result.text) == (IDLE, "")
+    assert (await workflow.store.read("s"))[-1].fact == Finished("terminated")

@@ -359,6 +359,11 @@ class RestoresAsFarAsItGoes(Broken):
             raise
 
 
+class RestoresInAnyOrder(Broken):
+    async def restore(self, session_id: str, entries: Sequence[Entry]) -> None:
+        await super().restore(session_id, sorted(entries, key=lambda each: each.seq))
+
+
 class StandsAsLongAsItEndsTheSame(Broken):
     async def stands(self, session_id: str, first: int, last: Entry) -> bool:
         return await self.read(session_id, after=last.seq - 1) == [last]
@@ -518,6 +523,7 @@ BROKEN: dict[type[Store], str] = {
     ClosesOnce: "closed already",
     RestoresAtOneTime: "came back as",
     RestoresOverTheOld: "restoring a session that is there",
+    RestoresInAnyOrder: "restoring the reverse order was accepted",
     RestoresAsFarAsItGoes: "A part of a refused session",
     StandsAsLongAsItEndsTheSame: "A session stands that has no fact of the number",
     StandsWhateverItSays: "A session stands that ends otherwise",

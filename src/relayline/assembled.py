@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Self, cast, get_args
+from itertools import combinations, permutations
+from typing import Any, NamedTuple, Self, cast, get_args
 
 from relayline.agent import Agent, HumanAgent
 from relayline.declared import named
@@ -25,6 +26,9 @@ from relayline.tools import Tool
 from relayline.workflow import TeamAgent, Workflow
 
 Duration = float | timedelta
+
+LONGEST = 36_525 * 86_400
+"""Seconds, a hundred years: all that clocks, stores and engines can count to. What takes longer is for ever."""
 
 
 class TeamBuilder:
@@ -144,8 +148,10 @@ class TeamBuilder:
         for what, amount in (("turns", turns), ("tokens", tokens)):
             if amount is not None and (type(amount) is not int or amount < 1):
                 problems.append(f"RL108 the budget of {what} is {amount!r}; it is a whole number, 1 or more, or None")
-        if seconds is not None and not _positive(seconds):
-            problems.append(f"RL108 the budget of seconds is {seconds!r}; it is a number above 0, or None")
+        if seconds is not None and not _countable(seconds):
+            problems.append(
+                f"RL108 the budget of seconds is {seconds!r}; it is a number above 0, {LONGEST} at most, or None"
+            )
         return Budget(turns, tokens, seconds)
 
     def _taken(self, names: Sequence[str], tools: Collection[str], problems: list[str]) -> Upgrades:
@@ -169,9 +175,10 @@ class TeamBuilder:
         found: dict[Ask, float] = {}
         for ask, given in self._expiry.items():
             seconds = given.total_seconds() if isinstance(given, timedelta) else given
-            if seconds is not None and not _positive(seconds):
+            if seconds is not None and not _countable(seconds):
                 problems.append(
-                    f"RL108 a request expires after {given!r}; it is seconds or a timedelta above 0, or None"
+                    f"RL108 a request expires after {given!r}; it is seconds or a timedelta above 0, up to {LONGEST} "
+                    "seconds (a hundred years), or None"
                 )
             elif seconds is not None:
                 found[ask] = seconds
@@ -200,7 +207,10 @@ class TeamBuilder:
         budget, expires = self._spending(problems), self._expires(problems)
         tools = {name: {key: _policy(tool) for key, tool in seat.tools.items()} for name, seat in seats.items()}
         names = [agent.name for agent in agents]
-        upgrades = self._taken(names, {key for each in tools.values() for key in each}, problems)
+        used = {key for each in tools.values() for key in each}
+        upgrades = self._taken(names, used, problems)
+        within = _within(agents)
+        problems += _mixed_up([_Called(self._name, {*names}, used, upgrades), *within] if within else [])
         if problems:
             raise BuildError(*problems)
         people = frozenset(agent.name for agent in agents if isinstance(agent, HumanAgent))
@@ -262,8 +272,47 @@ def _names_like_paths(agents: Sequence[Agent]) -> Iterator[str]:
             yield f"RL145 {name!r} reads as somebody within {outer!r}; no name may begin with another and '/'"
 
 
-def _positive(number: object) -> bool:
-    return isinstance(number, int | float) and not isinstance(number, bool) and 0 < number < float("inf")
+class _Called(NamedTuple):
+    """What is called how in one of the teams of a tree, and was before."""
+
+    team: str
+    agents: Collection[str]
+    tools: Collection[str]
+    upgrades: Upgrades
+
+
+def _within(agents: Sequence[Agent]) -> list[_Called]:
+    found: list[_Called] = []
+    for each in agents:
+        if isinstance(each, TeamAgent):
+            machine = each.workflow.machine
+            tools = {key for own in machine.policies.values() for key in own}
+            found += [_Called(each.name, {*machine.policies}, tools, machine.upgrades), *_within(each.workflow.agents)]
+    return found
+
+
+def _mixed_up(teams: Sequence[_Called]) -> Iterator[str]:
+    """Old names that are not one team's alone: a conversation is renamed as a whole."""
+    for one, other in permutations(teams, 2):
+        had = [(old, "an agent", "call that one otherwise") for old in one.upgrades.renamed if old in other.agents]
+        had += [(old, "a tool", "rename it there too") for old in one.upgrades.renamed_tools if old in other.tools]
+        for old, kind, cure in had:
+            yield (
+                f"RL119 {old!r} is renamed in with_upgrades of {one.team!r}, and {other.team!r} still has {kind} of "
+                f"that name, which would be renamed with it; {cure}, or leave it out"
+            )
+    for one, other in combinations(teams, 2):
+        for mine, theirs in zip(one.upgrades.maps, other.upgrades.maps, strict=True):
+            for old in (each for each in mine if theirs.get(each, mine[each]) != mine[each]):
+                yield (
+                    f"RL119 {old!r} is renamed to {mine[old]!r} in with_upgrades of {one.team!r}, and to "
+                    f"{theirs[old]!r} in that of {other.team!r}; in one conversation nobody can tell the two apart, "
+                    "so leave one out"
+                )
+
+
+def _countable(number: object) -> bool:
+    return isinstance(number, int | float) and not isinstance(number, bool) and 0 < number <= LONGEST
 
 
 def _policy(tool: Tool) -> ToolPolicy:

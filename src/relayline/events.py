@@ -5,7 +5,9 @@ default that means "as before"; nothing is ever renamed, removed or given anothe
 left out of the journal, so a default is a part of the format as well.
 
 Ids are local to the session (turn 3 is ``3``, its second model call ``t3-s2``, the first tool call of that reply
-``t3-s2-c0``, the fourth request ``r4``): a fork of a session needs no rewriting.
+``t3-s2-c0``, the fourth request ``r4``): a fork of a session needs no rewriting. In the team
+that has turn 3, the second model call of its first turn is ``t3w1-s2``: there is one conversation, and no two calls in
+it are called alike.
 """
 
 from collections.abc import Mapping
@@ -370,7 +372,7 @@ class Compacted:
     ``asked``, ``items``: how many there were, the last being messages and notes of the conversation. ``speaker``,
     ``callers``, ``sticky``, ``arrivals``: whose the conversation was, who waited to get it back, whether the speaker
     keeps it, and the handoff by which each agent last got it. ``shared``: what the team kept in common. ``summaries``:
-    what agents were told of the conversation.
+    what agents were told of the conversation. ``teams``: the same of each team within the team, as it was left.
     """
 
     upto: int
@@ -386,6 +388,7 @@ class Compacted:
     summaries: tuple[Summarised, ...] = ()
     items: int = 0
     roster: Roster | None = None
+    teams: Mapping[str, "Compacted"] = field(default_factory=dict[str, "Compacted"])
     type: Literal["compacted"] = "compacted"
 
 

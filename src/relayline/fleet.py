@@ -120,7 +120,11 @@ class Fleet:
 
     async def _set_timers(self, session: Session) -> None:
         """See to it that somebody looks when the time of what is asked now is over."""
-        for request, until in session.deadlines().items():
+        try:
+            deadlines = session.deadlines()
+        except UsageError:
+            return  # the team does not take the session, so nothing in it is its to time
+        for request, until in deadlines.items():
             name = f"expiry of {request}"
             body = Letter(self.team, expired=request).written()
             if await inbox_of(self.store).put(session.id, name, body, team=self.team, not_before=until):

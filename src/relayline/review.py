@@ -2,12 +2,16 @@
 
 import difflib
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import combinations
 
 from relayline.agent import Agent
 from relayline.declared import purpose
 from relayline.machine.limits import Budget
 from relayline.machine.rules import Rules
 from relayline.machine.topology import Edge
+
+FEW = 5
+"""How many pairs that are alike are named, and how many of those who choose between them."""
 
 ALIKE = 0.9
 """How alike two descriptions may be, from 0 to 1, before a model can hardly tell them apart."""
@@ -31,10 +35,15 @@ def review(
                     f"RL202 {name!r} has no way out: once it has answered, the conversation is finished. "
                     f"If that is meant, say so: .with_terminal_agents([{name!r}])"
                 )
+    told: dict[str, dict[str, str]] = {}
     for name in by_name:
         # A person is shown no descriptions.
         chosen = [edge for edge in exits[name] if not edge.always and name not in rules.people]
-        yield from _descriptions(name, {edge.target: purpose(edge, by_name[edge.target]) for edge in chosen})
+        told[name] = {edge.target: purpose(edge, by_name[edge.target]) for edge in chosen}
+        for target, words in told[name].items():
+            if not words.strip():
+                yield f"RL203 {name!r} is told nothing of {target!r} but its name; give {target!r} a description"
+    yield from _alike(told)
     if rules.limits.hops is None and rules.limits.cycles and rules.budget == Budget():
         if circle := _circle(edges):
             yield f"RL205 {' -> '.join(circle)} can go round for ever: give it max_hops or with_budget(...)"
@@ -44,15 +53,22 @@ def review(
         yield f"RL206 {' -> '.join(circle)} always goes round: no one in it ever has the last word"
 
 
-def _descriptions(name: str, purposes: Mapping[str, str]) -> Iterator[str]:
-    for target, words in purposes.items():
-        if not words.strip():
-            yield f"RL203 {name!r} is told nothing of {target!r} but its name; give {target!r} a description"
-    told = [(target, " ".join(words.casefold().split())) for target, words in purposes.items() if words.strip()]
-    for number, (target, words) in enumerate(told):
-        for other, others in told[:number]:
-            if difflib.SequenceMatcher(None, words, others).ratio() >= ALIKE:
-                yield f"RL204 {name!r} can hardly tell {other!r} and {target!r} apart: their descriptions are alike"
+def _alike(told: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """Who can hardly be told apart, each two once; ``told``: by who chooses, what they are told of each target."""
+    alike: dict[frozenset[str], tuple[str, str, list[str]]] = {}
+    compared: dict[tuple[str, str], bool] = {}  # in a team where everybody may choose everybody, they are the same
+    for name, purposes in told.items():
+        plain = [(target, " ".join(words.casefold().split())) for target, words in purposes.items() if words.strip()]
+        for (one, its), (other, others) in combinations(plain, 2):
+            if (its, others) not in compared:
+                compared[its, others] = difflib.SequenceMatcher(None, others, its).ratio() >= ALIKE
+            if compared[its, others]:
+                alike.setdefault(frozenset((one, other)), (one, other, []))[2].append(name)
+    for one, other, names in [*alike.values()][:FEW]:
+        who = ", ".join(map(repr, names[:FEW])) + (f" and {len(names) - FEW} more" if len(names) > FEW else "")
+        yield f"RL204 {who} can hardly tell {one!r} and {other!r} apart: their descriptions are alike"
+    if len(alike) > FEW:
+        yield f"RL204 and {len(alike) - FEW} more pairs can hardly be told apart: their descriptions are alike"
 
 
 def _reached(begin: Sequence[str], exits: Mapping[str, Sequence[Edge]]) -> set[str]:

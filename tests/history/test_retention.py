@@ -10,6 +10,7 @@ from relayline import (
     HandoffBuilder,
     InMemoryCheckpointStorage,
     ModelError,
+    SequentialBuilder,
     SessionHeld,
     SessionNotFound,
     ToolContext,
@@ -226,6 +227,13 @@ async def _asks_for_approval(store: Store) -> None:
     await desk(store, handoff_to("orders"), call("refund", order="A")).run("Refund A.", session_id="s")
 
 
+async def _asks_for_approval_in_a_team_within(store: Store) -> None:
+    clerk = ScriptedClient(call("refund", order="A")).as_agent("clerk", tools=[refund])
+    inner = HandoffBuilder(name="desk", participants=[clerk]).build()
+    outer = SequentialBuilder(name="shop", participants=[inner.as_agent()]).with_checkpointing(store)
+    await outer.build().run("Refund A.", session_id="s")
+
+
 async def _was_cut_off(store: Store) -> None:
     workflow = desk(store, "Hello.")
     with pytest.raises(Crash):
@@ -234,13 +242,14 @@ async def _was_cut_off(store: Store) -> None:
 
 OPEN = {
     "it waits for somebody to answer r1 (approval)": _asks_for_approval,
+    "it waits for somebody to answer t1.r1 (approval)": _asks_for_approval_in_a_team_within,
     "something is in flight, or was cut off; run it again, or delete it": _was_cut_off,
 }
 
 
 @pytest.mark.parametrize("why", OPEN)
 async def test_what_is_not_finished_is_kept_unless_the_policy_says_otherwise(why: str):
-    """An approval nobody gave, a turn that was cut off: somebody has yet to see to it."""
+    """An approval nobody gave, in a team within too, or a turn that was cut off: somebody has yet to see to it."""
     clock, store = patient()
     await OPEN[why](store)
     clock.advance(2 * DAY)

@@ -71,8 +71,12 @@ class Recovery:
         return f"    {times} at the 95th percentile"
 
 
-async def run(kind: str, folder: Path, kills: int, many: int = WORKERS, seed: int = 0) -> tuple[Report, Recovery]:
+async def run(
+    kind: str, folder: Path, kills: int, many: int = WORKERS, *, apart: bool = False, seed: int = 0
+) -> tuple[Report, Recovery]:
     """Kill ``kills`` times one of ``many`` workers of a fleet of this kind, let the others finish, and check all of it.
+
+    ``apart``: no sooner than all has recovered from the last time.
 
     Raises:
         AssertionError: with what does not hold.
@@ -93,6 +97,8 @@ async def run(kind: str, folder: Path, kills: int, many: int = WORKERS, seed: in
                 users.killed()
                 await working.kill(worker)
                 await working.start(**{FOLDER: str(folder), RELEASE: str(release)})
+                while apart and not users.recovered_from_all:
+                    await asyncio.sleep(0.05)
             users.leaving = True
             await asyncio.wait_for(talking, 300)
             await working.stop()
@@ -119,6 +125,10 @@ class _Users:
     def killed(self) -> None:
         """Remember what is going on at this moment."""
         self._lost.append((time.monotonic(), set(self._going)))
+
+    @property
+    def recovered_from_all(self) -> bool:
+        return not self._lost
 
     async def _user(self, name: int) -> None:
         for number in itertools.count():

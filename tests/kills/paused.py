@@ -19,6 +19,9 @@ from tests.kills.workers import an_engine, workers
 
 WORKERS = 2
 
+PATIENCE = 600.0
+"""Seconds that a session has: there are many, and engines that take a tenth of a second for each."""
+
 FOLDER = "RELAYLINE_PAUSED"
 """The variable that tells a worker where its team's ledger is."""
 
@@ -75,7 +78,7 @@ async def run(kind: str, folder: Path, many: int) -> Pause:
             for session_id in ids:
                 await caller.submit("refund, please", session_id=session_id)
             for session_id in ids:
-                await state(caller, session_id, WorkflowRunState.IDLE_WITH_PENDING_REQUESTS)
+                await state(caller, session_id, WorkflowRunState.IDLE_WITH_PENDING_REQUESTS, PATIENCE)
             asking = time.monotonic() - begun
             for worker in list(working.processes):
                 await working.kill(worker)
@@ -87,7 +90,7 @@ async def run(kind: str, folder: Path, many: int) -> Pause:
                 await working.start(**{FOLDER: str(folder)})
             begun = time.monotonic()
             for session_id in ids:
-                await state(caller, session_id, WorkflowRunState.IDLE)
+                await state(caller, session_id, WorkflowRunState.IDLE, PATIENCE)
             answering = time.monotonic() - begun
             await working.stop()
         for session_id in ids:

@@ -81,6 +81,9 @@ def test_teams_in_teams_come_to_the_same_end(
     smooth = Deep(machine, seed, failing=False).play(3)
     rough = Deep(machine, seed, order, crashes, losses, failing=False).play(3)
     assert fold(decode(encode(fact)) for fact in rough.facts) == rough.state
+    ids = Counter(call.id for message in rough.state.transcript for call in message.tool_calls)
+    assert set(ids.values()) <= {1}
+    assert all(len(each) <= 40 for each in ids)
     if not cut(smooth, rough):
         assert list(smooth.state.transcript) == list(rough.state.transcript)
         assert outputs(smooth.state) == outputs(rough.state)

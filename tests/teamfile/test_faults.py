@@ -351,3 +351,18 @@ def test_a_list_where_one_would_do():
             "RL305 team.yaml, line 2: 'to' is an empty list; it has to have one item or more",
         ]
     )
+
+
+def test_times_that_nothing_can_count_to():
+    """A hundred years at most; for ever is to leave it out."""
+    text = """
+participants: [{name: a}]
+expiry: {approvals: 1e300, questions: 3155760000}
+budget: {seconds: 3155760001}
+"""
+    assert problems(text) == snapshot(
+        [
+            "RL305 team.yaml, line 3: 'approvals' is 1e+300; it has to be less than or equal to 3155760000",
+            "RL305 team.yaml, line 4: 'seconds' is 3155760001; it has to be less than or equal to 3155760000",
+        ]
+    )

@@ -30,8 +30,9 @@ ADMIN = "http://127.0.0.1:9070"
 LONGEST = timedelta(hours=24)
 """How long a turn may take. A model that hangs is the affair of timeouts around it, and of whoever cancels."""
 
-RETRIES = InvocationRetryPolicy(timedelta(milliseconds=100), 2.0, timedelta(seconds=10), 100, "kill")
-"""Of a turn that fails, because its store is away, say. What is given up in the end is found in the store."""
+RETRIES = InvocationRetryPolicy(timedelta(milliseconds=100), 2.0, timedelta(seconds=2), 500, "kill")
+"""Of a turn that fails, because its store is away, say, or no worker is there: one that comes is asked within the
+longest pause. What is given up in the end is found in the store."""
 
 AGAIN = 1.0
 """Seconds until a server that is away is asked again to call this worker."""

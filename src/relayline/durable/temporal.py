@@ -26,8 +26,15 @@ except ModuleNotFoundError as missing:
 TURN = "relayline-turn"
 WAKE = "relayline-wake"
 
-BEAT = 0.5
+BEAT = 0.7
 """Seconds between two signs of life of a turn."""
+
+DRAINED = 8
+"""How many workflows a worker moves on at once: each has its time from when it was taken."""
+
+MOVED = timedelta(seconds=5)
+"""The time that has. A worker that dies in these milliseconds is waited for so long. But what was not done in time, on
+a busy machine with a thousand that wait, the server puts off, and soon for minutes."""
 
 SILENCE = timedelta(seconds=2)
 """After which a turn's worker is taken for dead, and another has it."""
@@ -51,14 +58,15 @@ class Drain:
         self._wanted += 1
 
     @workflow.run
-    async def run(self, session_id: str) -> None:
+    async def run(self, session_id: str, wanted: int = 0) -> None:
+        self._wanted += wanted  # by whom it goes on from; others may have woken it before it runs
         while self._wanted:
             self._wanted = 0  # whatever waits now is taken by the turn that begins now
             await workflow.execute_activity(
                 TURN, session_id, start_to_close_timeout=LONGEST, heartbeat_timeout=SILENCE, retry_policy=RETRIES
             )
             if self._wanted and workflow.info().is_continue_as_new_suggested():
-                workflow.continue_as_new(session_id)
+                workflow.continue_as_new(args=[session_id, 1])
 
 
 @workflow.defn(name="relayline-later", sandboxed=False)
@@ -97,7 +105,7 @@ class Temporal(Dispatcher):
                     id=f"{self._queue}/{session_id}",
                     task_queue=self._queue,
                     start_signal="wake",
-                    task_timeout=SILENCE,
+                    task_timeout=MOVED,
                 )
             else:
                 await client.start_workflow(
@@ -107,7 +115,7 @@ class Temporal(Dispatcher):
                     task_queue=self._queue,
                     start_delay=delay,
                     id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                    task_timeout=SILENCE,
+                    task_timeout=MOVED,
                 )
         except (RPCError, RuntimeError, OSError) as error:
             raise DispatchError(f"Temporal at {self._address} cannot be reached: {error!s:.200}") from error
@@ -151,6 +159,8 @@ class Temporal(Dispatcher):
             activities=[turn, wake],
             max_concurrent_activities=limits.here,
             max_cached_workflows=0,
+            max_concurrent_workflow_tasks=DRAINED,
+            max_heartbeat_throttle_interval=timedelta(seconds=BEAT),  # else four fifths of the silence
         )
         await worker.run()
 

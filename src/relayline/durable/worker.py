@@ -31,6 +31,12 @@ REMEMBERED = timedelta(days=7)
 PURGES = 3600.0
 """Seconds between two times that they are forgotten."""
 
+SWEPT = 1000
+"""How many sessions are dispatched again in one sweep, at most."""
+
+LONGEST_PAUSE = 60.0
+"""Seconds until a session that still is due is dispatched once more, in the end."""
+
 GIVES_UP = 50
 """How often a session is taken up before it is taken for one that kills whoever takes it up."""
 
@@ -63,6 +69,7 @@ class Worker:
         self._at_work: dict[str, set[asyncio.Task[None]]] = {}
         self._turns: set[asyncio.Task[None] | None] = set()
         self._look = asyncio.Event()
+        self._swept: dict[str, tuple[float, float]] = {}
         self._stopping = False
         self._beaten = float("-inf")
         self._serving: asyncio.Task[None] | None = None
@@ -198,11 +205,21 @@ class Worker:
             self._look.clear()
 
     async def _sweep(self) -> None:
-        """Dispatch what is due and nobody looks after: forgotten, left behind by the dead, or submitted elsewhere."""
+        """Dispatch what is due and nobody looks after: forgotten, left behind by the dead, or submitted elsewhere.
+
+        Or it is not forgotten, and there are not enough workers. So what was dispatched is left alone for a while, each
+        time twice as long, or sweeps would fill the engine's queue the faster the longer that is.
+        """
         if self._stopping:
             return
-        for session_id in await self._inbox.due(self.workflow.name, quiet=self.dispatcher.quiet):
-            await self.dispatcher.submit(session_id, "")
+        due = await self._inbox.due(self.workflow.name, quiet=self.dispatcher.quiet, most=SWEPT)
+        now = asyncio.get_running_loop().time()
+        self._swept = {session_id: self._swept[session_id] for session_id in due if session_id in self._swept}
+        for session_id in due:
+            when, pause = self._swept.get(session_id, (now, self.dispatcher.quiet))
+            if when <= now:
+                await self.dispatcher.submit(session_id, "")
+                self._swept[session_id] = now + pause, min(2 * pause, LONGEST_PAUSE)
 
     async def _purge(self) -> None:
         await self._inbox.purge(self.workflow.store.now() - REMEMBERED)

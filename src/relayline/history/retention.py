@@ -11,6 +11,7 @@ from relayline.journal.checkpoints import state_after
 from relayline.journal.store import SessionSummary, Store, unknown
 from relayline.machine.compaction import compacted
 from relayline.machine.effects import effects
+from relayline.machine.nested import waiting
 
 Fate: TypeAlias = Literal["deleted", "compacted", "kept"]
 """What became of a session whose time was up."""
@@ -130,9 +131,9 @@ def _older(age: timedelta, than: timedelta | None) -> bool:
 def _open_matter(session_id: str, entries: Sequence[Entry]) -> str:
     """What would be lost that somebody has yet to do; empty: nothing."""
     state = state_after(session_id, entries)
-    asked = [each for each in state.requests.values() if each.ask != "user_input"]
+    asked = [each for each in waiting(state) if each.asked.ask != "user_input"]
     if asked:
-        return f"it waits for somebody to answer {', '.join(f'{each.request} ({each.ask})' for each in asked)}"
+        return f"it waits for somebody to answer {', '.join(f'{each.request} ({each.asked.ask})' for each in asked)}"
     return "something is in flight, or was cut off; run it again, or delete it" if effects(state) else ""
 
 

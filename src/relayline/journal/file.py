@@ -15,7 +15,7 @@ from relayline.journal.checkpoints import batches
 from relayline.journal.files.journals import Journals
 from relayline.journal.files.listing import Finding, Listing, findings
 from relayline.journal.packing import Cipher, Durability, Packer, durable
-from relayline.journal.store import MOST, Clock, SessionSummary, Store, now, numbered
+from relayline.journal.store import MOST, Clock, SessionSummary, Store, check_restore, now, numbered
 
 T = TypeVar("T")
 
@@ -57,6 +57,7 @@ class FileCheckpointStorage(Store):
         return entries
 
     async def restore(self, session_id: str, entries: Sequence[Entry]) -> None:
+        check_restore(session_id, entries)
         packed = [(batch[-1], [self._packer.pack(each.fact) for each in batch]) for batch in batches(entries)]
         await self._do(partial(self._journals.restore, session_id, packed))
 

@@ -22,6 +22,7 @@ from relayline.journal.store import (
     check_cut,
     check_delete,
     check_fork,
+    check_restore,
     conflict,
     now,
     numbered,
@@ -83,6 +84,7 @@ class SqliteCheckpointStorage(Store, SqliteInbox):
         return entries
 
     async def restore(self, session_id: str, entries: Sequence[Entry]) -> None:
+        check_restore(session_id, entries)
         await self._keep(session_id, entries, 0)
 
     async def _keep(self, session_id: str, entries: Sequence[Entry], after: int, taking: Collection[str] = ()) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol, TypeAlias
 
-from relayline.errors import SequenceConflict, SessionHeld, SessionNotFound, UsageError
+from relayline.errors import SequenceConflict, SessionHeld, SessionNotFound, StoreError, UsageError
 from relayline.events import Compacted, Entry, Fact, Forked
 from relayline.journal.checkpoints import Checkpoint, checkpoints
 from relayline.journal.memory_inbox import MemoryInbox
@@ -132,7 +132,7 @@ class Store(Protocol):
 
         Raises:
             SequenceConflict: there is a session of that name already; it is as it was.
-            StoreError: they could not be kept; nothing was written.
+            StoreError: their numbers are others, or they could not be kept; nothing was written.
         """
         ...
 
@@ -228,6 +228,7 @@ class InMemoryCheckpointStorage(Store, MemoryInbox):
         return entries
 
     async def restore(self, session_id: str, entries: Sequence[Entry]) -> None:
+        check_restore(session_id, entries)
         for each in entries:
             Packer().pack(each.fact)
         if session_id in self._journals:
@@ -303,6 +304,22 @@ def conflict(session_id: str, after: int, found: int) -> SequenceConflict:
 def unknown(session_id: str) -> SessionNotFound:
     """The error for a session that does not exist."""
     return SessionNotFound(f"no session {session_id!r} in this store")
+
+
+def check_restore(session_id: str, entries: Sequence[Entry]) -> None:
+    """Refuse entries that no session could begin with: none, or with other numbers than theirs."""
+    if not entries:
+        raise StoreError(f"session {session_id!r} cannot be restored from no entries; give it one or more")
+    first = entries[0].fact
+    begin = first.upto if isinstance(first, Compacted) else 1
+    if not 0 < begin < MOST - len(entries):
+        raise StoreError(f"session {session_id!r} cannot be restored: no fact has the number {begin}")
+    for expected, entry in enumerate(entries, begin):
+        if entry.seq != expected:
+            raise StoreError(
+                f"session {session_id!r} cannot be restored: an entry has the number {entry.seq} where {expected} was "
+                "expected; give all of them, in their order"
+            )
 
 
 def check_fork(session_id: str, upto: int, first: int, last: int) -> None:

@@ -2,24 +2,30 @@
 
 from collections.abc import Sequence
 
-from relayline.events import Compacted, Fact, UserSpoke
+from relayline.events import Compacted, Fact, SessionStarted, UserSpoke, innermost
 from relayline.machine.fold import fold
+from relayline.machine.state import State
 
 
 def compacted(facts: Sequence[Fact], messages: int) -> Compacted | None:
     """What stands for all that was before the last ``messages`` messages of the user; None if nothing was said before.
 
-    A user's message is the one place to cut at: nothing is open there, and who speaks next is decided anew.
+    A user's message is the one place to cut at: nothing is open there, and who speaks next is decided anew. What is
+    said to a team within the team counts, but cannot be cut at: then more is left.
     """
-    said = [number for number, fact in enumerate(facts) if isinstance(fact, UserSpoke)]
-    state = fold(facts[: said[-messages]] if 0 < messages <= len(said) else ())
-    if state.started is None or not state.spoken:
-        return None
-    floor = state.floor
+    said = [number for number, fact in enumerate(facts) if isinstance(innermost(fact), UserSpoke)]
+    wanted = said[-messages] if 0 < messages <= len(said) else -1
+    cut = max((number for number in said if number <= wanted and isinstance(facts[number], UserSpoke)), default=0)
+    state = fold(facts[:cut])
+    return _stand_in(state) if state.started is not None and state.spoken else None
+
+
+def _stand_in(state: State) -> Compacted:
+    floor, started = state.floor, state.started or SessionStarted("", "")
     return Compacted(
         state.seq,
-        state.started.workflow,
-        state.started.fingerprint,
+        started.workflow,
+        started.fingerprint,
         state.turns,
         state.asked,
         floor.speaker,
@@ -29,5 +35,6 @@ def compacted(facts: Sequence[Fact], messages: int) -> Compacted | None:
         state.shared,
         tuple(state.summaries.values()),
         state.items,
-        state.started.roster,
+        started.roster,
+        {name: _stand_in(each) for name, each in state.teams.items()},
     )

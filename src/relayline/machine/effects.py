@@ -69,7 +69,7 @@ def effects(state: State) -> list[Effect]:
     for turn in state.open.values():
         if turn.part.inner is not None:
             inner = effects(turn.part.inner)
-            wanted.extend(Inside(f"{turn.key}.{each.id}", turn.number, turn.agent, each) for each in inner)
+            wanted.extend(Inside(each.id, turn.number, turn.agent, each) for each in inner)
         elif turn.calls:
             for each in turn.calls:
                 if each.result is not None:
@@ -81,7 +81,7 @@ def effects(state: State) -> list[Effect]:
         elif turn.number not in waiting:
             wanted.append(CallModel(model_call(turn), turn.number, turn.agent))
     if state.due and not (state.due.turn and state.due.turn.number in waiting):
-        wanted.append(Judge(f"judge-{state.seq}"))
+        wanted.append(Judge(f"judge-{state.key}{state.seq}"))
     if state.ended:
         for number, each in state.ended.items():
             if each.held is None and not each.joined and number not in waiting:
@@ -92,4 +92,4 @@ def effects(state: State) -> list[Effect]:
 def model_call(turn: Turn) -> str:
     """The id of the turn's next model call."""
     # Not by the property: this is asked several times for every reply.
-    return f"{turn.part.lane.key if turn.part.lane else f't{turn.number}'}-s{turn.step + 1}"
+    return f"{turn.part.lane.key if turn.part.lane else turn.part.key or f't{turn.number}'}-s{turn.step + 1}"

@@ -18,6 +18,7 @@ from relayline.events import (
     Prompted,
     Replied,
     Retried,
+    Roster,
     Routed,
     SessionStarted,
     StateChanged,
@@ -51,6 +52,7 @@ from relayline.machine.state import (
     State,
     Turn,
 )
+from relayline.machine.topology import LONGEST_KEY, shortened
 from relayline.messages import Message, Text
 
 
@@ -160,7 +162,18 @@ def _entered(state: State, turn: Turn) -> State:
         spoken = Log([*spoken, *said])
         transcript = Log([*transcript, *(item for item in said if isinstance(item, Message))])
     left = state.teams.get(turn.agent, State()) if turn.part.lane is None else State()
-    return State(turns=left.turns, asked=left.asked, spoken=spoken, transcript=transcript, floor=left.floor, due=Due())
+    return State(
+        turns=left.turns,
+        asked=left.asked,
+        spoken=spoken,
+        transcript=transcript,
+        floor=left.floor,
+        due=Due(),
+        summaries=left.summaries,
+        teams=left.teams,
+        # There is one conversation, so the calls in it have ids that no other team's have.
+        key=f"{shortened(turn.key, LONGEST_KEY - 8)}w",
+    )
 
 
 def _since(since: Since, fact: Fact) -> Since:
@@ -189,18 +202,24 @@ def _compacted(fact: Compacted) -> State:
         shared=fact.shared,
         summaries={made.agent: made for made in fact.summaries},
         forgotten=fact.items,
+        teams={name: _compacted(each) for name, each in fact.teams.items()},
     )
 
 
 def _team_changed(state: State, seq: int, fact: TeamChanged) -> State:
     if fact.renamed or fact.renamed_tools:
         state = renamed(state, Names.of(fact))
-    floor = state.floor
     if fact.roster is not None:
-        # Nobody gives back to who is not there.
-        floor = floor._replace(callers=tuple(each for each in floor.callers if each in fact.roster.agents))
-    started = SessionStarted(state.workflow, fact.fingerprint, fact.roster)
-    return state._replace(seq=seq, started=started, floor=floor)
+        state = _without_gone(state, fact.roster)
+    return state._replace(seq=seq, started=SessionStarted(state.workflow, fact.fingerprint, fact.roster))
+
+
+def _without_gone(state: State, roster: Roster) -> State:
+    """Nobody gives back to who is not there, in no team within the team either."""
+    callers = tuple(each for each in state.floor.callers if each in roster.agents)
+    within = roster.teams
+    teams = {name: _without_gone(each, within[name]) if name in within else each for name, each in state.teams.items()}
+    return state._replace(floor=state.floor._replace(callers=callers), teams=teams)
 
 
 def _turn_started(state: State, seq: int, fact: TurnStarted) -> State:
@@ -212,7 +231,10 @@ def _turn_started(state: State, seq: int, fact: TurnStarted) -> State:
         floor = Floor(fact.agent, arrivals={key: each for key, each in floor.arrivals.items() if key != fact.agent})
     elif fact.agent != floor.speaker:
         floor = floor._replace(speaker=fact.agent)
-    opened = {**state.open, fact.turn: Turn(fact.turn, fact.agent)}
+    turn = Turn(fact.turn, fact.agent)
+    if state.key:
+        turn = turn._replace(part=Part(key=f"{state.key}{fact.turn}"))
+    opened = {**state.open, fact.turn: turn}
     since = state.since._replace(turns=state.since.turns + 1, begun=state.since.begun + 1)
     return state._replace(seq=seq, turns=fact.turn, open=opened, due=None, floor=floor, since=since)
 
@@ -231,8 +253,9 @@ def _went_on(state: State, seq: int, fact: TurnStarted) -> State:
             held = tuple(each for each in source.held if each != fact.agent)
             # It stays until the next join, as it says which turns were gone on from.
             ended[number] = source._replace(held=held)
-    lane = Lane(fact.key or f"t{fact.turn}", level + 1) if fact.apart else None
-    turn = Turn(fact.turn, fact.agent, part=Part(fact.after, tuple(given), lane=lane))
+    own = f"{state.key}{fact.turn}" if state.key else ""
+    lane = Lane(fact.key or own or f"t{fact.turn}", level + 1) if fact.apart else None
+    turn = Turn(fact.turn, fact.agent, part=Part(fact.after, tuple(given), lane=lane, key=own))
     floor = state.floor if fact.apart else state.floor._replace(speaker=fact.agent)
     since = state.since._replace(turns=state.since.turns + 1, begun=state.since.begun + 1)
     opened = {**state.open, fact.turn: turn}

@@ -1,6 +1,5 @@
 """Who speaks next where that is drawn: one after the other, all at once, or along the edges of a graph."""
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -8,10 +7,7 @@ from relayline.machine.lanes import before, in_order, in_sequence
 from relayline.machine.limits import Objection
 from relayline.machine.patterns import Branch, Route, Speak, Spread, Stop
 from relayline.machine.state import Ended, State, Turn
-from relayline.machine.topology import Edge
-
-LONGEST_KEY = 32
-"""Letters of a turn's key; what providers take of a call's id leaves no more."""
+from relayline.machine.topology import Edge, shortened
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +122,7 @@ class Graph:
         for each in begun:
             first = state.ended.get(each.after[0])
             key = f"{first.turn.key if first else turn.key}x{self._place[each.agent]}"
-            short = key if len(key) <= LONGEST_KEY else f"t{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-            keyed.append(Branch(each.agent, each.after, short))
+            keyed.append(Branch(each.agent, each.after, shortened(key)))
         return tuple(keyed)
 
     def onward(self, agent: str) -> Sequence[Edge]:

@@ -30,6 +30,7 @@ from relayline.machine.inputs import (
     UserSaid,
     Words,
 )
+from relayline.machine.nested import waiting
 from relayline.machine.recovery import taken_up
 from relayline.machine.state import Turn
 from relayline.machine.turns import LATE, clear, end, hand_over, inside, next_speaker, spared, start, without
@@ -42,13 +43,13 @@ def user_said(draft: Draft, given: UserSaid) -> None:
     """The user said something, whatever was going on."""
     if not draft.state.seq:
         draft.add(SessionStarted(draft.rules.name, draft.rules.fingerprint, draft.rules.roster))
-    if draft.state.requests and (review := _review(draft)) and not given.to and not given.values:
-        taken_up(draft)
+    if draft.state.requests and (review := _review(draft)) and not given.to:
+        _go_on(draft, given)
         _reviewed(draft, review, Words((given.message,)))
         return
-    if (turn := _talking(draft)) and not given.to and not given.values:
-        taken_up(draft)
-        inside(draft, turn, given)
+    if (turn := _talking(draft)) and not given.to:
+        _go_on(draft, given)
+        inside(draft, turn, UserSaid(given.message))
         return
     clear(draft, "replied")
     if given.values:
@@ -57,11 +58,25 @@ def user_said(draft: Draft, given: UserSaid) -> None:
     next_speaker(draft)
 
 
+def _go_on(draft: Draft, given: UserSaid) -> None:
+    taken_up(draft)
+    if given.values:
+        draft.add(StateChanged(given.values))
+
+
 def _talking(draft: Draft) -> Turn | None:
-    """The turn of a team that the user is talking with: the conversation goes on in there."""
+    """The turn of a team that the user is talking with: the conversation goes on in there. Of turns beside others it is
+    the one in which the only question is.
+    """
     open_turns = draft.state.open.values()
-    turns = (each for each in open_turns if each.part.inner is not None and each.agent in draft.rules.teams)
-    return next((each for each in turns if each.lane is None), None)
+    turns = [each for each in open_turns if each.part.inner is not None and each.agent in draft.rules.teams]
+    for turn in turns:
+        if turn.lane is None:
+            return turn
+    asked = list(waiting(draft.state))
+    if len(asked) != 1 or asked[0].asked.ask not in ("user_input", "review"):
+        return None
+    return next((each for each in turns if asked[0].request.startswith(f"t{each.number}.")), None)
 
 
 def expired(draft: Draft, given: Expired) -> None:

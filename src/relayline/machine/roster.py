@@ -33,6 +33,10 @@ class Upgrades:
     renamed: Mapping[str, str] = field(default_factory=dict[str, str])
     renamed_tools: Mapping[str, str] = field(default_factory=dict[str, str])
 
+    @property
+    def maps(self) -> tuple[Mapping[str, str], Mapping[str, str]]:
+        return self.renamed, self.renamed_tools
+
 
 def roster(
     policies: Mapping[str, Mapping[str, ToolPolicy]],

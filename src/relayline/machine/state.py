@@ -52,7 +52,7 @@ class Part(NamedTuple):
 
     ``after``: the turns it goes on from, ``given``: the last words of each. ``answers``: what the function was told so
     far. ``lane``: where the words of the turn stand; None: in the conversation. ``inner``: the session of the team that
-    has the turn.
+    has the turn. ``key``: what its ids begin with, in a team within a team.
     """
 
     after: tuple[int, ...] = ()
@@ -60,6 +60,7 @@ class Part(NamedTuple):
     answers: tuple[JSON, ...] = ()
     lane: Lane | None = None
     inner: "State | None" = None
+    key: str = ""
 
 
 ALONE = Part()
@@ -91,7 +92,7 @@ class Turn(NamedTuple):
     @property
     def key(self) -> str:
         """What the ids of its calls begin with."""
-        return self.part.lane.key if self.part.lane else f"t{self.number}"
+        return self.part.lane.key if self.part.lane else self.part.key or f"t{self.number}"
 
     def saying(self, item: Spoken) -> "Turn":
         """With one more item in its lane."""
@@ -178,6 +179,7 @@ class State(NamedTuple):
     last one made for each agent that is given one. ``forgotten``: how many items of the conversation there were before
     the first of ``spoken``. ``past``: the turn in the conversation that ended last. ``ended``: the turns apart from it
     that did, until nothing goes on from them any more. ``teams``: how each team among the participants was left.
+    ``key``: what the ids of turns begin with, in a team within a team.
     """
 
     seq: int = 0
@@ -198,6 +200,7 @@ class State(NamedTuple):
     past: Ended | None = None
     ended: Mapping[int, Ended] = {}
     teams: Mapping[str, "State"] = {}
+    key: str = ""
 
     @property
     def items(self) -> int:

@@ -81,3 +81,12 @@ def _hashed(name: str, slug: str) -> str:
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]
     room = LONGEST - len(PREFIX) - len(digest) - 1
     return f"{slug[:room]}_{digest}" if slug else digest
+
+
+LONGEST_KEY = 32
+"""Letters of a turn's key; what providers take of a call's id leaves no more."""
+
+
+def shortened(key: str, most: int = LONGEST_KEY) -> str:
+    """The key of a turn, or a digest of it in its place where it has grown too long."""
+    return key if len(key) <= most else f"t{hashlib.sha256(key.encode()).hexdigest()[:16]}"

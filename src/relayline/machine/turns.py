@@ -238,7 +238,7 @@ def inside(draft: Draft, turn: Turn, given: Input) -> None:
             end(draft, turn)
         case Failed(effect, agent, error, message) if not draft.state.failure:
             path = f"{turn.agent}/{agent}" if agent else ""
-            _failed(draft, turn, Failed(f"{turn.key}.{effect}", path, error, message))
+            _failed(draft, turn, Failed(effect, path, error, message))
         case Stopped(budget, message) if not draft.state.rest:
             draft.add(Stopped(budget, _whose(turn.agent, message)))
         case _:

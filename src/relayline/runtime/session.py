@@ -10,7 +10,7 @@ from relayline.journal.checkpoints import after, asked_since
 from relayline.journal.inbox import inbox_of
 from relayline.journal.store import Store
 from relayline.machine.decide import Machine
-from relayline.machine.inputs import Input
+from relayline.machine.inputs import Input, Opened
 from relayline.machine.lanes import sight
 from relayline.machine.nested import times
 from relayline.machine.state import State
@@ -43,12 +43,20 @@ class Session:
         self._rooms.clear()
 
     def overdue(self) -> list[str]:
-        """The requests nobody answered in time, by the store's clock, oldest first."""
+        """The requests nobody answered in time, by the store's clock, oldest first.
+
+        Raises:
+            UsageError: the team does not take the session.
+        """
         late: list[str] = []
-        for request, seconds in times(self.state, self._machine):
+        for request, seconds in times(self._taken_up(), self._machine):
             if (self.store.now() - self._asked[request]).total_seconds() > seconds:
                 late.append(request)
         return late
+
+    def _taken_up(self) -> State:
+        """The state under the names of the team there is: who was called otherwise has what it says of their time."""
+        return self._machine.decide(self.state, Opened(self.id)).state
 
     async def refresh(self) -> None:
         """Catch up with what others wrote.
@@ -76,8 +84,12 @@ class Session:
         self._date(new)
 
     def deadlines(self) -> dict[str, datetime]:
-        """When the time of each request is over that has only so much, by the store's clock."""
-        limits = times(self.state, self._machine)
+        """When the time of each request is over that has only so much, by the store's clock.
+
+        Raises:
+            UsageError: the team does not take the session.
+        """
+        limits = times(self._taken_up(), self._machine)
         return {request: self._asked[request] + timedelta(seconds=seconds) for request, seconds in limits}
 
     async def commit(self, inputs: Sequence[Input], taking: Collection[str] = ()) -> list[Entry]:

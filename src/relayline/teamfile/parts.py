@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias, cast
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag, model_validator
 
+from relayline.assembled import LONGEST
 from relayline.machine.limits import OnLoop
 from relayline.machine.roster import OnChange
 from relayline.machine.topology import Returns
@@ -15,7 +16,7 @@ Name = Annotated[str, Field(min_length=1, description="The name of a participant
 Reference = Annotated[
     str, Field(min_length=1, description="MODULE:NAME, or a name that whoever loads the file gives a meaning to.")
 ]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, le=LONGEST, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 
 

@@ -275,6 +275,30 @@ async def _restores(store: Store, again: Again) -> None:
     assert await again().read("s", upto=9) == entries, "A refused session has changed another one."
 
 
+async def _refuses_to_restore(store: Store, again: Again) -> None:
+    """What has gaps, another beginning or another order is not taken in, and nothing is written."""
+    at = datetime(2001, 2, 3, tzinfo=UTC)
+    one, two, three = (Entry(seq, at, fact) for seq, fact in enumerate(_facts(3), 1))
+    for what, entries in (
+        ("nothing", []),
+        ("a gap", [one, three]),
+        ("another beginning", [two, three]),
+        ("the reverse order", [three, two, one]),
+        ("a number that is there twice", [one, one, two]),
+        ("the number 0", [replace(one, seq=0)]),
+        ("a negative number", [replace(one, seq=-4), replace(two, seq=-3)]),
+        ("a stand-in of another number", [Entry(6, at, _stand_in(7)), Entry(7, at, one.fact)]),
+        ("a stand-in for nothing", [Entry(0, at, _stand_in(0)), one]),
+        ("a number beyond all", [Entry(2**70, at, _stand_in(2**70))]),
+    ):
+        with _raises(StoreError, f"restoring {what}"):
+            await store.restore("s", entries)
+        for opened in (store, again()):
+            assert await opened.read("s") == [], f"Of {what} something was written."
+            assert await opened.sessions() == [], f"Of {what} something was written."
+    await again().restore("s", [one, two, three])
+
+
 async def _refuses_to_fork(store: Store, again: Again) -> None:
     """A branch needs a session, a fact to begin after, and a name nobody has."""
     await _fill(store, "s", 3)
@@ -428,6 +452,7 @@ RULES: tuple[Callable[[Store, Again], Awaitable[None]], ...] = (
     _survives_cancelling,
     _outlives,
     _restores,
+    _refuses_to_restore,
     _forks,
     _refuses_to_fork,
     _cuts,

@@ -22,7 +22,7 @@ from relayline.journal.postgres.inbox import PostgresInbox
 from relayline.journal.postgres.layout import checked
 from relayline.journal.postgres.waiting import Listener
 from relayline.journal.postgres.words import PostgresDeltas
-from relayline.journal.store import LOOK_AGAIN, Clock, SessionSummary, Store, now, numbered, unknown
+from relayline.journal.store import LOOK_AGAIN, Clock, SessionSummary, Store, check_restore, now, numbered, unknown
 
 LOOK_ANYWAY = 5.0
 """Seconds between two looks while we are told of writes: what stands between us and the server may have lost one."""
@@ -87,6 +87,7 @@ class PostgresCheckpointStorage(Store, PostgresInbox):
         return entries
 
     async def restore(self, session_id: str, entries: Sequence[Entry]) -> None:
+        check_restore(session_id, entries)
         await self._batch(session_id, entries, 0).append(self._connections)
 
     def _batch(self, session_id: str, entries: Sequence[Entry], after: int, taking: Collection[str] = ()) -> Batch:
