@@ -167,7 +167,10 @@ async def test_facts_that_nearly_make_a_conversation_end_in_a_sentence(batch: li
 async def _end_in_a_sentence(batch: Sequence[Fact]) -> None:
     store = InMemoryCheckpointStorage()
     await talk(store, "t")
-    await store.append("s", batch, after=0)
+    first = batch[0].upto if isinstance(batch[0], Compacted) else 1
+    if not 0 < first < 2**60:
+        return  # no store takes that
+    await store.restore("s", [Entry(seq, store.now(), fact) for seq, fact in enumerate(batch, first)])
     for attempt, error, text in await tried(store):
         assert not error.startswith("not ours"), f"{attempt}: {text}"
         assert not attempt.startswith("another") or not error, f"{attempt}: {text}"

@@ -289,7 +289,13 @@ class InMemoryCheckpointStorage(Store, MemoryInbox):
 
 
 def numbered(facts: Sequence[Fact], after: int, at: datetime) -> list[Entry]:
-    """A batch as entries, whose numbers go on from ``after``."""
+    """A batch as entries, whose numbers go on from ``after``.
+
+    Raises:
+        StoreError: it has what only `Store.cut` and `Store.restore` write.
+    """
+    if any(isinstance(fact, Compacted) for fact in facts):
+        raise StoreError("a 'compacted' fact stands for the beginning of a journal, and is not appended; see Store.cut")
     return [Entry(number, at, fact) for number, fact in enumerate(facts, after + 1)]
 
 
