@@ -343,19 +343,20 @@ async def test_ending_it_inside_ends_it_all():
 
 
 async def test_what_was_said_in_a_team_can_be_edited():
-    """In a branch that begins where somebody in it waited: whoever asked takes the message, and nobody else."""
+    """In a branch that begins where somebody in it waited: whoever asked takes the message and what was told with it."""
     store = InMemoryCheckpointStorage(FakeClock())
     client = ScriptedClient({"refunds": ["Which order?", "Order 7 it is.", "Order 8 it is."]})
     inside = [client.as_agent("refunds"), client.as_agent("clerk", description="Decides.")]
     desk = HandoffBuilder(name="desk", participants=inside).add_handoff("refunds", "clerk").build().as_agent()
     team = HandoffBuilder(participants=[desk]).with_checkpointing(store).build()
     await team.run("Money!", session_id="s")
-    await team.run("Order 7.", session_id="s")
+    await team.run("Order 7.", session_id="s", state={"customer": "Ann"})
     original = await store.read("s")
     [first, said] = [entry.seq for entry in original if isinstance(innermost(entry.fact), UserSpoke)]
     result = await team.edit("s", said, "Order 8.")
     assert [each.text for each in result.conversation] == ["Money!", "Which order?", "Order 8.", "Order 8 it is."]
     assert (result.state, result.requests[0].executor_id) == (WAITING, "desk/refunds")
+    assert (await team.session(result.session_id)).shared == {"customer": "Ann"}
     assert await store.read("s") == original
     with pytest.raises(UsageError, match=f"no message of the user's; the newest are: {first}, {said}"):
         await team.edit("s", said - 1, "Order 8.")

@@ -265,9 +265,10 @@ def _same_names(agents: Sequence[Agent]) -> Iterator[str]:
 
 def _names_like_paths(agents: Sequence[Agent]) -> Iterator[str]:
     """Whose name reads as the path of somebody within another: requests, events and failures are told by it."""
-    names = [*dict.fromkeys(_names(agents))]
+    names = dict.fromkeys(_names(agents))
     for name in names:
-        if outer := next((each for each in names if name.startswith(f"{each}/")), None):
+        before = (name[:end] for end, letter in enumerate(name) if letter == "/")
+        if outer := next((each for each in before if each in names), None):
             yield f"RL145 {name!r} reads as somebody within {outer!r}; no name may begin with another and '/'"
 
 

@@ -15,7 +15,7 @@ from relayline.drawing.svg import as_svg
 from relayline.drawing.team import diagram_of
 from relayline.drawing.trail import doing, with_path, with_turns
 from relayline.errors import DamagedJournal, SessionNotFound, UsageError
-from relayline.events import Entry, UserSpoke, innermost
+from relayline.events import Entry, StateChanged, UserSpoke, innermost
 from relayline.fleet import Fleet, Submitted
 from relayline.history.branches import fork
 from relayline.journal.checkpoints import standing, state_after
@@ -260,12 +260,13 @@ class Workflow:
         said = user_message(message)
 
         async def work(emit: Emit) -> RunResult:
-            replaced = await self._message(session_id, seq)
+            replaced, told = await self._message(session_id, seq)
             again = self.run(
                 said,
                 session_id=run.session_id,
                 checkpoint_id=f"{session_id}@{seq - 1}",
                 to=replaced.to if replaced.to in self.performer.seats else None,
+                state=told or None,
                 stream=stream,
                 settings=settings,
             )
@@ -276,7 +277,8 @@ class Workflow:
         run = Run(checked_id(new_id() if branch is None else branch), work)
         return run
 
-    async def _message(self, session_id: str, seq: int) -> UserSpoke:
+    async def _message(self, session_id: str, seq: int) -> tuple[UserSpoke, Mapping[str, JSON]]:
+        """The message, and what the team was told with it that a branch before it does not have."""
         entries = await self._entries(session_id)
         facts = [(each.seq, innermost(each.fact)) for each in entries]
         messages = {number: fact for number, fact in facts if isinstance(fact, UserSpoke)}
@@ -285,7 +287,10 @@ class Workflow:
             raise UsageError(
                 f"fact {seq} of session {session_id!r} is no message of the user's; the newest are: {newest}"
             )
-        return messages[seq]
+        stood = standing(session_id, entries, seq - 1)
+        with_it = [each.fact for each in entries if stood < each.seq < seq]
+        told = {key: value for fact in with_it if isinstance(fact, StateChanged) for key, value in fact.values.items()}
+        return messages[seq], told
 
     async def fork(self, session_id: str, *, at: int | None = None, branch: str | None = None) -> str:
         """Begin a branch without running it: a new session that has all up to fact number ``at`` in common with this.
