@@ -21,6 +21,7 @@ EXTRAS = {
     "postgres": ("psycopg", "psycopg-binary"),
     "restate": ("restate-sdk", "hypercorn"),
     "temporal": ("temporalio",),
+    "otel": ("opentelemetry-api",),
     "yaml": ("pyyaml",),
 }
 
