@@ -18,10 +18,10 @@ EXTRAS = {
     "local-llm": ("xllamacpp",),
     "mcp": ("mcp",),
     "models": ("pydantic-ai-slim", "genai-prices"),
+    "otel": ("opentelemetry-api",),
     "postgres": ("psycopg", "psycopg-binary"),
     "restate": ("restate-sdk", "hypercorn"),
     "temporal": ("temporalio",),
-    "otel": ("opentelemetry-api",),
     "yaml": ("pyyaml",),
 }
 
