@@ -450,9 +450,15 @@ Fact: TypeAlias = (
 
 def innermost(fact: Fact) -> Fact:
     """What happened, in whatever team of teams."""
+    return placed(fact)[1]
+
+
+def placed(fact: Fact) -> tuple[str, Fact]:
+    """The fact at the bottom, and where it was taken: ``t3.`` in the team that has turn 3. Ids of requests begin so."""
+    place = ""
     while isinstance(fact, Within):
-        fact = fact.fact
-    return fact
+        place, fact = f"{place}t{fact.turn}.", fact.fact
+    return place, fact
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from relayline.events import (
     TurnStarted,
     UserSpoke,
     Warned,
-    Within,
+    placed,
 )
 from relayline.journal.codec import encode
 from relayline.messages import JSON, Message, ToolCall
@@ -39,7 +39,7 @@ def conversation(entries: Sequence[Entry]) -> Iterator[tuple[Entry, list[str]]]:
     calls: dict[str, dict[str, ToolCall]] = {}  # of the team, and of each within it
     paths = {"": ""}
     for entry in entries:
-        inner, fact = _unwrapped(entry.fact)
+        inner, fact = placed(entry.fact)
         known, path = calls.setdefault(inner, {}), paths.get(inner, inner)
         if isinstance(fact, TurnStarted):
             paths[f"{inner}t{fact.turn}."] = f"{path}{fact.agent}/"
@@ -63,7 +63,7 @@ def numbered(entries: Sequence[Entry]) -> str:
 def fact_line(entry: Entry) -> str:
     """A fact in a line: its number, when it was taken, its type and what else it says."""
     at = entry.at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    inner, fact = _unwrapped(entry.fact)
+    inner, fact = placed(entry.fact)
     return f"{entry.seq:>6}  {at}  {inner + fact.type:<15}  {_details(fact)}".rstrip()
 
 
@@ -85,14 +85,6 @@ def message_json(message: Message) -> dict[str, JSON]:
         ],
         "media": [{"media_type": each.media_type, "name": each.name, "url": each.url} for each in message.media],
     }
-
-
-def _unwrapped(fact: Fact) -> tuple[str, Fact]:
-    """Where a fact was taken, ``t3.`` within the team that has turn 3, and the fact itself."""
-    inner = ""
-    while isinstance(fact, Within):
-        inner, fact = f"{inner}t{fact.turn}.", fact.fact
-    return inner, fact
 
 
 def _lines(fact: Fact, calls: Mapping[str, ToolCall], path: str, inner: str) -> list[str]:

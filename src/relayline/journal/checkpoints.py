@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from relayline.errors import DamagedJournal, UsageError
-from relayline.events import Answered, Asked, Entry, Forked, UserSpoke, Within
+from relayline.events import Answered, Asked, Entry, Forked, UserSpoke, placed
 from relayline.machine.effects import effects
 from relayline.machine.fold import evolve
 from relayline.machine.nested import speaking, waiting
@@ -115,9 +115,7 @@ def asked_since(entries: Iterable[Entry], before: Mapping[str, datetime] | None 
     """
     asked = dict(before or {})
     for entry in entries:
-        fact, prefix = entry.fact, ""
-        while isinstance(fact, Within):
-            fact, prefix = fact.fact, f"{prefix}t{fact.turn}."
+        prefix, fact = placed(entry.fact)
         if isinstance(fact, Asked):
             asked[prefix + fact.request] = entry.at
         elif isinstance(fact, Answered):
