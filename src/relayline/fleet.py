@@ -29,7 +29,7 @@ from relayline.runtime.pool import Hold, Sessions
 from relayline.runtime.runner import Runner
 from relayline.runtime.session import Session, existing
 from relayline.runtime.stream import Emit, Narrator, RunResult, WorkflowRunState, run_state
-from relayline.runtime.watch import Watcher
+from relayline.runtime.watch import PATIENCE, Watcher
 
 logger = logging.getLogger(__name__)
 
@@ -139,35 +139,38 @@ class Fleet:
 
     async def follow(self, order: Order, stream: bool, emit: Emit) -> RunResult:
         """Have a worker do it, and show what it does as if it were done here."""
-        session = Session(order.session_id, self.runner.machine, self.store)
-        await session.refresh()
-        before, narrator = session.state, Narrator(session, emit)
+        session = self.sessions.copy(order.session_id, self.runner.machine)
+        narrator = Narrator(session, emit)
         try:
-            async with Watcher(self.store, session.id, before.seq, stream=stream) as watcher:
+            async with Watcher(session, stream=stream) as watcher:
+                await watcher.start()
+                before = session.state
                 submitted = await self.submit(order)
                 await narrator.signal("started")
                 await narrator.signal("status", WorkflowRunState.IN_PROGRESS)
                 if order.said is None and not order.responses:
                     await narrator.remind({each.request for each in waiting(before)})
                 receipt: Receipt | None = None
-                while receipt is None or effects(watcher.state) or watcher.state.seq < receipt.seq:
-                    async for event in watcher.news(LOOK_FOR_RECEIPT):
+                while receipt is None or effects(session.state) or session.state.seq < receipt.seq:
+                    async for event in watcher.news(PATIENCE if receipt else LOOK_FOR_RECEIPT):
                         await emit(event)
                     if receipt is None:
                         receipt = _settled(await self.receipt(submitted))
         except asyncio.CancelledError:
             await asyncio.shield(self.cancel(session.id))
             raise
+        finally:
+            self.sessions.learn(session)
         if receipt.problem:
             raise UsageError(receipt.problem)
         try:
-            self.runner.check(watcher.state)
+            self.runner.check(session.state)
         except WorldError as error:
             await narrator.signal("failed", error)
             await narrator.signal("status", WorkflowRunState.FAILED)
             raise
-        await narrator.signal("status", run_state(watcher.state))
-        return self.runner.result(session.id, watcher.state, len(before.transcript))
+        await narrator.signal("status", run_state(session.state))
+        return self.runner.result(session.id, session.state, len(before.transcript))
 
 
 def _settled(receipt: Receipt | None) -> Receipt | None:

@@ -37,7 +37,7 @@ from relayline.runtime.requests import user_message
 from relayline.runtime.run import Run, discard
 from relayline.runtime.runner import Runner
 from relayline.runtime.seat import Seat
-from relayline.runtime.session import existing, not_found
+from relayline.runtime.session import Session, existing, not_found
 from relayline.runtime.stream import Emit, RunResult, WorkflowEvent
 from relayline.runtime.watch import watch
 from relayline.upgrades import SessionUpgrade, upgrade_of
@@ -327,7 +327,8 @@ class Workflow:
             SessionNotFound: the session was deleted meanwhile.
             DamagedJournal, StoreError: it cannot be read.
         """
-        return watch(self.store, session_id, after, until_rest=until_rest, stream=stream)
+        session = Session(session_id, self.machine, self.store)
+        return watch(session, after, until_rest=until_rest, stream=stream)
 
     async def session(self, session_id: str, at: int | None = None) -> SessionView:
         """Look at a session without touching it: as it stands in the journal, whoever is at work on it.

@@ -180,7 +180,8 @@ def test_a_watcher_sees_what_the_caller_of_the_run_sees(kind: str, world: World)
             seen = [
                 event
                 async for event, _ in _counted(
-                    watch(store, "s", after, until_rest=False, stream=False), len(told) - after
+                    watch(Session("s", world.machine, store), after, until_rest=False, stream=False),
+                    len(told) - after,
                 )
             ]
             assert seen == told[after:]

@@ -2,7 +2,8 @@
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol, TypeAlias
@@ -14,6 +15,9 @@ from relayline.journal.memory_inbox import MemoryInbox
 from relayline.journal.packing import Packer
 
 Clock: TypeAlias = Callable[[], datetime]
+
+Look: TypeAlias = Callable[[int, float], Awaitable[bool]]
+"""Waits for so many seconds at most; whether there may be facts beyond this number."""
 
 MOST = 2**62
 """No fact has this number."""
@@ -149,6 +153,19 @@ class Store(Protocol):
                 return False
             await asyncio.sleep(min(LOOK_AGAIN, left))
         return True
+
+    @asynccontextmanager
+    async def following(self, session_id: str) -> AsyncGenerator[Look]:
+        """For who waits again and again, and reads each time: `wait` for one session, which may say True too early.
+
+        Nothing is missed by who reads after this was entered, and after each True. Follows from `wait`; a store that is
+        told of writes has less to ask.
+        """
+
+        async def look(after: int, seconds: float) -> bool:
+            return await self.wait(session_id, after=after, seconds=seconds)
+
+        yield look
 
     async def list_checkpoints(self, session_id: str | None = None) -> list[Checkpoint]:
         """Where a session rested, or where every session did: the newest last. Reads all of what it is asked about.

@@ -132,6 +132,17 @@ class Sessions:
             line.lock.release()
             _HELD.reset(held)
 
+    def copy(self, session_id: str, machine: Machine) -> Session:
+        """The session as far as it is known here, for who only looks: it is nobody's, and others go on with theirs."""
+        idle = self._idle.get(session_id)
+        return idle.copy() if idle else Session(session_id, machine, self.store)
+
+    def learn(self, session: Session) -> None:
+        """Keep what was read for a copy, if it is more than is known here."""
+        idle = self._idle.get(session.id)
+        if idle is None or idle.state.seq < session.state.seq:
+            self._keep(session)
+
     def _keep(self, session: Session) -> None:
         self._idle[session.id] = session
         if len(self._idle) > SESSIONS_KEPT:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from relayline.errors import SequenceConflict, SessionNotFound
 from relayline.events import Entry, Fact, TeamChanged
 from relayline.journal import collector
-from relayline.journal.checkpoints import after, asked_since
+from relayline.journal.checkpoints import asked_since, state_after
 from relayline.journal.inbox import inbox_of
 from relayline.journal.store import Store
 from relayline.machine.decide import Machine
@@ -38,9 +38,20 @@ class Session:
 
     def _forget(self) -> None:
         self.state, self._first, self._last = State(), None, None
-        self._asked.clear()
+        self._asked = {}
         self._views.clear()
         self._rooms.clear()
+
+    @property
+    def last(self) -> Entry | None:
+        """The last fact it has taken in."""
+        return self._last
+
+    def copy(self) -> "Session":
+        """The same as it stands now, to go on by itself."""
+        other = Session(self.id, self._machine, self.store)
+        other.state, other._first, other._last, other._asked = self.state, self._first, self._last, self._asked
+        return other
 
     def overdue(self) -> list[str]:
         """The requests nobody answered in time, by the store's clock, oldest first.
@@ -69,19 +80,24 @@ class Session:
                 return
             if not await self.store.read(self.id, upto=self._first):
                 self._forget()  # the beginning was: what is forgotten is shown to nobody any more
-        state, last = self.state, self._last
+        last = self._last
         # The last entry once more, to see that it still is: somebody may have deleted the session, and begun another.
-        entries = await self.store.read(self.id, after=max(state.seq - 1, 0))
+        entries = await self.store.read(self.id, after=max(self.state.seq - 1, 0))
         if last is not None and entries[:1] != [last]:
             self._forget()
-            state, last = self.state, None
+            last = None
             entries = await self.store.read(self.id)
-        new = entries if last is None else entries[1:]
+        self.take_in(entries if last is None else entries[1:])
+
+    def take_in(self, entries: Sequence[Entry]) -> None:
+        """Go on by what others wrote behind it, in whole batches.
+
+        Raises:
+            DamagedJournal: what is written does not make a conversation.
+        """
         with collector.paused():
-            for entry in new:
-                state = after(state, entry, self.id)
-        self.state = state
-        self._date(new)
+            self.state = state_after(self.id, entries, self.state)
+        self._date(entries)
 
     def deadlines(self) -> dict[str, datetime]:
         """When the time of each request is over that has only so much, by the store's clock.

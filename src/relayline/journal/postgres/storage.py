@@ -2,8 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import Collection, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Collection, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from operator import itemgetter
@@ -22,7 +22,17 @@ from relayline.journal.postgres.inbox import PostgresInbox
 from relayline.journal.postgres.layout import checked
 from relayline.journal.postgres.waiting import Listener
 from relayline.journal.postgres.words import PostgresDeltas
-from relayline.journal.store import LOOK_AGAIN, Clock, SessionSummary, Store, check_restore, now, numbered, unknown
+from relayline.journal.store import (
+    LOOK_AGAIN,
+    Clock,
+    Look,
+    SessionSummary,
+    Store,
+    check_restore,
+    now,
+    numbered,
+    unknown,
+)
 
 LOOK_ANYWAY = 5.0
 """Seconds between two looks while we are told of writes: what stands between us and the server may have lost one."""
@@ -65,7 +75,7 @@ class PostgresCheckpointStorage(Store, PostgresInbox):
         self._packer = Packer(cipher)
         self._clock = clock
         # By process too: a forked child must not touch what its parent has.
-        self.deltas = self._words = PostgresDeltas(self.schema, self._packer, self._place)
+        self.deltas = PostgresDeltas(self.schema, self._packer, self._place)
         self._places: dict[tuple[int, asyncio.AbstractEventLoop], tuple[Connections, Listener]] = {}
 
     def __repr__(self) -> str:
@@ -190,11 +200,28 @@ class PostgresCheckpointStorage(Store, PostgresInbox):
                     async with asyncio.timeout(min(left, LOOK_ANYWAY if told else LOOK_AGAIN)):
                         await bell.wait()
 
+    @asynccontextmanager
+    async def following(self, session_id: str) -> AsyncGenerator[Look]:
+        _, listener = self._place()
+        with listener.at(session_id) as bell:
+
+            async def look(after: int, seconds: float) -> bool:
+                if listener.closed or not await listener.ready():
+                    return await self.wait(session_id, after=after, seconds=seconds)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(min(seconds, LOOK_ANYWAY)):
+                        await bell.wait()
+                bell.clear()
+                return True
+
+            await listener.ready()
+            bell.clear()
+            yield look
+
     async def aclose(self) -> None:
         here = self._places.pop((os.getpid(), asyncio.get_running_loop()), ())
         for each in here:
             each.close()
-        self._words.close()
         self._tidy()
 
     @property

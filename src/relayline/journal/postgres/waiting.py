@@ -1,4 +1,4 @@
-"""Being told of writes: one connection that listens, for all who wait in one event loop.
+"""Being told of writes, and of words: one connection that listens, for all who wait in one event loop.
 
 A notification makes every commit that has one wait for the others, over all sessions. So there is one only where
 somebody waits. Sessions are dealt out to a few bells. Whoever waits at one holds its advisory lock, shared; an append
@@ -9,6 +9,7 @@ wait between that try and what there is to see. A bell's number is all that is s
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager, suppress
+from typing import LiteralString
 from zlib import crc32
 
 import psycopg
@@ -34,20 +35,31 @@ def channel_of(schema: str) -> str:
     return f"relayline_{schema}"
 
 
+def words_channel_of(schema: str) -> str:
+    """What those who watch words listen to."""
+    return f"{channel_of(schema)}_words"
+
+
 class Listener:
     """Connected from the first wait on, and again after the connection broke."""
 
     def __init__(self, connect: Callable[[], Awaitable[Connection]], schema: str) -> None:
         self._connect = connect
         self._schema = schema
+        self._words: Callable[[str], None] | None = None
+        self._listens_to_words = False
         self._loop = asyncio.get_running_loop()
         self._connection: Connection | None = None
         self._descriptor = -1  # of its socket; a broken connection no longer knows
         self._waiting: dict[int, set[asyncio.Event]] = {}
         self._held: set[int] = set()  # the bells that the server knows we wait at
         self._changing = asyncio.Lock()
-        self._tidying: asyncio.Task[bool] | None = None
+        self._tidying: asyncio.Task[None] | None = None
         self.closed = False
+
+    def hear(self, words: Callable[[str], None]) -> None:
+        """Hand on what is sent as words too, from the next time it is `ready`."""
+        self._words = words
 
     @contextmanager
     def at(self, session_id: str) -> Generator[asyncio.Event]:
@@ -62,13 +74,22 @@ class Listener:
                 del self._waiting[bell]  # the lock is given back when it next rings for nobody
 
     async def ready(self) -> bool:
-        """Whether all who wait now will be told; if not, there is no connection for it to be had."""
+        """Whether all who wait now will be told; if not, there is no connection for it to be had.
+
+        Whoever waits where nobody did is rung for once: there may be something already.
+        """
         async with self._changing:
             try:
                 if self._connection is None and not self.closed:
                     await self._listen()
-                if self._connection is not None and self._held != self._waiting.keys():
-                    await self._change(self._connection)
+                if self._connection is not None and self._words is not None and not self._listens_to_words:
+                    await self._ask(self._connection, _listen(words_channel_of(self._schema)))
+                    self._listens_to_words = True
+                if self._connection is not None and (new := self._waiting.keys() - self._held):
+                    await self._ask(self._connection, TAKE, lock_class(self._schema), sorted(new))
+                    self._held |= new
+                    for bell in new:
+                        self._ring(bell)  # what was written before the lock was ours rang for nobody
             except (StoreError, psycopg.Error, OSError):
                 self._hang_up()
             finally:
@@ -89,25 +110,27 @@ class Listener:
         connection.add_notify_handler(self._heard)
         try:
             # A bell is held up by an append that does not get to its end; meanwhile the others are to look.
-            listen = sql.SQL("SET lock_timeout = '1s'; LISTEN {}").format(sql.Identifier(channel_of(self._schema)))
-            await connection.execute(listen)
+            await connection.execute("SET lock_timeout = '1s'")
+            await connection.execute(_listen(channel_of(self._schema)))
         except BaseException:
             await connection.close()
             raise
-        self._connection, self._held = connection, set()
+        self._connection, self._held, self._listens_to_words = connection, set(), False
         self._watch(connection)
 
-    async def _change(self, connection: Connection) -> None:
-        """Take the locks of the bells where somebody waits, and give back the others."""
-        wanted, done = set(self._waiting), False
+    async def _give_back(self) -> None:
+        """Give back the locks of the bells where nobody waits any more."""
+        async with self._changing:
+            if self._connection is not None and (old := self._held - self._waiting.keys()):
+                self._held -= old
+                with suppress(psycopg.Error, OSError):
+                    await self._ask(self._connection, GIVE, lock_class(self._schema), sorted(old))
+
+    async def _ask(self, connection: Connection, query: LiteralString | sql.Composed, *given: object) -> None:
+        done = False
         self._unwatch()  # psycopg puts a reader of its own there for as long as a query takes
         try:
-            of = lock_class(self._schema)
-            if new := wanted - self._held:
-                await connection.execute(TAKE, (of, sorted(new)))
-            if old := self._held - wanted:
-                await connection.execute(GIVE, (of, sorted(old)))
-            self._held = wanted
+            await connection.execute(query, given or None)
             done = True
         finally:
             if not done:
@@ -133,19 +156,24 @@ class Listener:
         try:
             connection.pgconn.consume_input()
             while notify := connection.pgconn.notifies():
-                self._ring(notify.extra.decode())
+                self._told(notify.relname.decode(), notify.extra.decode())
         except psycopg.Error:
             self._hang_up()
 
     def _heard(self, notify: Notify) -> None:
-        self._ring(notify.payload)
+        self._told(notify.channel, notify.payload)
 
-    def _ring(self, number: str) -> None:
-        bell = int(number) if number.isdecimal() else -1
+    def _told(self, channel: str, payload: str) -> None:
+        if channel == channel_of(self._schema):
+            self._ring(int(payload) if payload.isdecimal() else -1)
+        elif self._words is not None:
+            self._words(payload)
+
+    def _ring(self, bell: int) -> None:
         for event in self._waiting.get(bell, ()):
             event.set()
         if bell not in self._waiting and bell in self._held and (self._tidying is None or self._tidying.done()):
-            self._tidying = self._loop.create_task(self.ready())
+            self._tidying = self._loop.create_task(self._give_back())
 
     def _hang_up(self) -> None:
         connection, self._connection = self._connection, None
@@ -157,3 +185,7 @@ class Listener:
         for events in self._waiting.values():
             for event in events:
                 event.set()
+
+
+def _listen(channel: str) -> sql.Composed:
+    return sql.SQL("LISTEN {}").format(sql.Identifier(channel))
