@@ -10,6 +10,9 @@ from relayline.runtime.stream import AgentRunUpdateEvent, Emit, WorkflowEvent
 MOMENT = 0.03
 """Seconds for which words are gathered, so that a fast model does not cost a message each."""
 
+UNHEARD = 1.0
+"""Seconds for which they are gathered while nobody listens; whoever comes hears them then."""
+
 
 class Words:
     """Publishes the words and the progress of one session's events, in their order."""
@@ -29,6 +32,9 @@ class Words:
     async def show(self, event: WorkflowEvent) -> None:
         """Take an event of the session's."""
         if event.seq is not None:
+            # What its agent said before is in there, and nobody shows it any more; the others go on.
+            others = [each for each in self._waiting if each.agent != event.executor_id]
+            self._waiting = [each._replace(after=event.seq) for each in others]
             self._seq = event.seq
         elif isinstance(event, AgentRunUpdateEvent):
             self._add(Delta(self._seq, event.executor_id, event.attempt, event.data))
@@ -45,12 +51,12 @@ class Words:
             self._pump = asyncio.create_task(self._publish())
 
     async def _publish(self) -> None:
-        # The first words at once, those that follow on their heels together.
+        heard = True
         while self._waiting:
+            await asyncio.sleep(MOMENT if heard else UNHEARD)
             waiting, self._waiting = self._waiting, []
             for delta in waiting:
-                await self._deltas.publish(self._session_id, delta)
-            await asyncio.sleep(MOMENT)
+                heard = await self._deltas.publish(self._session_id, delta)
         self._pump = None
 
     async def __aenter__(self) -> Self:

@@ -32,9 +32,10 @@ class Deltas:
     def __init__(self) -> None:
         self._watchers: defaultdict[str, set[asyncio.Queue[Delta]]] = defaultdict(set)
 
-    async def publish(self, session_id: str, delta: Delta) -> None:
-        """Show words to whoever watches the session."""
+    async def publish(self, session_id: str, delta: Delta) -> bool:
+        """Show words to whoever watches the session. False: nobody does."""
         self.arrived(session_id, delta)
+        return session_id in self._watchers
 
     @asynccontextmanager
     async def watch(self, session_id: str) -> AsyncGenerator[asyncio.Queue[Delta]]:

@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, TypeAlias, cast, runtime_checkable
 
 from relayline.errors import SequenceConflict, UsageError
 from relayline.events import Entry, Fact
@@ -173,12 +173,13 @@ def inbox_of(store: object) -> Inbox:
     Raises:
         UsageError: it has no inbox.
     """
-    if not isinstance(store, Inbox):
-        raise UsageError(
-            f"a {type(store).__name__} has no inbox, so nothing can be submitted to it; "
-            "the stores in memory, in SQLite and in PostgreSQL have one"
-        )
-    return store
+    # By its class first: to find out what else has all that a protocol asks for takes a hundred times as long.
+    if Inbox in type(store).__mro__ or isinstance(store, Inbox):
+        return cast("Inbox", store)
+    raise UsageError(
+        f"a {type(store).__name__} has no inbox, so nothing can be submitted to it; "
+        "the stores in memory, in SQLite and in PostgreSQL have one"
+    )
 
 
 CANCELLED = "cancelled before anybody took it"

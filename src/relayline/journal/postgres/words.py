@@ -33,18 +33,22 @@ class PostgresDeltas(Deltas):
         self._packer = packer
         self._place = place  # of the event loop that asks
 
-    async def publish(self, session_id: str, delta: Delta) -> None:
+    async def publish(self, session_id: str, delta: Delta) -> bool:
+        heard = True
         for start in range(0, max(len(delta.words), 1), PIECE):
             piece = delta._replace(words=delta.words[start : start + PIECE])
             text = json.dumps(
                 [session_id, self._packer.seal(json.dumps({"delta": piece}, ensure_ascii=False))], ensure_ascii=False
             )
             if len(text.encode()) > LONGEST:
-                return
+                break
             given = {"channel": words_channel_of(self._schema), "words": text}
             lock = {"lock": lock_class(self._schema), "bell": bell_of(session_id)}
             with suppress(StoreError):  # they are in the reply that follows
-                await self._place()[0].repeat(partial(rows, query=statements.PUBLISH, **given, **lock))
+                heard = bool(await self._place()[0].repeat(partial(rows, query=statements.PUBLISH, **given, **lock)))
+            if not heard:
+                break
+        return heard
 
     @asynccontextmanager
     async def watch(self, session_id: str) -> AsyncGenerator[asyncio.Queue[Delta]]:
