@@ -6,7 +6,8 @@
 A turn is a message, a model (20 ms), a tool, a model (20 ms) and a reply, in 16 sessions at once; on local fleets and engines
 alike the sessions are in PostgreSQL. CPU is that of workers, engine and database, in milliseconds a turn, without what they
 take when nothing is to do, which is a column of its own (milliseconds a second). The floor is the same engine with one worker
-whose turns wait as long and do nothing. Recovery is that of `tests.kills.fleet`: seconds from a SIGKILL until all that went on
+whose turns wait as long and do nothing; *both* is such a turn and one of a local fleet, begun together: a machine that has more
+to do takes longer for each of its things, so the floor alone is what an engine costs where nobody else is. Recovery is that of `tests.kills.fleet`: seconds from a SIGKILL until all that went on
 at that moment, anywhere, was done.
 """
 
@@ -64,9 +65,9 @@ def desk() -> Workflow:
 async def floor(word: str, listen: str) -> None:
     """A worker whose turns only wait; it says when one is over."""
 
-    async def nothing(_: str) -> None:
+    async def nothing(session: str) -> None:
         await asyncio.sleep(0.045)
-        print("turn", flush=True)
+        print(session, flush=True)
 
     print("ready", file=sys.stderr, flush=True)
     await engine(word, "bench", listen).serve(nothing, Limits())
@@ -147,6 +148,9 @@ class Meter:
         return cpu(*self._pids) - self._before - self.idle * (time.perf_counter() - self._begun)
 
 
+WORKER = "-m", "relayline.cli", "worker", "benchmarks.fleet:desk", "--store"
+
+
 async def measure(kind: str, workers: int, turns: int) -> str:
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -156,8 +160,7 @@ async def measure(kind: str, workers: int, turns: int) -> str:
         store = open_store(where)
         caller = team(store).with_dispatcher(engine(served.word, "bench"))
         await store.sessions()
-        command = ["-m", "relayline.cli", "worker", "benchmarks.fleet:desk", "--store", where, *served.options]
-        processes = [await start(*command) for _ in range(workers)]
+        processes = [await start(*WORKER, where, *served.options) for _ in range(workers)]
 
         async def talk(session: int) -> None:
             for _ in range(turns // SESSIONS):
@@ -174,32 +177,58 @@ async def measure(kind: str, workers: int, turns: int) -> str:
         for each in processes:
             each.terminate()
             await each.wait()
-        floor = (
-            await _floor(served, where, turns) if served.server else 0.0
-        )  # without an engine there is nothing beneath
+        floor = both = 0.0  # without an engine there is nothing beneath
+        if served.server:
+            floor, both = await _floor(served, where, turns, None), await _floor(served, where, turns, team(store))
         assert caller.dispatcher is not None
         await caller.dispatcher.aclose()
         await store.aclose()
         in_all, idle = worker + servers_share, own.idle + rest.idle
-        return f"{kind:>12} {workers:>7} {worker:>9.1f} {servers_share:>9.1f} {in_all:>9.1f} {floor:>9.1f} {idle:>9.1f} {rate:>9.0f}"
+        shares = f"{kind:>12} {workers:>7} {worker:>9.1f} {servers_share:>9.1f}"
+        return f"{shares} {in_all:>9.1f} {floor:>9.1f} {both:>9.1f} {idle:>9.1f} {rate:>9.0f}"
 
 
-async def _floor(served: Engine, where: str, turns: int) -> float:
+async def _floor(served: Engine, where: str, turns: int, beside: Workflow | None) -> float:
+    """What a turn costs that does nothing; or with one of a local fleet ``beside`` it, what they cost together."""
     worker = await start("-m", "benchmarks.fleet", "floor", served.word, served.listen, out=asyncio.subprocess.PIPE)
+    others = [await start(*WORKER, where, "--engine", "local")] if beside else []
     await asyncio.sleep(2)
-    dispatcher = engine(served.word, "bench")
+    dispatcher, local = engine(served.word, "bench"), beside and beside.with_dispatcher(engine("local", "bench"))
+    over = {f"s{number}": asyncio.Event() for number in range(SESSIONS)}
+
+    async def hear(lines: asyncio.StreamReader) -> None:
+        while line := await lines.readline():
+            over[line.decode().strip()].set()
+
+    async def nothing(session: str) -> None:
+        await dispatcher.submit(session, "")
+        await over[session].wait()
+        over[session].clear()
+
+    async def talk(session: str, times: int) -> None:
+        for _ in range(times):
+            both = [nothing(session)]
+            if local:
+                both.append(_said(local, f"beside {session}"))
+            await asyncio.gather(*both)
+
     assert worker.stdout is not None
-    meter = Meter(worker.pid, *servers(where))
+    hearing = asyncio.create_task(hear(worker.stdout))
+    await asyncio.gather(*(talk(session, 1) for session in over))
+    meter = Meter(worker.pid, *(each.pid for each in others), *servers(where))
     await meter.rest()
-    for _ in range(turns // SESSIONS):
-        await asyncio.gather(*(dispatcher.submit(f"s{number}", "") for number in range(SESSIONS)))
-        for _ in range(SESSIONS):
-            await worker.stdout.readline()
+    await asyncio.gather(*(talk(session, turns // SESSIONS) for session in over))
     spent = meter.spent()
-    worker.kill()
-    await worker.wait()
+    for each in (worker, *others):
+        each.kill()
+        await each.wait()
+    await hearing
     await dispatcher.aclose()
     return spent / (turns // SESSIONS * SESSIONS)
+
+
+async def _said(workflow: Workflow, session: str) -> None:
+    await workflow.run("Where is order 7?", session_id=session)
 
 
 def recovery(kind: str, workers: int, kills: int) -> str:
@@ -220,7 +249,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="*", default=[1, 2, 4])
     parser.add_argument("--kills", type=int, default=20)
     given = parser.parse_args()
-    columns = "worker", "servers", "in all", "floor", "idle", "turns/s", "p50", "p95"
+    columns = "worker", "servers", "in all", "floor", "both", "idle", "turns/s", "p50", "p95"
     print(f"{'fleet':>12} {'workers':>7}", *(f"{each:>9}" for each in columns))
     for kind in given.kinds:
         for workers in given.workers:
