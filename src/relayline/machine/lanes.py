@@ -42,7 +42,9 @@ def sight(state: State, number: int) -> State:
     turns = [*in_sequence(before(state, turn.part.after).values()), turn]
     said = [item for each in turns if each.lane for item in each.lane.said]
     words = [item for item in said if isinstance(item, Message)]
-    return state._replace(spoken=Log([*state.spoken, *said]), transcript=Log([*state.transcript, *words]))
+    seen = state.copied()
+    seen.spoken, seen.transcript = Log([*state.spoken, *said]), Log([*state.transcript, *words])
+    return seen
 
 
 def latest(state: State, after: Iterable[int]) -> Iterator[Spoken]:

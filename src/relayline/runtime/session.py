@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from relayline.errors import SequenceConflict, SessionNotFound
 from relayline.events import Entry, Fact, TeamChanged
 from relayline.journal import collector
-from relayline.journal.checkpoints import after, asked_since
+from relayline.journal.checkpoints import asked_since, state_after
 from relayline.journal.inbox import inbox_of
 from relayline.journal.store import Store
 from relayline.machine.decide import Machine
@@ -78,9 +78,7 @@ class Session:
             entries = await self.store.read(self.id)
         new = entries if last is None else entries[1:]
         with collector.paused():
-            for entry in new:
-                state = after(state, entry, self.id)
-        self.state = state
+            self.state = state_after(self.id, new, state)
         self._date(new)
 
     def deadlines(self) -> dict[str, datetime]:
