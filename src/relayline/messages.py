@@ -87,6 +87,9 @@ def _finite(number: str) -> float:
     return value
 
 
+_ARGUMENTS = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
+
+
 @dataclass(frozen=True, slots=True)
 class ToolCall:
     """A model asks for a tool, or for a handoff.
@@ -108,7 +111,7 @@ class ToolCall:
             ValueError: if the model wrote something other than a JSON object.
         """
         try:
-            parsed: object = json.loads(self.arguments or "{}", parse_float=_finite, parse_constant=_finite)
+            parsed: object = _ARGUMENTS.decode(self.arguments or "{}")
         except RecursionError:
             raise ValueError(f"arguments of {self.name!r} are nested too deep") from None
         if not isinstance(parsed, dict):

@@ -11,7 +11,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from functools import cache, lru_cache
 from typing import Any, cast
 
-from pydantic_core import SchemaValidator, ValidationError
+from pydantic_core import SchemaValidator, ValidationError, to_json
 
 from relayline.errors import DamagedJournal, StoreError
 from relayline.events import Fact, Replied, Roster, UserSpoke, Within, innermost
@@ -30,9 +30,9 @@ UPCASTERS: dict[int, Callable[[dict[str, JSON]], dict[str, JSON]]] = {}
 DEEPEST = 150
 """Levels of nesting that are kept; a reader stops at 200."""
 
-_SCALARS = frozenset({str, int, float, bool, type(None)})
+_SCALARS = frozenset({str, bool, type(None)})
 
-_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_SHORT = 2**63
 
 
 def encode(fact: Fact) -> str:
@@ -42,13 +42,11 @@ def encode(fact: Fact) -> str:
         StoreError: if the fact holds something JSON cannot (checked here, so that every store refuses the same things).
     """
     try:
-        text = _JSON.encode(_plain(fact))
-        text.encode()  # a lone surrogate is a str, but not text
+        return to_json(_plain(fact)).decode()
     except (TypeError, ValueError, RecursionError) as error:
         raise StoreError(
             f"a {fact.type!r} fact cannot be kept: {error}. Facts hold JSON values and valid Unicode only."
         ) from error
-    return text
 
 
 def decode(text: str | bytes, version: int = VERSION) -> Fact:
@@ -126,7 +124,7 @@ def _default(of: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     kind = cast("type[Any]", type(value))
-    if kind in _SCALARS:
+    if kind in _SCALARS or (kind is int and -_SHORT < value < _SHORT):
         return value
     if kind is Roster:
         return _roster(value)
@@ -137,9 +135,7 @@ def _plain(value: Any) -> Any:
             if each != default:
                 shown[name] = each if type(each) in _SCALARS else _plain(each)
         return shown
-    if isinstance(value, str | int | float):  # of a class of its own
-        return value
-    if isinstance(value, Mapping):
+    if isinstance(value, str | int | float | Mapping):  # it may be longer than is read, no number, or of its own class
         return _json_value(cast("object", value), DEEPEST)
     return [_plain(each) for each in cast("Sequence[Any]", value)]
 
@@ -151,7 +147,7 @@ def checked(metadata: Mapping[str, JSON]) -> Mapping[str, JSON]:
         ValueError: if a journal cannot keep it.
     """
     kept = {_name(key): _json_value(each, DEEPEST) for key, each in metadata.items()}
-    _JSON.encode(kept).encode()
+    to_json(kept)
     return kept
 
 
@@ -160,6 +156,8 @@ def _json_value(value: object, room: int) -> JSON:
     if isinstance(value, str | int | float | None):
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{value} is not a JSON number")
+        if isinstance(value, int) and not -_SHORT < value < _SHORT:
+            str(value)  # which raises if it is longer than can be read
         return value
     if not room:
         raise ValueError(f"it is nested more than {DEEPEST} levels deep")
