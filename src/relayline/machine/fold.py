@@ -322,7 +322,7 @@ def _joined(state: State, fact: Joined) -> None:
 def _replied(state: State, fact: Replied) -> None:
     turn = state.open[fact.turn]
     calls = tuple([OpenCall(part) for part in fact.message.parts if isinstance(part, ToolCall)])
-    turn = turn._replace(step=turn.step + 1, calls=calls, wishes=())
+    turn = Turn(turn.number, turn.agent, turn.step + 1, calls, turn.misses, (), turn.nudged, turn.part)
     if fact.input_tokens or fact.output_tokens:
         state.since = _took(state.since, fact.model, fact.input_tokens, fact.cached_tokens, fact.output_tokens)
     _spoke(state, fact.message, turn)
@@ -347,7 +347,7 @@ def _returned(state: State, fact: ToolReturned) -> None:
         turn = turn._replace(wishes=(*turn.wishes, (place, fact.transfer)))
     results = tuple([each.result for each in calls if each.result is not None])
     if len(results) < len(calls):
-        state.open = {**state.open, fact.turn: turn._replace(calls=calls)}
+        state.open = {**state.open, fact.turn: turn.calling(calls)}
         return
     # The results join the transcript together and in call order, so it does not depend on who was faster, and nothing
     # can ever stand between a call and its result.
@@ -428,4 +428,4 @@ def _staged(state: State, number: int, changed: OpenCall) -> Mapping[int, Turn]:
     calls = tuple([changed if each.call.id == changed.call.id else each for each in turn.calls])
     if not calls and runs_function(changed.call):
         calls = (changed,)
-    return {**state.open, number: turn._replace(calls=calls)}
+    return {**state.open, number: turn.calling(calls)}

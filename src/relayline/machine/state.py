@@ -84,6 +84,10 @@ class Turn(NamedTuple):
     nudged: bool = False
     part: Part = ALONE
 
+    def calling(self, calls: tuple[OpenCall, ...]) -> "Turn":
+        """With these calls: what `_replace` does, in half of the time, for most facts do that."""
+        return Turn(self.number, self.agent, self.step, calls, self.misses, self.wishes, self.nudged, self.part)
+
     @property
     def lane(self) -> Lane | None:
         """Where its words stand; None: in the conversation."""
