@@ -154,3 +154,13 @@ async def test_who_has_the_word_twice_in_a_row_is_told_to_go_on():
         ["Go.", "1", "Go on.", "2", "Go on."],
     ]
     assert {request.messages[-1].role for request in client.requests} == {"user"}
+
+
+async def test_who_has_the_word_again_after_somebody_said_nothing_is_told_to_go_on():
+    """Words that nobody is shown come between nobody's words."""
+    client = ScriptedClient("1", " ", "3")
+    team = GroupChatBuilder(
+        participants=members(client), selection_func=lambda chat: "b" if chat.rounds == 1 else "a", max_rounds=3
+    )
+    await team.build().run("Go.")
+    assert [each.text for each in client.requests[-1].messages] == ["Go.", "1", "Go on."]

@@ -330,7 +330,7 @@ class IgnoresUpto(Broken):
 
 class CountsFromZero(Broken):
     async def read(self, session_id: str, *, after: int = 0, upto: int | None = None) -> list[Entry]:
-        return [replace(each, seq=each.seq - 1) for each in await super().read(session_id, after=after, upto=upto)]
+        return [each._replace(seq=each.seq - 1) for each in await super().read(session_id, after=after, upto=upto)]
 
 
 class LendsItsJournal(Broken):
@@ -341,7 +341,7 @@ class LendsItsJournal(Broken):
 
 class RestoresAtOneTime(Broken):
     async def restore(self, session_id: str, entries: Sequence[Entry]) -> None:
-        await super().restore(session_id, [replace(each, at=entries[0].at) for each in entries])
+        await super().restore(session_id, [each._replace(at=entries[0].at) for each in entries])
 
 
 class RestoresOverTheOld(Broken):
@@ -409,7 +409,7 @@ class DatesACutAnew(Broken):
     async def cut(self, session_id: str, fact: Compacted) -> None:
         await super().cut(session_id, fact)
         entries = self._journals[session_id].entries
-        entries[0] = replace(entries[0], at=self.now())
+        entries[0] = entries[0]._replace(at=self.now())
 
 
 class DeletesFromBranchesToo(Broken):
@@ -465,7 +465,7 @@ class DropsNul(Broken):
 
 def _without_nul(entry: Entry) -> Entry:
     if isinstance(entry.fact, UserSpoke) and "\0" in entry.fact.message.text:
-        return replace(entry, fact=UserSpoke(user(entry.fact.message.text.replace("\0", ""))))
+        return entry._replace(fact=UserSpoke(user(entry.fact.message.text.replace("\0", ""))))
     return entry
 
 
@@ -680,7 +680,7 @@ async def test_a_real_journal_replays(tmp_path: Path):
 
 
 def renumbered(entries: Sequence[Entry]) -> list[Entry]:
-    return [replace(entry, seq=number) for number, entry in enumerate(entries, 1)]
+    return [entry._replace(seq=number) for number, entry in enumerate(entries, 1)]
 
 
 DAMAGE: dict[str, tuple[str, Callable[[list[Entry]], list[Entry]]]] = {

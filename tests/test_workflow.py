@@ -1,6 +1,7 @@
 """A team at work, from the caller's side."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated
@@ -982,3 +983,23 @@ def test_what_a_message_is_made_of_does_not_change_later() -> None:
     message = Message("user", parts)  # type: ignore[arg-type]
     parts.append(Text("b"))
     assert message.text == "a"
+
+
+async def test_a_turn_calls_no_more_functions_than_it_did():
+    """What a conversation with a handoff costs is in benchmarks/README.md, and grows by somebody's decision."""
+    client = ScriptedClient(*[handoff_to("bob"), "Hello."] * 4)
+    agents = [Agent("ann", client=client), Agent("bob", client=client)]
+    team = HandoffBuilder(participants=agents).build()
+    counts: list[int] = []
+
+    def count(frame: object, event: str, argument: object) -> None:
+        counts[-1] += event == "call"
+
+    for _ in range(4):
+        counts.append(0)
+        sys.setprofile(count)
+        try:
+            await team.run("Hi.")
+        finally:
+            sys.setprofile(None)
+    assert min(counts) <= 1_030, counts

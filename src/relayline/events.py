@@ -13,7 +13,7 @@ it are called alike.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from relayline.messages import JSON, Message, ToolCall, ToolResult
 
@@ -461,8 +461,7 @@ def placed(fact: Fact) -> tuple[str, Fact]:
     return place, fact
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A fact in its journal. ``seq`` counts from 1, or from where it was compacted, without gaps; ``at`` is when the
     store took it, in UTC.
     """

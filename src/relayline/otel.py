@@ -22,8 +22,8 @@ from relayline.machine.inputs import EffectFailed, Input, ModelReplied, OutcomeF
 from relayline.machine.state import State
 from relayline.middleware import Middleware
 from relayline.runtime.perform import Context, Perform
-from relayline.runtime.run import Run, discard
-from relayline.runtime.stream import Emit, RunResult
+from relayline.runtime.run import Run
+from relayline.runtime.stream import Emit, RunResult, discard
 from relayline.workflow import Workflow
 
 try:

@@ -18,7 +18,7 @@ from relayline.events import (
     Within,
     innermost,
 )
-from relayline.journal.checkpoints import after, request_id
+from relayline.journal.checkpoints import request_id, state_after
 from relayline.machine.decide import Machine
 from relayline.machine.fold import fold
 from relayline.machine.inputs import Opened, Resumed
@@ -55,9 +55,7 @@ def upgrade_of(session_id: str, entries: Sequence[Entry], machine: Machine) -> S
     """
     if not entries or not _is_ours(entries[0].fact, machine):
         return None
-    state = State()
-    for entry in entries:
-        state = after(state, entry, session_id)
+    state = state_after(session_id, entries)
     if state.started is None or state.started.fingerprint == machine.fingerprint:
         return SessionUpgrade(session_id, "ok")
     found = change(state.started, machine)

@@ -34,11 +34,11 @@ from relayline.runtime.orders import Given, Order, position_of, read_order
 from relayline.runtime.perform import Perform, Performer, Team, at_any_depth
 from relayline.runtime.pool import ConcurrentInput, Sessions
 from relayline.runtime.requests import user_message
-from relayline.runtime.run import Run, discard
+from relayline.runtime.run import Run
 from relayline.runtime.runner import Runner
 from relayline.runtime.seat import Seat
 from relayline.runtime.session import Session, existing, not_found
-from relayline.runtime.stream import Emit, RunResult, WorkflowEvent
+from relayline.runtime.stream import Emit, RunResult, WorkflowEvent, discard
 from relayline.runtime.watch import watch
 from relayline.upgrades import SessionUpgrade, upgrade_of
 from relayline.usage import Price, SessionUsage, usage_of

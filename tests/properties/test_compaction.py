@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -94,7 +95,7 @@ def test_a_compacted_conversation_goes_on_as_it_would_have(world: World) -> None
     for stand_in, state in compactions(world.facts):
         assert floor(state) == floor(world.state)
         less = {"spoken": (), "transcript": (), "floor": Floor(), "forgotten": 0}
-        assert state._replace(**less) == world.state._replace(**less)
+        assert replace(state, **less) == replace(world.state, **less)
         other = goes_on(world, state)
         assert said(other) == said(whole)
         assert floor(other.state) == floor(whole.state)

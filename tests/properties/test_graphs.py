@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relayline.agent import Agent, ChatRequest
-from relayline.events import Replied, TurnStarted
+from relayline.events import Replied, TeamChanged, TurnStarted
 from relayline.journal.codec import decode, encode
 from relayline.machine.decide import Machine
 from relayline.machine.effects import effects
-from relayline.machine.fold import fold
+from relayline.machine.fold import evolve, fold
 from relayline.machine.inputs import UserSaid
 from relayline.machine.lanes import outputs, sight
 from relayline.machine.state import State
@@ -110,6 +110,17 @@ def test_the_journal_alone_makes_the_state(world: Drawn) -> None:
     """What the machine carries along is what anybody gets by reading what the disk holds."""
     facts = [decode(encode(fact)) for fact in world.play(3).facts]
     assert fold(facts) == world.state
+
+
+@given(st.one_of(worlds, st.builds(Deep, nests(), seeds, orders)))
+def test_no_fact_changes_a_state_that_was(world: Drawn) -> None:
+    """Whoever keeps a state has it as it was, whatever comes after it, in whatever team, and under whatever names."""
+    facts = [*world.play(2).facts[:60], TeamChanged("f", renamed={"ann": "anne", "bob": "rob"})]
+    states = [State()]
+    for fact in facts:
+        states.append(evolve(states[-1], fact))
+    for number, state in enumerate(states):
+        assert state == fold(facts[:number])
 
 
 @given(worlds)

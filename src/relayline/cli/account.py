@@ -11,6 +11,7 @@ from relayline.cli.table import cut
 from relayline.cli.transcript import entry_json, fact_line, message_json, numbered
 from relayline.cli.waiting import Waiting
 from relayline.events import Entry
+from relayline.journal.checkpoints import state_after
 from relayline.journal.store import Store
 from relayline.machine.state import State
 from relayline.messages import JSON
@@ -38,7 +39,7 @@ async def account(store: Store, session_id: str, at: int | None = None) -> Accou
     summary = await summary_of(store, session_id)
     seq = await number(store, summary, at)
     entries = await store.read(session_id, upto=seq)
-    state = sessions.folded_up(session_id, entries)
+    state = state_after(session_id, entries)
     waits = waiting.open_requests(session_id, entries)
     return Account(sessions.line_of(summary, state), seq, state, entries, waits)
 

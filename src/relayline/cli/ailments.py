@@ -7,10 +7,9 @@ from relayline.cli.calls import written
 from relayline.cli.clean import one_line
 from relayline.cli.finding import Finding
 from relayline.cli.places import answer_line, resume_line
-from relayline.cli.sessions import folded_up
 from relayline.errors import DamagedJournal
 from relayline.events import Asked, Entry, Finished
-from relayline.journal.checkpoints import request_id
+from relayline.journal.checkpoints import request_id, state_after
 from relayline.journal.store import SessionSummary, Store
 from relayline.machine.effects import effects
 from relayline.machine.nested import waiting
@@ -25,7 +24,7 @@ async def ailments(store: Store, session: SessionSummary) -> list[Finding]:
     name = session.session_id
     try:
         entries = await store.read(name)
-        state = folded_up(name, entries)
+        state = state_after(name, entries)
     except DamagedJournal as error:
         what = f"{error}. The other sessions are not touched by this. Bring it back from a backup, or delete it"
         return [Finding("problem", "journal", what, name)]

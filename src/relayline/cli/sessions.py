@@ -1,14 +1,13 @@
 """``relayline sessions``: what is kept, and where each conversation stands."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from relayline.cli.clean import one_line
 from relayline.cli.table import table
 from relayline.errors import DamagedJournal
-from relayline.events import Entry
-from relayline.journal.checkpoints import after
+from relayline.journal.checkpoints import state_after
 from relayline.journal.store import SessionSummary, Store
 from relayline.machine.nested import speaking
 from relayline.machine.state import State
@@ -74,19 +73,7 @@ async def folded(store: Store, session_id: str) -> State:
     Raises:
         DamagedJournal: if what is written does not make a conversation.
     """
-    return folded_up(session_id, await store.read(session_id))
-
-
-def folded_up(session_id: str, entries: Iterable[Entry]) -> State:
-    """The state these entries make.
-
-    Raises:
-        DamagedJournal: if they do not make a conversation.
-    """
-    state = State()
-    for entry in entries:
-        state = after(state, entry, session_id)
-    return state
+    return state_after(session_id, await store.read(session_id))
 
 
 def situation(state: WorkflowRunState, requests: Sequence[WorkflowEvent]) -> str:

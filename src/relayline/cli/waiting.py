@@ -7,11 +7,11 @@ from datetime import datetime
 
 from relayline.cli.calls import written
 from relayline.cli.clean import one_line
-from relayline.cli.sessions import folded_up, local
+from relayline.cli.sessions import local
 from relayline.cli.table import table
 from relayline.errors import DamagedJournal
 from relayline.events import Ask, Asked, Entry
-from relayline.journal.checkpoints import asked_since, request_id
+from relayline.journal.checkpoints import asked_since, request_id, state_after
 from relayline.journal.store import Store
 from relayline.machine.nested import waiting
 from relayline.messages import JSON
@@ -73,7 +73,7 @@ def open_requests(session_id: str, entries: Sequence[Entry]) -> list[Waiting]:
     Raises:
         DamagedJournal: if its entries do not make a conversation.
     """
-    state = folded_up(session_id, entries)
+    state = state_after(session_id, entries)
     since = asked_since(entries)
     return [
         Waiting(

@@ -115,6 +115,7 @@ class Restate(Dispatcher):
         config.h2_max_concurrent_streams = limits.here  # for more, Restate opens connections, to other workers perhaps
         config.graceful_timeout = LEAVING
         config.accesslog = config.errorlog = None
+        config.include_date_header = config.include_server_header = False  # Restate reads neither
         app: Any = restate.app([desk])
         listening = asyncio.create_task(serve(app, config, shutdown_trigger=turns.over.wait))
         try:

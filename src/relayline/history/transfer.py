@@ -10,7 +10,7 @@ from typing import BinaryIO, TypeAlias
 
 from relayline.errors import DamagedJournal, SequenceConflict, StoreError, UsageError
 from relayline.events import Compacted, Entry, SessionStarted
-from relayline.journal.checkpoints import after
+from relayline.journal.checkpoints import state_after
 from relayline.journal.ids import checked_id
 from relayline.journal.lines import json_object, line, read_line
 from relayline.journal.packing import Packer
@@ -123,7 +123,7 @@ def _parsed(content: bytes) -> tuple[_Header, Sequence[Entry]]:
             entry = read_line(_text(each))
             Packer().pack(entry.fact)  # every store can keep it
             _check_number(entry, entries)
-            state = after(state, entry, header.session)
+            state = state_after(header.session, [entry], state)
         entries.append(entry)
     with _place(len(lines) + 1):
         if len(entries) != header.entries or lines[-1]:

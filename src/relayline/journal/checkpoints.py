@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from relayline.errors import DamagedJournal, UsageError
-from relayline.events import Answered, Asked, Entry, Forked, UserSpoke, placed
+from relayline.events import Answered, Asked, Entry, Forked, UserSpoke, Within, placed
 from relayline.machine.effects import effects
-from relayline.machine.fold import evolve
+from relayline.machine.fold import apply
 from relayline.machine.nested import speaking, waiting
 from relayline.machine.state import State
 
@@ -87,26 +87,19 @@ def state_after(session_id: str, entries: Sequence[Entry], state: State | None =
     Raises:
         DamagedJournal: if one of them does not follow from what is before it.
     """
-    state = state or State()
+    state = State() if state is None else state.copied()
     for entry in entries:
-        state = after(state, entry, session_id)
+        try:
+            apply(state, entry.fact)
+            assert state.seq == entry.seq, "what stands in for the beginning has its number"
+        except (LookupError, AssertionError) as error:
+            raise DamagedJournal(
+                f"session {session_id!r}, entry {entry.seq} ({entry.fact.type}) does not follow from what is before it"
+            ) from error
     return state
 
 
-def after(state: State, entry: Entry, session_id: str) -> State:
-    """The state after one more entry.
-
-    Raises:
-        DamagedJournal: if the entry does not follow from what is before it.
-    """
-    try:
-        state = evolve(state, entry.fact)
-        assert state.seq == entry.seq, "what stands in for the beginning has its number"
-        return state
-    except (LookupError, AssertionError) as error:
-        raise DamagedJournal(
-            f"session {session_id!r}, entry {entry.seq} ({entry.fact.type}) does not follow from what is before it"
-        ) from error
+_OF_REQUESTS = frozenset({Asked, Answered, Forked, Within})
 
 
 def asked_since(entries: Iterable[Entry], before: Mapping[str, datetime] | None = None) -> dict[str, datetime]:
@@ -115,6 +108,8 @@ def asked_since(entries: Iterable[Entry], before: Mapping[str, datetime] | None 
     """
     asked = dict(before or {})
     for entry in entries:
+        if type(entry.fact) not in _OF_REQUESTS:
+            continue
         prefix, fact = placed(entry.fact)
         if isinstance(fact, Asked):
             asked[prefix + fact.request] = entry.at

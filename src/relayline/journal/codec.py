@@ -9,14 +9,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache, lru_cache
-from typing import Annotated, Any, cast, get_args
+from typing import Any, cast
 
-from pydantic import Field, TypeAdapter, ValidationError
-from pydantic_core import CoreSchema, SchemaValidator
+from pydantic_core import SchemaValidator, ValidationError, to_json
 
 from relayline.errors import DamagedJournal, StoreError
 from relayline.events import Fact, Replied, Roster, UserSpoke, Within, innermost
-from relayline.messages import JSON, Part
+from relayline.journal.schema import TAGS, schema_of
+from relayline.messages import JSON
 
 VERSION = 1
 """Raised when a fact gets a meaning that older releases must not read past. New optional fields do not raise it.
@@ -27,14 +27,12 @@ VERSION = 1
 UPCASTERS: dict[int, Callable[[dict[str, JSON]], dict[str, JSON]]] = {}
 """For each older version, the step that makes its facts look like the next one's."""
 
-TAGS = ("type", "kind")
-
 DEEPEST = 150
 """Levels of nesting that are kept; a reader stops at 200."""
 
-_SCALARS = frozenset({str, int, float, bool, type(None)})
+_SCALARS = frozenset({str, bool, type(None)})
 
-_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_SHORT = 2**63
 
 
 def encode(fact: Fact) -> str:
@@ -44,13 +42,11 @@ def encode(fact: Fact) -> str:
         StoreError: if the fact holds something JSON cannot (checked here, so that every store refuses the same things).
     """
     try:
-        text = _JSON.encode(_plain(fact))
-        text.encode()  # a lone surrogate is a str, but not text
+        return to_json(_plain(fact)).decode()
     except (TypeError, ValueError, RecursionError) as error:
         raise StoreError(
             f"a {fact.type!r} fact cannot be kept: {error}. Facts hold JSON values and valid Unicode only."
         ) from error
-    return text
 
 
 def decode(text: str | bytes, version: int = VERSION) -> Fact:
@@ -66,8 +62,8 @@ def decode(text: str | bytes, version: int = VERSION) -> Fact:
             f"written by a newer relayline (format {version}, this one reads up to {VERSION}); upgrade to read it"
         )
     try:
-        for step in range(version, VERSION):
-            text = json.dumps(UPCASTERS[step](json.loads(text)))
+        if version != VERSION:
+            text = _upcast(text, version)
         fact: Fact = _facts().validate_json(text, strict=True)
         said = innermost(fact) if isinstance(fact, Within) else fact
         if isinstance(said, _SPOKEN):
@@ -79,6 +75,12 @@ def decode(text: str | bytes, version: int = VERSION) -> Fact:
         raise DamagedJournal(f"not a fact of this release: {text[:80]!r} ({_why(error):.300})") from error
 
 
+def _upcast(text: str | bytes, version: int) -> str | bytes:
+    for step in range(version, VERSION):
+        text = json.dumps(UPCASTERS[step](json.loads(text)))
+    return text
+
+
 def _why(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False)[0]
@@ -88,33 +90,11 @@ def _why(error: Exception) -> str:
 
 _SPOKEN = (UserSpoke, Replied)
 
-FACTS = get_args(Fact)
-
 
 @cache
 def _facts() -> SchemaValidator:
     """Reads facts. Built on first use: it costs milliseconds."""
-    facts: TypeAdapter[Fact] = TypeAdapter(Annotated[Fact, Field(discriminator="type")])
-    return SchemaValidator(cast("CoreSchema", _told_by_kind(facts.core_schema)))
-
-
-def _told_by_kind(schema: Any) -> Any:
-    """The schema with the union of `Part` as one that ``kind`` tells apart, and that of facts in facts as one by
-    ``type``; trying every one takes twice as long.
-
-    It cannot be declared where they are: there is nothing but the standard library.
-    """
-    if isinstance(schema, list):
-        return [_told_by_kind(each) for each in cast("list[Any]", schema)]
-    if not isinstance(schema, dict):
-        return schema
-    inner = cast("dict[str, Any]", schema)
-    if inner.get("type") == "union":
-        tag, several = ("kind", get_args(Part)) if len(inner["choices"]) == len(get_args(Part)) else ("type", FACTS)
-        tags = [each.__dataclass_fields__[tag].default for each in several]
-        choices = dict(zip(tags, _told_by_kind(inner["choices"]) if tag == "type" else inner["choices"], strict=True))
-        return {"type": "tagged-union", "discriminator": tag, "choices": choices}
-    return {key: each if key == "metadata" else _told_by_kind(each) for key, each in inner.items()}
+    return SchemaValidator(schema_of(Fact))
 
 
 @cache
@@ -144,7 +124,7 @@ def _default(of: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     kind = cast("type[Any]", type(value))
-    if kind in _SCALARS:
+    if kind in _SCALARS or (kind is int and -_SHORT < value < _SHORT):
         return value
     if kind is Roster:
         return _roster(value)
@@ -155,9 +135,7 @@ def _plain(value: Any) -> Any:
             if each != default:
                 shown[name] = each if type(each) in _SCALARS else _plain(each)
         return shown
-    if isinstance(value, str | int | float):  # of a class of its own
-        return value
-    if isinstance(value, Mapping):
+    if isinstance(value, str | int | float | Mapping):  # it may be longer than is read, no number, or of its own class
         return _json_value(cast("object", value), DEEPEST)
     return [_plain(each) for each in cast("Sequence[Any]", value)]
 
@@ -169,7 +147,7 @@ def checked(metadata: Mapping[str, JSON]) -> Mapping[str, JSON]:
         ValueError: if a journal cannot keep it.
     """
     kept = {_name(key): _json_value(each, DEEPEST) for key, each in metadata.items()}
-    _JSON.encode(kept).encode()
+    to_json(kept)
     return kept
 
 
@@ -178,6 +156,8 @@ def _json_value(value: object, room: int) -> JSON:
     if isinstance(value, str | int | float | None):
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{value} is not a JSON number")
+        if isinstance(value, int) and not -_SHORT < value < _SHORT:
+            str(value)  # which raises if it is longer than can be read
         return value
     if not room:
         raise ValueError(f"it is nested more than {DEEPEST} levels deep")

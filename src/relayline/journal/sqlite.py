@@ -104,13 +104,13 @@ class SqliteCheckpointStorage(Store, SqliteInbox):
     async def _entries(self, session_id: str, rows: Sequence[tuple[int, int, int, str]]) -> list[Entry]:
         entries: list[Entry] = []
         large: set[int] = set()
-        stamp, time = 0, EPOCH
+        stamp, time, opened = 0, EPOCH, self._packer.open
         with collector.paused():
             for seq, at, version, line in rows:
                 try:
                     if at != stamp:  # the facts of one batch have one
                         stamp, time = at, _time(at)
-                    entries.append(Entry(seq, time, self._packer.open(version, line)))
+                    entries.append(Entry(seq, time, opened(version, line)))
                 except (DamagedJournal, TypeError, OverflowError) as error:
                     raise self._damaged(session_id, seq, error) from error
                 if version == WITH_BLOBS:
@@ -348,4 +348,4 @@ def _names(lines: Sequence[tuple[int, str]], packer: Packer) -> set[str]:
 
 
 def _time(micros: int) -> datetime:
-    return EPOCH + timedelta(microseconds=micros)
+    return EPOCH + timedelta(0, 0, micros)

@@ -1,7 +1,5 @@
 """Replies and the calls in them: what runs, what is refused, what is handed over."""
 
-from dataclasses import replace
-
 from relayline.events import (
     Answered,
     Failed,
@@ -46,7 +44,7 @@ def model_replied(draft: Draft, given: ModelReplied) -> None:
     calls = [part for part in given.parts if isinstance(part, ToolCall)]
     refusals = {**given.problems, **_repeated(calls), **_unknown(draft, turn.agent, calls)}
     names = [tool_name(call.name) for call in calls]
-    ours = iter([replace(call, id=f"{given.effect}-c{n}", name=names[n]) for n, call in enumerate(calls)])
+    ours = iter([ToolCall(f"{given.effect}-c{n}", names[n], call.arguments) for n, call in enumerate(calls)])
     parts = tuple(part if isinstance(part, Text) else next(ours) for part in given.parts)
     message = Message("assistant", parts, turn.agent, given.metadata, given.native)
     tokens = given.input_tokens, given.output_tokens, given.cached_tokens

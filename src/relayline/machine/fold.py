@@ -1,4 +1,7 @@
-"""The fold: what each fact makes of the state of a conversation."""
+"""The fold: what each fact makes of the state of a conversation.
+
+Every function here but the first two changes the state it is given, which is a copy nobody else has.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import assert_never
@@ -38,7 +41,7 @@ from relayline.events import (
 )
 from relayline.machine.lanes import before, in_sequence
 from relayline.machine.log import Log
-from relayline.machine.renamed import renamed
+from relayline.machine.renamed import rename
 from relayline.machine.renaming import Names, runs_function
 from relayline.machine.state import (
     Arrival,
@@ -53,14 +56,14 @@ from relayline.machine.state import (
     Turn,
 )
 from relayline.machine.topology import LONGEST_KEY, shortened
-from relayline.messages import Message, Text
+from relayline.messages import Message, Text, ToolCall
 
 
 def fold(facts: Iterable[Fact], state: State | None = None) -> State:
     """The state after ``facts``, from the beginning or from ``state`` on."""
-    state = state or State()
+    state = State() if state is None else state.copied()
     for fact in facts:
-        state = evolve(state, fact)
+        apply(state, fact)
     return state
 
 
@@ -69,88 +72,96 @@ def evolve(state: State, fact: Fact) -> State:
 
     Total: any fact that `decide` wrote folds without an error, however many releases ago it was written.
     """
-    seq = state.seq + 1
+    state = state.copied()
+    apply(state, fact)
+    return state
+
+
+def apply(state: State, fact: Fact) -> None:
+    """Make ``state`` the one after one more fact. If that raises, it is none any more."""
+    state.seq += 1
     match fact:  # what there is most of comes first
         case Replied():
-            return _replied(state, seq, fact)
+            _replied(state, fact)
         case ToolStarted():
-            return state._replace(seq=seq, open=_staged(state, fact.turn, OpenCall(fact.call, "started")))
-        case ToolInterrupted():
-            return _interrupted(state, seq, fact)
+            state.open = _staged(state, fact.turn, OpenCall(fact.call, "started"))
         case ToolReturned():
-            return _returned(state, seq, fact)
+            _returned(state, fact)
         case TurnStarted():
-            return _turn_started(state, seq, fact)
+            _turn_started(state, fact)
         case TurnEnded():
-            return _turn_ended(state, seq, fact)
+            _turn_ended(state, fact)
         case UserSpoke():
-            return state._replace(
-                seq=seq,
-                spoken=state.spoken.append(fact.message),
-                transcript=state.transcript.append(fact.message),
-                due=Due(to=fact.to),
-                rest=None,
-                since=Since(),
-                past=None,
-                ended={},
-            )
+            _user_spoke(state, fact)
         case Asked():
-            return _asked(state, seq, fact)
+            _asked(state, fact)
         case Answered():
-            return _answered(state, seq, fact)
+            _answered(state, fact)
+        case ToolInterrupted():
+            call = {each.call.id: each.call for each in state.open[fact.turn].calls}[fact.call_id]
+            state.open = _staged(state, fact.turn, OpenCall(call, "interrupted"))
         case Routed():
-            return _routed(state, seq, fact)
+            _routed(state, fact)
         case Joined():
-            return _joined(state, seq, fact)
+            _joined(state, fact)
         case HandoffSent():
-            return _handed_over(state, seq, fact)
+            _handed_over(state, fact)
         case HandedBack():
-            since = state.since._replace(hops=state.since.hops + 1, walked=frozenset[tuple[str, str]](), alone=0)
-            floor = state.floor._replace(callers=state.floor.callers[:-1])
-            return state._replace(seq=seq, spoken=state.spoken.append(fact), due=None, since=since, floor=floor)
+            state.spoken, state.due = state.spoken.append(fact), None
+            state.floor = state.floor._replace(callers=state.floor.callers[:-1])
+            since = state.since
+            state.since = since._replace(hops=since.hops + 1, walked=frozenset[tuple[str, str]](), alone=0)
         case Prompted():
-            return _prompted(state, seq, fact)
+            _prompted(state, fact)
         case Warned() | Forked() | ToolReconciled():
-            return state._replace(seq=seq)
+            pass
         case Summarised():
-            spent = _took(state.since, fact.model, fact.input_tokens, 0, fact.output_tokens)
-            return state._replace(seq=seq, since=spent, summaries={**state.summaries, fact.agent: fact})
+            state.since = _took(state.since, fact.model, fact.input_tokens, 0, fact.output_tokens)
+            state.summaries = {**state.summaries, fact.agent: fact}
         case StateChanged():
             kept = {key: value for key, value in state.shared.items() if key not in fact.removed}
-            return state._replace(seq=seq, shared={**kept, **fact.values})
+            state.shared = {**kept, **fact.values}
         case Failed() | Stopped() | Cancelled():
-            return state._replace(seq=seq, rest=fact)
+            state.rest = fact
         case Retried():
-            ran_out = isinstance(state.rest, Stopped)
-            since = state.since._replace(turns=len(state.open), tokens=0, taken={}) if ran_out else state.since
-            return state._replace(seq=seq, rest=None, since=since)
+            if isinstance(state.rest, Stopped):
+                state.since = state.since._replace(turns=len(state.open), tokens=0, taken={})
+            state.rest = None
         case Finished():
-            return state._replace(seq=seq, rest=fact, due=None)
+            state.rest, state.due = fact, None
         case SessionStarted():
-            return state._replace(seq=seq, started=fact)
+            state.started = fact
         case Compacted():
-            return _compacted(fact)
+            vars(state).update(vars(_compacted(fact)))
         case Within():
-            return _within(state, seq, fact)
+            _within(state, fact)
         case TeamChanged():
-            return _team_changed(state, seq, fact)
+            _team_changed(state, fact)
         case _:
             assert_never(fact)
 
 
-def _within(state: State, seq: int, fact: Within) -> State:
+def _user_spoke(state: State, fact: UserSpoke) -> None:
+    state.spoken, state.transcript = state.spoken.append(fact.message), state.transcript.append(fact.message)
+    state.due, state.rest, state.since = Due(to=fact.to), None, Since()
+    state.past, state.ended = None, {}
+
+
+def _within(state: State, fact: Within) -> None:
     turn = state.open[fact.turn]
-    inner = turn.part.inner or _entered(state, turn)
+    inner = turn.part.inner.copied() if turn.part.inner else _entered(state, turn)
     before = len(inner.spoken)
-    inner = evolve(inner._replace(shared=state.shared), fact.fact)
+    inner.shared = state.shared
+    apply(inner, fact.fact)
     turn = turn._replace(part=turn.part._replace(inner=inner))
     for item in inner.spoken.since(before) if turn.lane else ():
         turn = turn.saying(item)
     if turn.lane is None:
         # One conversation: what is said in the team is said in it.
-        state = state._replace(spoken=inner.spoken, transcript=inner.transcript)
-    opened = {**state.open, fact.turn: turn}
-    return state._replace(seq=seq, open=opened, shared=inner.shared, since=_since(state.since, innermost(fact)))
+        state.spoken, state.transcript = inner.spoken, inner.transcript
+    state.open = {**state.open, fact.turn: turn}
+    state.shared = inner.shared
+    state.since = _since(state.since, innermost(fact))
 
 
 def _entered(state: State, turn: Turn) -> State:
@@ -206,40 +217,44 @@ def _compacted(fact: Compacted) -> State:
     )
 
 
-def _team_changed(state: State, seq: int, fact: TeamChanged) -> State:
+def _team_changed(state: State, fact: TeamChanged) -> None:
     if fact.renamed or fact.renamed_tools:
-        state = renamed(state, Names.of(fact))
+        rename(state, Names.of(fact))
     if fact.roster is not None:
-        state = _without_gone(state, fact.roster)
-    return state._replace(seq=seq, started=SessionStarted(state.workflow, fact.fingerprint, fact.roster))
+        _without_gone(state, fact.roster)
+    state.started = SessionStarted(state.workflow, fact.fingerprint, fact.roster)
 
 
-def _without_gone(state: State, roster: Roster) -> State:
+def _without_gone(state: State, roster: Roster) -> None:
     """Nobody gives back to who is not there, in no team within the team either."""
     callers = tuple(each for each in state.floor.callers if each in roster.agents)
-    within = roster.teams
-    teams = {name: _without_gone(each, within[name]) if name in within else each for name, each in state.teams.items()}
-    return state._replace(floor=state.floor._replace(callers=callers), teams=teams)
+    state.floor = state.floor._replace(callers=callers)
+    state.teams = {name: each.copied() for name, each in state.teams.items()}
+    for name, each in state.teams.items():
+        if name in roster.teams:
+            _without_gone(each, roster.teams[name])
 
 
-def _turn_started(state: State, seq: int, fact: TurnStarted) -> State:
+def _turn_started(state: State, fact: TurnStarted) -> None:
+    due, floor = state.due, state.floor
+    state.turns, state.due = fact.turn, None
+    state.since = state.since._replace(turns=state.since.turns + 1, begun=state.since.begun + 1)
     if fact.after or fact.apart:
-        return _went_on(state, seq, fact)
-    floor = state.floor
-    if state.due is not None and state.due.turn is None and fact.agent != floor.speaker:
+        _went_on(state, fact)
+        return
+    if due is not None and due.turn is None and fact.agent != floor.speaker:
         # Whoever the user turned to instead owes nobody an answer, and was handed nothing.
-        floor = Floor(fact.agent, arrivals={key: each for key, each in floor.arrivals.items() if key != fact.agent})
+        arrivals = {key: each for key, each in floor.arrivals.items() if key != fact.agent}
+        state.floor = Floor(fact.agent, arrivals=arrivals)
     elif fact.agent != floor.speaker:
-        floor = floor._replace(speaker=fact.agent)
+        state.floor = floor._replace(speaker=fact.agent)
     turn = Turn(fact.turn, fact.agent)
     if state.key:
         turn = turn._replace(part=Part(key=f"{state.key}{fact.turn}"))
-    opened = {**state.open, fact.turn: turn}
-    since = state.since._replace(turns=state.since.turns + 1, begun=state.since.begun + 1)
-    return state._replace(seq=seq, turns=fact.turn, open=opened, due=None, floor=floor, since=since)
+    state.open = {**state.open, fact.turn: turn}
 
 
-def _went_on(state: State, seq: int, fact: TurnStarted) -> State:
+def _went_on(state: State, fact: TurnStarted) -> None:
     """A turn begins that goes on from certain others, or has its words apart."""
     ended, given, level = dict(state.ended), list[Message](), 0
     for number in fact.after:
@@ -256,68 +271,61 @@ def _went_on(state: State, seq: int, fact: TurnStarted) -> State:
     own = f"{state.key}{fact.turn}" if state.key else ""
     lane = Lane(fact.key or own or f"t{fact.turn}", level + 1) if fact.apart else None
     turn = Turn(fact.turn, fact.agent, part=Part(fact.after, tuple(given), lane=lane, key=own))
-    floor = state.floor if fact.apart else state.floor._replace(speaker=fact.agent)
-    since = state.since._replace(turns=state.since.turns + 1, begun=state.since.begun + 1)
-    opened = {**state.open, fact.turn: turn}
-    return state._replace(seq=seq, turns=fact.turn, open=opened, due=None, floor=floor, since=since, ended=ended)
+    if not fact.apart:
+        state.floor = state.floor._replace(speaker=fact.agent)
+    state.open, state.ended = {**state.open, fact.turn: turn}, ended
 
 
-def _turn_ended(state: State, seq: int, fact: TurnEnded) -> State:
+def _turn_ended(state: State, fact: TurnEnded) -> None:
     open_still = [asked for asked in state.requests.values() if asked.turn == fact.turn and asked.call]
     assert not open_still, "nobody is asked about a turn that is over"
     turn = state.open[fact.turn]
-    opened = {number: turn for number, turn in state.open.items() if number != fact.turn}
-    lane = turn.part.lane
+    state.open = {number: turn for number, turn in state.open.items() if number != fact.turn}
+    lane, inner = turn.part.lane, turn.part.inner
+    if inner is not None:
+        turn = turn._replace(part=turn.part._replace(inner=None))
     if lane is None:
         # Whoever was cut off before it said anything has no last words.
         spoke = state.transcript[-1] if len(state.transcript) else None
-        inner = turn.part.inner
         own = spoke is not None and (spoke.author_name == turn.agent or inner is not None)
         last = spoke if spoke and own and spoke.role == "assistant" else None
         if inner is not None:
-            state = state._replace(teams={**state.teams, turn.agent: inner})
-            turn = turn._replace(part=turn.part._replace(inner=None))
-        return state._replace(seq=seq, open=opened, due=Due(turn), past=Ended(turn, last, joined=True))
+            state.teams = {**state.teams, turn.agent: inner}
+        state.due, state.past = Due(turn), Ended(turn, last, joined=True)
+        return
     if fact.failed:
         # Whoever goes on from it, or reads the conversation, is told why there is nothing.
         words = Message("assistant", (Text(f"No answer: {fact.failed}"),), turn.agent, {"failed": fact.failed})
         turn, lane = turn.saying(words), lane._replace(said=(words,))
     last = next((each for each in reversed(lane.said) if isinstance(each, Message) and each.role == "assistant"), None)
-    if turn.part.inner is not None:
-        turn = turn._replace(part=turn.part._replace(inner=None))
-    ended = Ended(turn, last, failed=bool(fact.failed))
-    return state._replace(seq=seq, open=opened, ended={**state.ended, fact.turn: ended})
+    state.ended = {**state.ended, fact.turn: Ended(turn, last, failed=bool(fact.failed))}
 
 
-def _routed(state: State, seq: int, fact: Routed) -> State:
+def _routed(state: State, fact: Routed) -> None:
     found = state.ended.get(fact.turn) or state.past
-    if found is None or found.turn.number != fact.turn:
-        return state._replace(seq=seq)
-    return state._replace(seq=seq, ended={**state.ended, fact.turn: found._replace(held=fact.held)})
+    if found is not None and found.turn.number == fact.turn:
+        state.ended = {**state.ended, fact.turn: found._replace(held=fact.held)}
 
 
-def _joined(state: State, seq: int, fact: Joined) -> State:
-    spoken, transcript = state.spoken, state.transcript
+def _joined(state: State, fact: Joined) -> None:
     for number in fact.turns:
         lane = state.ended[number].turn.lane
         for item in lane.said if lane else ():
-            spoken = spoken.append(item)
+            state.spoken = state.spoken.append(item)
             if isinstance(item, Message):
-                transcript = transcript.append(item)
+                state.transcript = state.transcript.append(item)
     # What had joined before is no longer gone on from, unless somebody still waits for it.
     held = {number: each for number, each in state.ended.items() if each.held}
-    ended = held | {number: state.ended[number]._replace(joined=True) for number in fact.turns}
-    return state._replace(seq=seq, spoken=spoken, transcript=transcript, ended=ended)
+    state.ended = held | {number: state.ended[number]._replace(joined=True) for number in fact.turns}
 
 
-def _replied(state: State, seq: int, fact: Replied) -> State:
+def _replied(state: State, fact: Replied) -> None:
     turn = state.open[fact.turn]
-    calls = tuple(OpenCall(call) for call in fact.message.tool_calls)
-    turn = turn._replace(step=turn.step + 1, calls=calls, wishes=())
+    calls = tuple([OpenCall(part) for part in fact.message.parts if isinstance(part, ToolCall)])
+    turn = Turn(turn.number, turn.agent, turn.step + 1, calls, turn.misses, (), turn.nudged, turn.part)
     if fact.input_tokens or fact.output_tokens:
-        since = _took(state.since, fact.model, fact.input_tokens, fact.cached_tokens, fact.output_tokens)
-        state = state._replace(since=since)
-    return _spoke(state, seq, fact.message, turn)
+        state.since = _took(state.since, fact.model, fact.input_tokens, fact.cached_tokens, fact.output_tokens)
+    _spoke(state, fact.message, turn)
 
 
 def _took(since: Since, model: str, given: int, cached: int, taken: int) -> Since:
@@ -326,97 +334,98 @@ def _took(since: Since, model: str, given: int, cached: int, taken: int) -> Sinc
     return since._replace(tokens=since.tokens + given + taken, taken=sums)
 
 
-def _returned(state: State, seq: int, fact: ToolReturned) -> State:
-    if fact.result.outcome == "done" and state.since.walked:
-        state = state._replace(since=state.since._replace(walked=frozenset[tuple[str, str]]()))
+def _returned(state: State, fact: ToolReturned) -> None:
+    if fact.result.outcome == "done":
+        _something_new(state)
     turn = state.open[fact.turn]
     result = fact.result
-    calls = tuple(each._replace(result=result) if each.call.id == result.call_id else each for each in turn.calls)
+    calls = tuple(
+        [OpenCall(each.call, each.stage, result) if each.call.id == result.call_id else each for each in turn.calls]
+    )
     if fact.transfer:
         place = next((number for number, each in enumerate(calls) if each.call.id == result.call_id), 0)
         turn = turn._replace(wishes=(*turn.wishes, (place, fact.transfer)))
-    results = tuple(each.result for each in calls if each.result is not None)
+    results = tuple([each.result for each in calls if each.result is not None])
     if len(results) < len(calls):
-        return state._replace(seq=seq, open={**state.open, fact.turn: turn._replace(calls=calls)})
+        state.open = {**state.open, fact.turn: turn.calling(calls)}
+        return
     # The results join the transcript together and in call order, so it does not depend on who was faster, and nothing
     # can ever stand between a call and its result.
     missed = all(each.outcome == "error" for each in results)
     turn = turn._replace(calls=(), misses=turn.misses + 1 if missed else 0)
-    return _spoke(state, seq, Message("tool", results, turn.agent), turn)
+    _spoke(state, Message("tool", results, turn.agent), turn)
 
 
-def _handed_over(state: State, seq: int, fact: HandoffSent) -> State:
+def _something_new(state: State) -> None:
+    """What a tool brought, or a colleague who is a person did, is something new, as the user's words are."""
+    if state.since.walked:
+        state.since = state.since._replace(walked=frozenset[tuple[str, str]]())
+
+
+def _handed_over(state: State, fact: HandoffSent) -> None:
     # Whoever hands over for good has nobody waiting for it any more.
     callers = (*state.floor.callers, fact.source) if fact.returns == "caller" else ()
     arrivals = {**state.floor.arrivals, fact.target: Arrival(fact, state.items)}
     since = state.since
-    return state._replace(
-        seq=seq,
-        spoken=state.spoken.append(fact),
-        due=None,
-        floor=Floor(state.floor.speaker, callers, fact.returns != "start", arrivals),
-        since=since._replace(hops=since.hops + 1, walked=since.walked | {(fact.source, fact.target)}, alone=0),
-    )
+    state.spoken, state.due = state.spoken.append(fact), None
+    state.floor = Floor(state.floor.speaker, callers, fact.returns != "start", arrivals)
+    state.since = since._replace(hops=since.hops + 1, walked=since.walked | {(fact.source, fact.target)}, alone=0)
 
 
-def _prompted(state: State, seq: int, fact: Prompted) -> State:
+def _prompted(state: State, fact: Prompted) -> None:
     turn = state.open[fact.turn]
     told = turn
     if turn.step:
         told = turn._replace(nudged=turn.nudged or not fact.code, misses=turn.misses + bool(fact.code), wishes=())
     if turn.lane is not None:
-        return state._replace(seq=seq, open={**state.open, fact.turn: told.saying(fact)})
-    spoken = state.spoken.append(fact)
+        state.open = {**state.open, fact.turn: told.saying(fact)}
+        return
+    state.spoken = state.spoken.append(fact)
     if turn.step:
-        return state._replace(seq=seq, spoken=spoken, open={**state.open, fact.turn: told})
-    return state._replace(seq=seq, spoken=spoken, since=state.since._replace(alone=state.since.alone + (not fact.code)))
+        state.open = {**state.open, fact.turn: told}
+    else:
+        state.since = state.since._replace(alone=state.since.alone + (not fact.code))
 
 
-def _spoke(state: State, seq: int, message: Message, turn: Turn) -> State:
+def _spoke(state: State, message: Message, turn: Turn) -> None:
     if turn.part.lane is not None:
-        return state._replace(seq=seq, open={**state.open, turn.number: turn.saying(message)})
-    opened = {**state.open, turn.number: turn}
-    spoken, transcript = state.spoken.append(message), state.transcript.append(message)
-    return state._replace(seq=seq, spoken=spoken, transcript=transcript, open=opened)
+        turn = turn.saying(message)
+    else:
+        state.spoken, state.transcript = state.spoken.append(message), state.transcript.append(message)
+    state.open = {**state.open, turn.number: turn}
 
 
-def _asked(state: State, seq: int, fact: Asked) -> State:
+def _asked(state: State, fact: Asked) -> None:
     stage = "unclear" if fact.ask == "outcome" else "asked"
-    opened = state.open if fact.call is None else _staged(state, fact.turn, OpenCall(fact.call, stage))
+    if fact.call is not None:
+        state.open = _staged(state, fact.turn, OpenCall(fact.call, stage))
     assert fact.call is not None or fact.ask in ("user_input", "reply", "review"), "nobody is asked about no call"
-    assert fact.ask != "reply" or fact.turn in opened, "nobody replies in a turn that is not open"
-    requests = {**state.requests, fact.request: fact}
-    due = state.due if fact.ask == "review" else None
-    return state._replace(seq=seq, requests=requests, asked=state.asked + 1, due=due, open=opened)
+    assert fact.ask != "reply" or fact.turn in state.open, "nobody replies in a turn that is not open"
+    state.requests, state.asked = {**state.requests, fact.request: fact}, state.asked + 1
+    if fact.ask != "review":
+        state.due = None
 
 
-def _answered(state: State, seq: int, fact: Answered) -> State:
+def _answered(state: State, fact: Answered) -> None:
     requests = dict(state.requests)
     asked = requests.pop(fact.request)
-    opened = state.open
-    if asked.ask == "reply" and fact.settled == "replied" and state.since.walked:
-        # What a colleague who is a person did is something new, as the user's words are.
-        state = state._replace(since=state.since._replace(walked=frozenset[tuple[str, str]]()))
+    state.requests = requests
+    if asked.ask == "reply" and fact.settled == "replied":
+        _something_new(state)
     if fact.settled == "approved" and asked.call is not None:
         # What is approved is no longer asked; a tool is started by the next fact, a handoff waits to be taken.
-        opened = _staged(state, asked.turn, OpenCall(asked.call))
+        state.open = _staged(state, asked.turn, OpenCall(asked.call))
     elif asked.ask == "info" and fact.settled == "replied" and asked.call is not None:
         # The function runs again from its beginning, and is told this where it asks for it.
         opened = _staged(state, asked.turn, OpenCall(asked.call, "started"))
         turn = opened[asked.turn]
         part = turn.part._replace(answers=(*turn.part.answers, fact.value))
-        opened = {**opened, asked.turn: turn._replace(part=part)}
-    return state._replace(seq=seq, requests=requests, open=opened)
-
-
-def _interrupted(state: State, seq: int, fact: ToolInterrupted) -> State:
-    call = {each.call.id: each.call for each in state.open[fact.turn].calls}[fact.call_id]
-    return state._replace(seq=seq, open=_staged(state, fact.turn, OpenCall(call, "interrupted")))
+        state.open = {**opened, asked.turn: turn._replace(part=part)}
 
 
 def _staged(state: State, number: int, changed: OpenCall) -> Mapping[int, Turn]:
     turn = state.open[number]
-    calls = tuple(changed if each.call.id == changed.call.id else each for each in turn.calls)
+    calls = tuple([changed if each.call.id == changed.call.id else each for each in turn.calls])
     if not calls and runs_function(changed.call):
         calls = (changed,)
-    return {**state.open, number: turn._replace(calls=calls)}
+    return {**state.open, number: turn.calling(calls)}

@@ -1,6 +1,6 @@
 """Turns beside one another: what each may know of the others, and the order in which they join the conversation."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from relayline.machine.log import Log
 from relayline.machine.renaming import Spoken
@@ -42,14 +42,16 @@ def sight(state: State, number: int) -> State:
     turns = [*in_sequence(before(state, turn.part.after).values()), turn]
     said = [item for each in turns if each.lane for item in each.lane.said]
     words = [item for item in said if isinstance(item, Message)]
-    return state._replace(spoken=Log([*state.spoken, *said]), transcript=Log([*state.transcript, *words]))
+    seen = state.copied()
+    seen.spoken, seen.transcript = Log([*state.spoken, *said]), Log([*state.transcript, *words])
+    return seen
 
 
-def last_item(state: State, after: Iterable[int]) -> Spoken | None:
-    """What was said last, as a turn that goes on from these has it."""
-    turns = in_sequence(before(state, after).values())
-    said = next((each.lane.said for each in reversed(turns) if each.lane and each.lane.said), ())
-    return said[-1] if said else state.spoken[-1] if len(state.spoken) else None
+def latest(state: State, after: Iterable[int]) -> Iterator[Spoken]:
+    """What was said, the last first, as a turn that goes on from these has it."""
+    for turn in reversed(in_sequence(before(state, after).values())):
+        yield from reversed(turn.lane.said if turn.lane else ())
+    yield from reversed(state.spoken)
 
 
 def outputs(state: State) -> tuple[Message, ...]:

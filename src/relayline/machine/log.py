@@ -21,7 +21,7 @@ class Log(Sequence[T], Generic[T]):
         self._size = len(self._items)
 
     def append(self, item: T) -> "Log[T]":
-        longer = cast("Log[T]", Log.__new__(Log))
+        longer = object.__new__(type(self))
         # An empty one is never shared: it may be the default that every history begins with.
         whole = self._size and len(self._items) == self._size
         longer._items = self._items if whole else self._items[: self._size]

@@ -18,7 +18,14 @@ from relayline.machine.state import (
 
 
 def renamed(state: State, names: Names) -> State:
-    """The same conversation under other names. Two agents that become one are one from the beginning."""
+    """The same conversation under other names."""
+    state = state.copied()
+    rename(state, names)
+    return state
+
+
+def rename(state: State, names: Names) -> None:
+    """Give what is in ``state`` other names. Two agents that become one are one from the beginning."""
     floor, due, rest = state.floor, state.due, state.rest
     speaker = names.agent(floor.speaker)
     callers: list[str] = []
@@ -31,20 +38,18 @@ def renamed(state: State, names: Names) -> State:
         arrivals[handoff.target] = Arrival(handoff, each.at)
     walked = {(names.agent(source), names.agent(target)) for source, target in state.since.walked}
     made = sorted(state.summaries.values(), key=lambda each: each.upto)
-    return state._replace(
-        spoken=Log([names.spoken(each) for each in state.spoken]),
-        transcript=Log([names.message(each) for each in state.transcript]),
-        open={number: _turn_renamed(turn, names) for number, turn in state.open.items()},
-        requests={key: names.asked(each) for key, each in state.requests.items()},
-        due=due and Due(due.turn and _turn_renamed(due.turn, names), names.agent(due.to)),
-        rest=replace(rest, agent=names.agent(rest.agent)) if isinstance(rest, Failed) else rest,
-        floor=Floor(speaker, tuple(callers), floor.sticky, arrivals),
-        since=state.since._replace(walked=frozenset(walked)),
-        summaries={names.agent(each.agent): replace(each, agent=names.agent(each.agent)) for each in made},
-        past=state.past and _ended_renamed(state.past, names),
-        ended={number: _ended_renamed(each, names) for number, each in state.ended.items()},
-        teams={names.agent(name): renamed(each, names) for name, each in state.teams.items()},
-    )
+    state.spoken = Log([names.spoken(each) for each in state.spoken])
+    state.transcript = Log([names.message(each) for each in state.transcript])
+    state.open = {number: _turn_renamed(turn, names) for number, turn in state.open.items()}
+    state.requests = {key: names.asked(each) for key, each in state.requests.items()}
+    state.due = due and Due(due.turn and _turn_renamed(due.turn, names), names.agent(due.to))
+    state.rest = replace(rest, agent=names.agent(rest.agent)) if isinstance(rest, Failed) else rest
+    state.floor = Floor(speaker, tuple(callers), floor.sticky, arrivals)
+    state.since = state.since._replace(walked=frozenset(walked))
+    state.summaries = {names.agent(each.agent): replace(each, agent=names.agent(each.agent)) for each in made}
+    state.past = state.past and _ended_renamed(state.past, names)
+    state.ended = {number: _ended_renamed(each, names) for number, each in state.ended.items()}
+    state.teams = {names.agent(name): renamed(each, names) for name, each in state.teams.items()}
 
 
 def _ended_renamed(ended: Ended, names: Names) -> Ended:

@@ -1,10 +1,10 @@
 """The state of a conversation: the fold of its facts (see `fold`).
 
-Its parts are named tuples, not dataclasses: every fact makes a changed copy, and copying these costs a third.
+Its parts are named tuples, not dataclasses: facts make changed copies, and copying these costs a third.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from relayline.events import (
@@ -84,6 +84,10 @@ class Turn(NamedTuple):
     nudged: bool = False
     part: Part = ALONE
 
+    def calling(self, calls: tuple[OpenCall, ...]) -> "Turn":
+        """With these calls: what `_replace` does, in half of the time, for most facts do that."""
+        return Turn(self.number, self.agent, self.step, calls, self.misses, self.wishes, self.nudged, self.part)
+
     @property
     def lane(self) -> Lane | None:
         """Where its words stand; None: in the conversation."""
@@ -118,8 +122,7 @@ class Ended(NamedTuple):
     failed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(NamedTuple):
     """Somebody has to speak next: after a turn, or after the user (``turn`` is None), who may have said who
     (``to``).
     """
@@ -128,8 +131,7 @@ class Due:
     to: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """How an agent last got the conversation. ``at``: how many items of the conversation there were before; 0, if that
     was forgotten.
     """
@@ -170,9 +172,13 @@ class Since(NamedTuple):
     begun: int = 0
 
 
-class State(NamedTuple):
+@dataclass
+class State:
     """All that is known of a session. Every field but the two logs is small: bounded by what is open now, by the number
     of agents, or by what the team keeps in common.
+
+    Only the fold changes one, and only a copy of its own: a long journal is folded into one object. What is in the
+    fields is never changed, only replaced.
 
     ``seq``: how many facts were folded. ``turns``, ``asked``: how many there were. ``requests``: unanswered, oldest
     first. ``rest``: why nothing goes on, if nothing does. ``shared``: what the team keeps in common. ``summaries``: the
@@ -184,23 +190,29 @@ class State(NamedTuple):
 
     seq: int = 0
     started: SessionStarted | None = None
-    spoken: Log[Spoken] = Log()
-    transcript: Log[Message] = Log()
+    spoken: Log[Spoken] = field(default_factory=Log[Spoken])
+    transcript: Log[Message] = field(default_factory=Log[Message])
     turns: int = 0
     asked: int = 0
-    open: Mapping[int, Turn] = {}
-    requests: Mapping[str, Asked] = {}
+    open: Mapping[int, Turn] = field(default_factory=dict[int, Turn])
+    requests: Mapping[str, Asked] = field(default_factory=dict[str, Asked])
     due: Due | None = None
     rest: Failed | Stopped | Cancelled | Finished | None = None
-    floor: Floor = Floor()
-    since: Since = Since()
-    shared: Mapping[str, JSON] = {}
-    summaries: Mapping[str, Summarised] = {}
+    floor: Floor = field(default_factory=Floor)
+    since: Since = field(default_factory=Since)
+    shared: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
+    summaries: Mapping[str, Summarised] = field(default_factory=dict[str, Summarised])
     forgotten: int = 0
     past: Ended | None = None
-    ended: Mapping[int, Ended] = {}
-    teams: Mapping[str, "State"] = {}
+    ended: Mapping[int, Ended] = field(default_factory=dict[int, Ended])
+    teams: Mapping[str, "State"] = field(default_factory=dict[str, "State"])
     key: str = ""
+
+    def copied(self) -> "State":
+        """Another one of the same fields, whatever becomes of this one."""
+        other = object.__new__(State)
+        vars(other).update(vars(self))  # half of what `copy` takes; this is done for every fact that is new
+        return other
 
     @property
     def items(self) -> int:

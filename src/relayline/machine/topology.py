@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 PREFIX = "handoff_to_"
@@ -66,6 +67,7 @@ def tool_names(agents: Sequence[str]) -> Mapping[str, str]:
     return {agent: PREFIX + (agent if _slug(agent) == agent else _hashed(agent, _slug(agent))) for agent in agents}
 
 
+@lru_cache
 def tool_name(written: str) -> str:
     """What a model called, as a name that a provider takes back when it is shown the call again."""
     plain = re.sub(r"[^a-zA-Z0-9_-]", "_", written) or "unnamed"

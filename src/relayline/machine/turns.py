@@ -22,7 +22,7 @@ from relayline.events import (
 from relayline.machine.draft import Draft
 from relayline.machine.effects import CallModel, Effect, Inside, Judge, effects
 from relayline.machine.inputs import Entered, Input, Interrupted, Judged
-from relayline.machine.lanes import in_order, last_item
+from relayline.machine.lanes import in_order, latest
 from relayline.machine.limits import Objection
 from relayline.machine.patterns import AskUser, GiveBack, Handoff, Pass, Route, Speak, Spread, Stop
 from relayline.machine.renaming import runs_function
@@ -30,7 +30,7 @@ from relayline.machine.rules import Rules
 from relayline.machine.state import OpenCall, State, Turn
 from relayline.machine.topology import Edge
 from relayline.machine.view import text
-from relayline.messages import JSON, Message, Outcome
+from relayline.messages import JSON, Outcome
 
 WITHDRAWN = "Not run: it was waiting for a person's decision, and the user went on with another message."
 INTERRUPTED = "Interrupted. It is not known whether this took effect; find out before doing it again."
@@ -196,9 +196,10 @@ def start(
 
     Who spoke last as well is told to go on: no provider takes a request that ends on the words of whom it asks.
     """
-    last = last_item(draft.state, after)
+    # What a colleague did not say, or only did, is not shown to it.
+    shown = (text(item, agent) for item in latest(draft.state, after))
+    own = next((message.role == "assistant" for message in shown if message), False)
     draft.start(agent, after, apart=apart, key=key)
-    own = isinstance(last, Message) and (last.role, last.author_name) == ("assistant", agent)
     if agent in draft.rules.teams:
         begin_within(draft, draft.state.open[draft.state.turns])
     elif prompt:

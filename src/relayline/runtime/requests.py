@@ -277,7 +277,7 @@ def user_message(value: object) -> Message:
         raise UsageError("the message is empty; say something, or leave it out to resume")
     try:
         "".join([message.text, message.author_name, *(each.name + each.url for each in message.media)]).encode()
-        return replace(message, metadata=checked(message.metadata))
+        return replace(message, metadata=checked(message.metadata)) if message.metadata else message
     except UnicodeEncodeError as error:
         raise UsageError(f"the message is not valid Unicode: {error.reason} at character {error.start}") from None
     except ValueError as error:

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 from relayline.errors import RunClosed, UsageError
-from relayline.runtime.stream import Emit, RunResult, WorkflowEvent
+from relayline.runtime.stream import Emit, RunResult, WorkflowEvent, discard
 
 Work: TypeAlias = Callable[[Emit], Coroutine[Any, Any, RunResult]]
 
@@ -102,7 +102,7 @@ class Run:
 
     async def _finish(self) -> RunResult:
         if self._pump is None and not self._read:
-            # Nobody will ever read the events: a tenth of a turn would go into handing them on.
+            # Nobody will ever read the events: a tenth of a turn would go into making them.
             self._read = True
             pump = self._start(discard)
             try:
@@ -121,11 +121,6 @@ class Run:
         if pump.cancelled():
             raise _closed(self.session_id)
         return pump.result()
-
-
-async def discard(event: WorkflowEvent) -> None:
-    """Nobody listens."""
-    del event
 
 
 def _closed(session_id: str) -> RunClosed:

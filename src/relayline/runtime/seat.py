@@ -4,7 +4,7 @@ import copy
 import inspect
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast, get_args
 
 from relayline.agent import Agent, ChatClient, ChatRequest, ToolSpec
@@ -92,22 +92,20 @@ class Seat:
             if way.when is not None and not await way.open(state.transcript, state.shared)
         }
         specs = tuple(spec for spec in self.specs if spec.name not in shut) if shut else self.specs
-        request = ChatRequest(
+        shared = self.shared if getattr(self.client, "shares_prefix", True) else None
+        if shared is None:
+            messages = await self._messages(session, turn)
+        else:
+            messages = shared.lay(session.view("", View(shared.show), turn), self.agent.name)
+        return ChatRequest(
             self.agent,
-            (),
-            specs,
+            tuple(messages),
+            shared.tools if shared else specs,
             session.id,
-            output=self.output.schema if self.output else None,
-            overrides=settings or {},
-        )
-        if self.shared is None or not getattr(self.client, "shares_prefix", True):
-            return replace(request, messages=tuple(await self._messages(session, turn)))
-        return replace(
-            request,
-            messages=tuple(self.shared.lay(session.view("", View(self.shared.show), turn), self.agent.name)),
-            tools=self.shared.tools,
-            common=self.shared.system,
-            allowed=tuple(spec.name for spec in specs),
+            shared.system if shared else "",
+            tuple(spec.name for spec in specs) if shared else None,
+            self.output.schema if self.output else None,
+            settings or {},
         )
 
     async def _messages(self, session: Session, turn: int) -> Sequence[Message]:

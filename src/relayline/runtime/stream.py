@@ -271,12 +271,18 @@ class RunResult:
 Emit: TypeAlias = Callable[[WorkflowEvent], Awaitable[None]]
 
 
+async def discard(event: WorkflowEvent) -> None:
+    """Nobody listens, so that events need not be made."""
+    del event
+
+
 class Narrator:
     """Tells a session's facts, and what goes on around them, as events."""
 
     def __init__(self, session: Session, emit: Emit) -> None:
         self._session = session
         self._emit = emit
+        self._heard = emit is not discard
         self._reader = Reader(session.id, session.state)
 
     def catch_up(self) -> None:
@@ -285,13 +291,14 @@ class Narrator:
 
     async def tell(self, entries: Sequence[Entry]) -> None:
         """Show what was just appended."""
-        for entry in entries:
+        for entry in entries if self._heard else ():
             if shown := self._reader.event(entry, self._session.state):
                 await self._emit(shown)
 
     async def signal(self, kind: EventType, data: object = None, agent: str = "") -> None:
         """Show something that is not in the journal."""
-        await self._emit(_event(kind, self._session.id, data, agent))
+        if self._heard:
+            await self._emit(_event(kind, self._session.id, data, agent))
 
     async def delta(self, agent: str, attempt: int, words: str) -> None:
         """Show an agent's next words."""

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
@@ -285,8 +284,8 @@ async def _refuses_to_restore(store: Store, again: Again) -> None:
         ("another beginning", [two, three]),
         ("the reverse order", [three, two, one]),
         ("a number that is there twice", [one, one, two]),
-        ("the number 0", [replace(one, seq=0)]),
-        ("a negative number", [replace(one, seq=-4), replace(two, seq=-3)]),
+        ("the number 0", [one._replace(seq=0)]),
+        ("a negative number", [one._replace(seq=-4), two._replace(seq=-3)]),
         ("a stand-in of another number", [Entry(6, at, _stand_in(7)), Entry(7, at, one.fact)]),
         ("a stand-in for nothing", [Entry(0, at, _stand_in(0)), one]),
         ("a number beyond all", [Entry(2**70, at, _stand_in(2**70))]),
@@ -374,7 +373,7 @@ async def _stands(store: Store, again: Again) -> None:
         assert await opened.stands("s", 1, last), "A session that nobody touched does not stand."
         assert await opened.stands("b", 1, branched), "A branch that nobody touched does not stand."
         assert not await opened.stands("s", 5, last), "A session stands that has no fact of the number it begins with."
-        other = replace(last, fact=Retried("another"))
+        other = last._replace(fact=Retried("another"))
         assert not await opened.stands("s", 1, other), "A session stands that ends otherwise."
     await again().cut("s", _stand_in(2))
     assert not await store.stands("s", 1, last), "A session stands whose beginning was cut."
