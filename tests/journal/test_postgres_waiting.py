@@ -5,12 +5,14 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import psycopg
 import pytest
 
 from relayline.events import Fact, Retried
-from relayline.journal.postgres import PostgresCheckpointStorage, storage
+from relayline.journal.deltas import Delta
+from relayline.journal.postgres import PostgresCheckpointStorage, connections, statements, storage
 from relayline.journal.postgres.waiting import bell_of
 from relayline.testing import FakeClock
 from tests.journal.writers import ROOT
@@ -224,3 +226,72 @@ async def test_what_others_send_is_passed_over(dsn: str, postgres: Server):
             postgres.do(f"NOTIFY relayline_relayline, '{words}'", dsn)
         await other.append("s", facts(1), after=0)
         assert await waiting
+
+
+@pytest.mark.usefixtures("told_or_never")
+async def test_who_follows_misses_nothing_and_only_reads(dsn: str, monkeypatch: pytest.MonkeyPatch):
+    """Whoever reads each time it is told sees every fact, however writes fall, and nothing is asked of the server beside."""
+    asked: list[str] = []
+    repeat = connections.Connections.repeat
+
+    async def counted(self: connections.Connections, work: Any) -> Any:
+        asked.append(work.keywords["query"])
+        return await repeat(self, work)
+
+    async with opened(dsn) as store, opened(dsn) as other, store.following("s") as look:
+        monkeypatch.setattr(connections.Connections, "repeat", counted)
+        seen = 0
+        for written in range(200):
+            looking = asyncio.ensure_future(look(seen, 60))
+            for _ in range(written % 40):
+                await asyncio.sleep(0)
+            await other.append("s", facts(1), after=written)
+            while seen <= written:
+                assert await looking
+                seen += len(await store.read("s", after=seen))
+                looking = asyncio.ensure_future(look(seen, 60))
+            looking.cancel()
+    assert set(asked) == {statements.READ}
+
+
+async def test_who_follows_is_told_though_the_listening_connection_was_killed(
+    dsn: str, postgres: Server, monkeypatch: pytest.MonkeyPatch
+):
+    """Written before it listened again, a fact rang for nobody, so it is told to look."""
+    monkeypatch.setattr(storage, "LOOK_ANYWAY", 1000)
+    async with opened(dsn) as store, opened(dsn) as other, store.following("s") as look:
+        for after in range(2):
+            looking = asyncio.create_task(look(after, 60))
+            await until_listening(postgres, dsn)
+            killed = f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{named(dsn)}'"
+            assert postgres.do(killed)
+            assert await looking
+            assert not await store.read("s", after=after)
+            await other.append("s", facts(1), after=after)
+            async with asyncio.timeout(20):
+                assert await look(after, 60)
+            assert await store.read("s", after=after)
+
+
+async def test_who_follows_a_store_that_is_closed_goes_on_with_it(dsn: str):
+    """It opens again for who uses it, and tells who follows as before."""
+    async with opened(dsn) as store, opened(dsn) as other, store.following("s") as look:
+        looking = asyncio.create_task(look(0, 60))
+        await asyncio.sleep(0)
+        await store.aclose()
+        assert await looking
+        await other.append("s", facts(1), after=0)
+        assert await look(0, 60)
+
+
+@pytest.mark.usefixtures("told_or_never")
+async def test_words_and_facts_are_told_on_one_connection(dsn: str, postgres: Server):
+    """Whoever watches both listens once."""
+    async with opened(dsn) as store, opened(dsn) as other:
+        async with store.deltas.watch("s") as words, store.following("s") as look:
+            await other.deltas.publish("s", Delta(0, "desk", 1, "Hello"))
+            await other.append("s", facts(1), after=0)
+            assert await look(0, 60)
+            assert (await words.get()).words == "Hello"
+            listening = "SELECT count(*) FROM pg_stat_activity WHERE query ~ '^(LISTEN|SELECT pg_advisory_lock_shared)'"
+            assert postgres.do(f"{listening} AND datname = '{named(dsn)}'") == [(1,)]

@@ -22,6 +22,7 @@ class Words:
         self._session_id = session_id
         self._seq = 0
         self._waiting: list[Delta] = []
+        self._heard = True
         self._pump: asyncio.Task[None] | None = None
 
     def after(self, seq: int) -> Emit:
@@ -51,12 +52,11 @@ class Words:
             self._pump = asyncio.create_task(self._publish())
 
     async def _publish(self) -> None:
-        heard = True
         while self._waiting:
-            await asyncio.sleep(MOMENT if heard else UNHEARD)
+            await asyncio.sleep(MOMENT if self._heard else UNHEARD)
             waiting, self._waiting = self._waiting, []
             for delta in waiting:
-                heard = await self._deltas.publish(self._session_id, delta)
+                self._heard = await self._deltas.publish(self._session_id, delta)
         self._pump = None
 
     async def __aenter__(self) -> Self:
