@@ -544,6 +544,12 @@ def test_rl203_told_nothing() -> None:
     assert warned(team(A, mute)) == snapshot(
         ["RL203 'a' is told nothing of 'mute' but its name; give 'mute' a description"]
     )
+    assert warned(team(Agent("a"), Agent("b"), Agent("c"), Agent("d"), Agent("e")))[:2] == snapshot(
+        [
+            "RL203 4 agents ('b', 'c', 'd', ...) are told nothing of 'a' but its name; give 'a' a description",
+            "RL203 4 agents ('a', 'c', 'd', ...) are told nothing of 'b' but its name; give 'b' a description",
+        ]
+    )
     assert warned(team(A, mute).add_handoff(A, mute, description="Is quiet.").with_terminal_agents([mute])) == []
     assert warned(team(A, mute).add_handoff(A, mute, always=True).with_terminal_agents([mute])) == []
     people = team(A, mute, jo).add_handoff(A, jo).add_handoff(jo, [A, mute]).with_terminal_agents([mute])

@@ -36,13 +36,19 @@ def review(
                     f"If that is meant, say so: .with_terminal_agents([{name!r}])"
                 )
     told: dict[str, dict[str, str]] = {}
+    unaware: dict[str, list[str]] = {}
     for name in by_name:
         # A person is shown no descriptions.
         chosen = [edge for edge in exits[name] if not edge.always and name not in rules.people]
         told[name] = {edge.target: purpose(edge, by_name[edge.target]) for edge in chosen}
         for target, words in told[name].items():
             if not words.strip():
-                yield f"RL203 {name!r} is told nothing of {target!r} but its name; give {target!r} a description"
+                unaware.setdefault(target, []).append(repr(name))
+    for target in (name for name in by_name if name in unaware):
+        names = unaware[target]
+        who = names[0] if len(names) == 1 else f"{len(names)} agents"
+        are = "is" if len(names) == 1 else f"({', '.join(names[:3])}{', ...' if len(names) > 3 else ''}) are"
+        yield f"RL203 {who} {are} told nothing of {target!r} but its name; give {target!r} a description"
     yield from _alike(told)
     if rules.limits.hops is None and rules.limits.cycles and rules.budget == Budget():
         if circle := _circle(edges):

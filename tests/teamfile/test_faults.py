@@ -3,7 +3,7 @@
 import copy
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -320,6 +320,8 @@ def test_a_file_that_cannot_be_read(tmp_path: Path):
     with pytest.raises(BuildError, match="RL301 .*nothing.yaml cannot be read: No such file"):
         load(tmp_path / "nothing.yaml")
     (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9")
+    with pytest.raises(BuildError, match="RL301 5 is no path of a file"):
+        load(cast("str", 5))
     with pytest.raises(BuildError, match="cannot be read: it is not UTF-8"):
         load(tmp_path / "latin.yaml")
     for path in ("a\0b", "\ud800"):

@@ -31,7 +31,11 @@ R = TypeVar("R", SequentialBuilder, ConcurrentBuilder)
 
 def load(path: str | Path, allow: Allowed = ()) -> Workflow:
     """As `relayline.load`."""
-    vocabulary, place = Vocabulary(allow), Path(path)
+    vocabulary = Vocabulary(allow)
+    try:
+        place = Path(path)
+    except TypeError:
+        raise BuildError(f"RL301 {path!r:.80} is no path of a file") from None
     try:
         text = place.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
