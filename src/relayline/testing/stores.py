@@ -438,6 +438,21 @@ async def _waits(store: Store, again: Again) -> None:
     assert await waiting, "It did not say that something was written."
 
 
+async def _follows(store: Store, again: Again) -> None:
+    """Who looks after each read, from before the first, is told of everything that was written since."""
+    await _fill(store, "s", 1)
+    async with store.following("s") as look:
+        seen = len(await store.read("s"))
+        for written in range(1, 4):
+            looking = asyncio.ensure_future(look(seen, 20))
+            await again().append("s", _facts(1), after=written)
+            while len(await store.read("s")) > seen:
+                assert await looking, "It did not say that something was written."
+                seen = len(await store.read("s"))
+            looking.cancel()
+        assert seen == 4, "Something is missing."
+
+
 RULES: tuple[Callable[[Store, Again], Awaitable[None]], ...] = (
     _appends_and_reads,
     _reads_a_range,
@@ -460,6 +475,7 @@ RULES: tuple[Callable[[Store, Again], Awaitable[None]], ...] = (
     _holds,
     _keeps_media,
     _waits,
+    _follows,
 )
 
 
