@@ -103,6 +103,7 @@ class Restate(Dispatcher):
 
         @desk.handler()
         async def turn(context: restate.ObjectContext) -> None:
+            turns.called()
             if not await turns.take(context.key()):
                 # Sent again to whoever is there, and not failed: a failure closes the connection, to others' turns too.
                 await asyncio.sleep(LEAVING / 5)
@@ -134,6 +135,7 @@ class Restate(Dispatcher):
             listening.cancel()
             # Connections may break under it while they end; nobody is there any more who minds.
             await asyncio.wait([asyncio.gather(listening, return_exceptions=True)], timeout=LEAVING)
+            await turns.leave()
 
     async def aclose(self) -> None:
         http, self._http = self._http, None
@@ -164,6 +166,25 @@ class _Turns:
         self._run_turn = run_turn
         self._room = asyncio.Semaphore(most)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._handlers: set[asyncio.Task[Any]] = set()
+
+    def called(self) -> None:
+        """Remember who calls this: a task of the server's."""
+        handler = asyncio.current_task()
+        if handler is not None:
+            self._handlers.add(handler)
+            handler.add_done_callback(self._handlers.discard)
+
+    async def leave(self) -> None:
+        """End the handlers that are still there.
+
+        One that is cancelled waits for the server to close its side, for as long as this process lives: it takes two.
+        """
+        for _ in range(3):
+            for handler in self._handlers:
+                handler.cancel()
+            if self._handlers:
+                await asyncio.wait(set(self._handlers), timeout=LEAVING)
 
     async def take(self, session_id: str) -> bool:
         """Do a turn. False: somebody else has to."""
