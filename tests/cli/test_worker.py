@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from relayline import InterruptedCallRequest, RequestInfoEvent
 from relayline.cli.commands import app
 from relayline.cli.worker import engine
 from relayline.journal.sqlite import SqliteCheckpointStorage
+from tests.cli.conftest import Relayline
 from tests.durable.fleets import answered, until
 from tests.durable.servers import free_ports
 from tests.kills.desk import team
@@ -46,7 +48,8 @@ def a_worker(folder: Path, *options: str) -> Iterator["subprocess.Popen[str]"]:
     )
     try:
         assert worker.stderr is not None
-        assert "of team desk" in worker.stderr.readline()
+        at = f", health at http://{options[1]}" if "--health" in options else ""
+        assert worker.stderr.readline().endswith(f" of team desk{at}\n")
         yield worker
     finally:
         worker.kill()
@@ -98,6 +101,19 @@ async def test_a_worker_that_has_no_time_left_hands_its_turn_back(tmp_path: Path
 
 async def _some(store: SqliteCheckpointStorage) -> bool:
     return bool(await store.sessions())
+
+
+def test_a_chat_with_a_fleet_says_how_to_come_back_to_it(
+    run: Relayline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Workers answer it, and the line that takes the session up again names the engine."""
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    monkeypatch.chdir(ROOT)
+    at = "tests.kills.fleet:desk", "--engine", "local", "--store", str(tmp_path / "s.db"), "--session", "s"
+    with a_worker(tmp_path):
+        done = run("chat", *at, lines="Message 1.\n")
+    assert "?? desk: refund(turn=1)" in done.stdout
+    assert done.stderr.endswith(f"resume with: relayline chat {' '.join(at)}\n")
 
 
 def test_an_engine_that_is_none_is_refused_in_a_sentence(tmp_path: Path):

@@ -34,7 +34,7 @@ def chat(
     workflow = at_work(target, model, store, allow)
     if engine_word is not None:
         workflow = workflow.with_dispatcher(engine(engine_word, workflow.name))
-    again = partial(resume_line, target, model, store, allow=allow)
+    again = partial(resume_line, target, model, store, allow=allow, engine=engine_word)
     return perform(workflow, lambda: _talk(workflow, session, again))
 
 

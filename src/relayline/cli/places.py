@@ -66,11 +66,17 @@ def command() -> str:
 
 
 def resume_line(
-    target: str | None, model: str | None, store: str | None, session_id: str, allow: Sequence[str] = ()
+    target: str | None,
+    model: str | None,
+    store: str | None,
+    session_id: str,
+    allow: Sequence[str] = (),
+    engine: str | None = None,
 ) -> str:
     """What to type to take a session up, in a shell."""
     allowed = [word for each in allow for word in ("--allow", each)]
-    options = [*allowed, *([] if model is None else ["--model", model]), *store_option(store)]
+    named = [*([] if model is None else ["--model", model]), *([] if engine is None else ["--engine", engine])]
+    options = [*allowed, *named, *store_option(store)]
     # After --session=, because an id may begin with a dash.
     session = ["--session", session_id] if not session_id.startswith("-") else [f"--session={session_id}"]
     return shlex.join([command(), "chat", *([target] if target else []), *options, *session])

@@ -82,7 +82,8 @@ async def _work(worker: Worker, grace: float, health: str) -> int:
     answering = await _answer(worker, health) if health else None
     serving = asyncio.create_task(worker.serve())
     stopping = asyncio.create_task(stop.wait())
-    shown = f" health at {answering.sockets[0].getsockname()}" if answering else ""
+    host, port = answering.sockets[0].getsockname()[:2] if answering else ("", 0)
+    shown = f", health at http://{f'[{host}]' if ':' in host else host}:{port}" if answering else ""
     print(f"worker {worker.name} of team {worker.workflow.name}{shown}", file=sys.stderr, flush=True)
     await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
     if stopping.done():
