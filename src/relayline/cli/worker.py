@@ -59,10 +59,13 @@ def work(
     """Work until SIGTERM or Ctrl-C; returns the exit status."""
     # Blocked before there is any thread, so that all have it: an engine's SDK may want the signal for itself, and would
     # take it from us.
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
-    workflow = at_work(target, model, store, allow)
-    workflow = workflow.with_dispatcher(engine(engine_word, workflow.name, listen, address))
-    return asyncio.run(_work(Worker(workflow, limits), grace, health))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        workflow = at_work(target, model, store, allow)
+        workflow = workflow.with_dispatcher(engine(engine_word, workflow.name, listen, address))
+        return asyncio.run(_work(Worker(workflow, limits), grace, health))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
