@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import sys
@@ -15,6 +16,9 @@ from relayline.durable.worker import Worker
 from relayline.errors import UsageError
 
 ENGINES = ("local", "restate", "temporal")
+
+SAID_AGAIN = 60.0
+"""Seconds after which the log says again what it has said: a store that is away is looked for every second."""
 
 
 def engine(word: str, team: str, listen: str = "", address: str = "") -> Dispatcher:
@@ -60,12 +64,29 @@ def work(
     # Blocked before there is any thread, so that all have it: an engine's SDK may want the signal for itself, and would
     # take it from us.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    log = logging.StreamHandler()
+    log.addFilter(_NowAndThen())
     try:
         workflow = at_work(target, model, store, allow)
         workflow = workflow.with_dispatcher(engine(engine_word, workflow.name, listen, address))
+        logging.getLogger("relayline").addHandler(log)  # from here on: what may be odd in a team is said by `graph`
         return asyncio.run(_work(Worker(workflow, limits), grace, health))
     finally:
+        logging.getLogger("relayline").removeHandler(log)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _NowAndThen(logging.Filter):
+    """Lets a message pass that was not said just now."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text, now = record.getMessage(), record.created
+        self._said = {said: at for said, at in self._said.items() if now - at < SAID_AGAIN}
+        return self._said.setdefault(text, now) == now
 
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
@@ -118,5 +139,5 @@ async def _answer(worker: Worker, health: str) -> asyncio.Server:
     host, _, port = health.rpartition(":")
     try:
         return await asyncio.start_server(answer, host or "127.0.0.1", int(port))
-    except (ValueError, OSError) as error:
+    except (ValueError, OverflowError, OSError) as error:
         raise UsageError(f"--health {health!r} is no HOST:PORT to listen at: {error}") from None
