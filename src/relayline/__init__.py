@@ -30,13 +30,10 @@ from relayline.errors import (
 )
 from relayline.events import HandoffSent, Stopped
 from relayline.executors import Executor, ExecutorContext, executor
-from relayline.graphs import Case, Default, WorkflowBuilder
-from relayline.groupchat import GroupChatBuilder, GroupChatState
 from relayline.journal.checkpoints import Checkpoint
 from relayline.journal.store import InMemoryCheckpointStorage
 from relayline.loading import load
 from relayline.messages import Media, Message, Text, ToolCall, ToolResult
-from relayline.pipelines import ConcurrentBuilder, SequentialBuilder
 from relayline.reconcile import NOT_DONE, NotDone
 from relayline.runtime.requests import (
     AgentResponse,
@@ -67,8 +64,11 @@ from relayline.tools import Tool, tool
 from relayline.workflow import SessionView, Workflow
 
 if TYPE_CHECKING:
+    from relayline.graphs import Case, Default, WorkflowBuilder
+    from relayline.groupchat import GroupChatBuilder, GroupChatState
     from relayline.journal.file import FileCheckpointStorage
     from relayline.journal.sqlite import SqliteCheckpointStorage
+    from relayline.pipelines import ConcurrentBuilder, SequentialBuilder
 
 __all__ = [
     "NOT_DONE",
@@ -152,10 +152,17 @@ __all__ = [
 ]
 
 _LATE = {
+    "Case": "relayline.graphs",
+    "ConcurrentBuilder": "relayline.pipelines",
+    "Default": "relayline.graphs",
     "FileCheckpointStorage": "relayline.journal.file",
+    "GroupChatBuilder": "relayline.groupchat",
+    "GroupChatState": "relayline.groupchat",
+    "SequentialBuilder": "relayline.pipelines",
     "SqliteCheckpointStorage": "relayline.journal.sqlite",
+    "WorkflowBuilder": "relayline.graphs",
 }
-"""Loaded when they are asked for: who keeps everything in memory pays for no disk."""
+"""Loaded when they are asked for: who keeps all in memory pays for no disk, and a desk of agents for no graph."""
 
 
 def __getattr__(name: str) -> object:

@@ -44,7 +44,7 @@ def _finite(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-_OBJECT = TypeAdapter(Annotated[dict[str, Any], AfterValidator(_finite)])
+_OBJECT = TypeAdapter(Annotated[dict[str, Any], AfterValidator(_finite)], config=ConfigDict(defer_build=True))
 
 
 class Passed:

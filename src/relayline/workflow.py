@@ -4,16 +4,10 @@ import importlib
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from relayline.agent import Agent, ChatClient, ChatRequest, Named, as_client
 from relayline.dispatch import Dispatcher
-from relayline.drawing.diagram import Diagram
-from relayline.drawing.dot import as_dot
-from relayline.drawing.mermaid import as_mermaid
-from relayline.drawing.svg import as_svg
-from relayline.drawing.team import diagram_of
-from relayline.drawing.trail import doing, with_path, with_turns
 from relayline.errors import DamagedJournal, SessionNotFound, UsageError
 from relayline.events import Entry, StateChanged, UserSpoke, innermost
 from relayline.fleet import Fleet, Submitted
@@ -42,6 +36,9 @@ from relayline.runtime.stream import Emit, RunResult, WorkflowEvent, discard
 from relayline.runtime.watch import watch
 from relayline.upgrades import SessionUpgrade, upgrade_of
 from relayline.usage import Price, SessionUsage, usage_of
+
+if TYPE_CHECKING:
+    from relayline.drawing.diagram import Diagram
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,7 +378,7 @@ class Workflow:
             raise not_found(session_id)
         return entries
 
-    def diagram(self, session: SessionView | None = None) -> Diagram:
+    def diagram(self, session: SessionView | None = None) -> "Diagram":
         """The team as it is drawn; with a session, what `Workflow.session` gave: the way it took, and where it is.
 
         The way of a handoff team is that of all its handoffs; that of any other begins anew with each message of the
@@ -390,6 +387,9 @@ class Workflow:
         Raises:
             UsageError: if the pattern is one of your own, which has no drawing.
         """
+        from relayline.drawing.team import diagram_of
+        from relayline.drawing.trail import doing, with_path, with_turns
+
         drawn = diagram_of(self.agents, self.machine)
         if session is None:
             return drawn
@@ -399,14 +399,20 @@ class Workflow:
 
     def to_mermaid(self, session: SessionView | None = None) -> str:
         """`diagram`, for Markdown: a flowchart in the words of Mermaid."""
+        from relayline.drawing.mermaid import as_mermaid
+
         return as_mermaid(self.diagram(session))
 
     def to_dot(self, session: SessionView | None = None) -> str:
         """`diagram`, for Graphviz."""
+        from relayline.drawing.dot import as_dot
+
         return as_dot(self.diagram(session))
 
     def to_svg(self, session: SessionView | None = None) -> str:
         """`diagram`, as a picture of its own, with a light and a dark face."""
+        from relayline.drawing.svg import as_svg
+
         return as_svg(self.diagram(session))
 
     def to_yaml(self, allow: Sequence[str] | Mapping[str, object] | None = None) -> str:

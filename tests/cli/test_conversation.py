@@ -16,7 +16,10 @@ from relayline import (
     Workflow,
     WorkflowEvent,
 )
+from relayline.cli import conversation
 from relayline.cli.conversation import Command, Conversation, Move, Opening, Person, Respond, Say, Screen
+from relayline.durable.local import Local
+from relayline.durable.worker import Worker
 from relayline.events import Answered
 from relayline.runtime.requests import InterruptedCallRequest
 from relayline.testing import FakeClock
@@ -92,15 +95,16 @@ class Actor(Person):
         yield
 
 
+async def commands(name: str, view: SessionView | None) -> str:
+    return f"/{name} of {view.session_id if view else 'nothing'}"
+
+
 async def talk(
     actor: Actor, store: InMemoryCheckpointStorage, team: Workflow = TEAM, who: str = ""
 ) -> tuple[Notes, Conversation]:
-    async def command(name: str, view: SessionView | None) -> str:
-        return f"/{name} of {view.session_id if view else 'nothing'}"
-
     notes = Notes()
     opening = Opening(team.with_store(store), "a script", "s", True, "come back", who)
-    conversation = Conversation(opening, notes, actor, command)
+    conversation = Conversation(opening, notes, actor, commands)
     await conversation.hold()
     return notes, conversation
 
@@ -166,6 +170,24 @@ async def test_an_interrupted_turn_goes_on_by_itself():
     actor = Actor(Respond(InterruptedCallRequest.create_response("42 sheep")))
     notes, _ = await talk(actor, kept)
     assert notes.said == ["So: 42 sheep"]
+
+
+async def test_words_that_no_worker_takes_up_are_not_waited_for_in_silence(monkeypatch: pytest.MonkeyPatch):
+    """Who talks with a fleet is told how to start a worker, once; and has the answer when one is there."""
+    monkeypatch.setattr(conversation, "PATIENCE", 0.05)
+    team = TEAM.with_store(store()).with_dispatcher(Local())
+    notes, working = Notes(), list[asyncio.Task[None]]()
+
+    def tell(text: str) -> None:
+        notes.told.append(text)
+        working.append(asyncio.create_task(Worker(team).serve()))
+
+    monkeypatch.setattr(notes, "tell", tell)
+    opening = Opening(team, "a script", "s", True, "come back", worker="relayline worker team.py --engine local")
+    await Conversation(opening, notes, Actor(Say("hello")), commands).hold()
+    working[0].cancel()
+    assert notes.told == ["No worker has taken this up yet; it waits for one: relayline worker team.py --engine local"]
+    assert notes.said == ["You said 5 characters."]
 
 
 async def test_a_failed_model_call_says_how_to_go_on():

@@ -1,7 +1,7 @@
 """The conversation as one agent sees it."""
 
 from relayline.events import HandoffSent
-from relayline.machine.renaming import Spoken
+from relayline.machine.names import Spoken
 from relayline.machine.view import view
 from relayline.messages import Message, Text, ToolCall, ToolResult, user
 

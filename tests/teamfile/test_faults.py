@@ -315,6 +315,16 @@ def test_a_short_file_cannot_become_a_long_one():
     assert problems("\n".join(lines)) == ["RL301 team.yaml, line 2: an alias, such as *this, is not read: write it out"]
 
 
+def test_a_predicate_that_is_not_known_is_told_once():
+    """And not a second time as one that takes the wrong arguments."""
+    text = """\
+name: desk
+participants: [{name: a}, {name: b}]
+handoffs: [{from: a, to: b, when: "os:system"}]
+"""
+    assert [each[:40] for each in problems(text)] == ["RL306 team.yaml, line 3: 'os:system' is "]
+
+
 def test_a_file_that_cannot_be_read(tmp_path: Path):
     """Because it is not there, or is no text."""
     with pytest.raises(BuildError, match="RL301 .*nothing.yaml cannot be read: No such file"):

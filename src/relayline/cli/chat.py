@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from relayline.cli.conversation import Conversation, Opening, look
-from relayline.cli.places import history_path, resume_line
+from relayline.cli.places import history_path, resume_line, worker_line
 from relayline.cli.plain import PipedPerson, PlainScreen
 from relayline.cli.slash import Slash
 from relayline.cli.teams import at_work, perform, who
@@ -34,14 +34,15 @@ def chat(
     workflow = at_work(target, model, store, allow)
     if engine_word is not None:
         workflow = workflow.with_dispatcher(engine(engine_word, workflow.name))
-    again = partial(resume_line, target, model, store, allow=allow)
-    return perform(workflow, lambda: _talk(workflow, session, again))
+    again = partial(resume_line, target, model, store, allow=allow, engine=engine_word)
+    worker = worker_line(target, model, store, allow, engine_word) if engine_word is not None else ""
+    return perform(workflow, lambda: _talk(workflow, session, again, worker))
 
 
-async def _talk(workflow: Workflow, session: str | None, resume: Callable[[str], str]) -> int:
+async def _talk(workflow: Workflow, session: str | None, resume: Callable[[str], str], worker: str) -> int:
     session_id = session or await _new_id(workflow)
     known = await look(workflow, session_id) is not None
-    opening = Opening(workflow, about(workflow), session_id, not known, resume(session_id), who())
+    opening = Opening(workflow, about(workflow), session_id, not known, resume(session_id), who(), worker)
     if sys.stdin.isatty() and sys.stdout.isatty():
         return await _at_the_terminal(opening)
     return await _in_a_pipe(opening)

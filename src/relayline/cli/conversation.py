@@ -28,6 +28,9 @@ RECAP = 6
 """How many of the last messages are shown at most when a session is taken up again."""
 
 
+PATIENCE = 3.0
+"""Seconds after which it is told that no worker has taken up what was said."""
+
 GOES_ON = (
     WorkflowRunState.FAILED,
     WorkflowRunState.IN_PROGRESS,
@@ -66,7 +69,8 @@ Move: TypeAlias = Say | Respond | Command | None
 @dataclass(frozen=True, slots=True)
 class Opening:
     """What is known at the start. ``about``: which model speaks. ``resume``: the line to type to come back.
-    ``who``: under what name decisions are recorded.
+    ``who``: under what name decisions are recorded. ``worker``: the line that starts a worker; empty, if the turns are
+    done here.
     """
 
     workflow: Workflow
@@ -75,6 +79,7 @@ class Opening:
     is_new: bool
     resume: str
     who: str = ""
+    worker: str = ""
 
 
 class Screen(Protocol):
@@ -256,16 +261,22 @@ class Conversation:
 
     async def _show(self, run: Run) -> RunResult | None:
         """Show a run to its end; None if the person interrupts it."""
+        taken = False
 
         async def read() -> RunResult:
+            nonlocal taken
             async with aclosing(run.__aiter__()) as events:
                 async for event in events:
+                    taken = taken or event.seq is not None
                     self._screen.show(event)
             return await run
 
         reading = asyncio.create_task(read())
         with self._person.waiting(stop=reading.cancel):
             try:
+                await asyncio.wait([reading], timeout=PATIENCE if self._opening.worker else None)
+                if not reading.done() and not taken:
+                    self._screen.tell(f"No worker has taken this up yet; it waits for one: {self._opening.worker}")
                 await asyncio.wait([reading])
             finally:
                 reading.cancel()

@@ -66,14 +66,30 @@ def command() -> str:
 
 
 def resume_line(
-    target: str | None, model: str | None, store: str | None, session_id: str, allow: Sequence[str] = ()
+    target: str | None,
+    model: str | None,
+    store: str | None,
+    session_id: str,
+    allow: Sequence[str] = (),
+    engine: str | None = None,
 ) -> str:
     """What to type to take a session up, in a shell."""
-    allowed = [word for each in allow for word in ("--allow", each)]
-    options = [*allowed, *([] if model is None else ["--model", model]), *store_option(store)]
     # After --session=, because an id may begin with a dash.
     session = ["--session", session_id] if not session_id.startswith("-") else [f"--session={session_id}"]
-    return shlex.join([command(), "chat", *([target] if target else []), *options, *session])
+    return shlex.join([command(), "chat", *_same_team(target, model, store, allow, engine), *session])
+
+
+def worker_line(target: str | None, model: str | None, store: str | None, allow: Sequence[str], engine: str) -> str:
+    """What to type to start a worker for a team, in a shell."""
+    return shlex.join([command(), "worker", *_same_team(target, model, store, allow, engine)])
+
+
+def _same_team(
+    target: str | None, model: str | None, store: str | None, allow: Sequence[str], engine: str | None
+) -> list[str]:
+    allowed = [word for each in allow for word in ("--allow", each)]
+    named = [*([] if model is None else ["--model", model]), *([] if engine is None else ["--engine", engine])]
+    return [*([target] if target else []), *allowed, *named, *store_option(store)]
 
 
 def answer_line(request_id: str) -> str:

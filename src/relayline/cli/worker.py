@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import sys
@@ -15,6 +16,9 @@ from relayline.durable.worker import Worker
 from relayline.errors import UsageError
 
 ENGINES = ("local", "restate", "temporal")
+
+SAID_AGAIN = 60.0
+"""Seconds after which the log says again what it has said: a store that is away is looked for every second."""
 
 
 def engine(word: str, team: str, listen: str = "", address: str = "") -> Dispatcher:
@@ -59,10 +63,30 @@ def work(
     """Work until SIGTERM or Ctrl-C; returns the exit status."""
     # Blocked before there is any thread, so that all have it: an engine's SDK may want the signal for itself, and would
     # take it from us.
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
-    workflow = at_work(target, model, store, allow)
-    workflow = workflow.with_dispatcher(engine(engine_word, workflow.name, listen, address))
-    return asyncio.run(_work(Worker(workflow, limits), grace, health))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    log = logging.StreamHandler()
+    log.addFilter(_NowAndThen())
+    try:
+        workflow = at_work(target, model, store, allow)
+        workflow = workflow.with_dispatcher(engine(engine_word, workflow.name, listen, address))
+        logging.getLogger("relayline").addHandler(log)  # from here on: what may be odd in a team is said by `graph`
+        return asyncio.run(_work(Worker(workflow, limits), grace, health))
+    finally:
+        logging.getLogger("relayline").removeHandler(log)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _NowAndThen(logging.Filter):
+    """Lets a message pass that was not said just now."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text, now = record.getMessage(), record.created
+        self._said = {said: at for said, at in self._said.items() if now - at < SAID_AGAIN}
+        return self._said.setdefault(text, now) == now
 
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
@@ -82,7 +106,8 @@ async def _work(worker: Worker, grace: float, health: str) -> int:
     answering = await _answer(worker, health) if health else None
     serving = asyncio.create_task(worker.serve())
     stopping = asyncio.create_task(stop.wait())
-    shown = f" health at {answering.sockets[0].getsockname()}" if answering else ""
+    host, port = answering.sockets[0].getsockname()[:2] if answering else ("", 0)
+    shown = f", health at http://{f'[{host}]' if ':' in host else host}:{port}" if answering else ""
     print(f"worker {worker.name} of team {worker.workflow.name}{shown}", file=sys.stderr, flush=True)
     await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
     if stopping.done():
@@ -114,5 +139,5 @@ async def _answer(worker: Worker, health: str) -> asyncio.Server:
     host, _, port = health.rpartition(":")
     try:
         return await asyncio.start_server(answer, host or "127.0.0.1", int(port))
-    except (ValueError, OSError) as error:
+    except (ValueError, OverflowError, OSError) as error:
         raise UsageError(f"--health {health!r} is no HOST:PORT to listen at: {error}") from None

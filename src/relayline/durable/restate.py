@@ -5,15 +5,15 @@ a port that they share. A worker whose connection breaks is replaced by another 
 """
 
 import asyncio
+import logging
 import re
 import socket
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
 from relayline.dispatch import Dispatcher, HandedBack, Limits, RunTurn, time_until
-from relayline.errors import DispatchError, MissingExtra
+from relayline.errors import DispatchError, MissingExtra, UsageError
 
 try:
     import httpx
@@ -23,6 +23,8 @@ try:
     from restate.retry_policy import InvocationRetryPolicy
 except ModuleNotFoundError as missing:
     raise MissingExtra("Restate needs its SDK: pip install 'relayline[restate]'") from missing
+
+logger = logging.getLogger(__name__)
 
 INGRESS = "http://127.0.0.1:8080"
 ADMIN = "http://127.0.0.1:9070"
@@ -122,9 +124,11 @@ class Restate(Dispatcher):
         try:
             self._called_at = self._address or f"http://{host}:{port}"
             while True:
-                with suppress(DispatchError):
+                try:
                     await self._register()
                     break
+                except DispatchError as error:
+                    logger.warning("%s; it is tried again", error)
                 await asyncio.sleep(AGAIN)
             await asyncio.wait([listening])  # which does not cancel it
             listening.result()
@@ -221,7 +225,11 @@ def _shared(listen: str) -> socket.socket:
     place = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    place.bind((host.strip("[]"), int(port)))
+    try:
+        place.bind((host.strip("[]"), int(port)))
+    except (ValueError, OverflowError, OSError) as error:
+        place.close()
+        raise UsageError(f"{listen!r} is no HOST:PORT where Restate could call this worker: {error}") from error
     place.listen(1024)
     place.setblocking(False)
     return place

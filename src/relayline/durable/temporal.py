@@ -6,6 +6,7 @@ turn. So there is nothing to version, histories stay short, and no workflow wait
 
 import asyncio
 import gc
+import logging
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -22,6 +23,8 @@ try:
     from temporalio.worker import Worker
 except ModuleNotFoundError as missing:
     raise MissingExtra("Temporal needs its SDK: pip install 'relayline[temporal]'") from missing
+
+logger = logging.getLogger(__name__)
 
 TURN = "relayline-turn"
 WAKE = "relayline-wake"
@@ -149,7 +152,8 @@ class Temporal(Dispatcher):
             try:
                 client = await self._connected()
                 break
-            except (RPCError, RuntimeError, OSError):
+            except (RPCError, RuntimeError, OSError) as error:
+                logger.warning("Temporal at %s cannot be reached: %.200s; it is tried again", self._address, error)
                 await asyncio.sleep(1)
         # Nothing is cached: a workflow is a few events, and those of a worker that died would wait for it for long.
         worker = Worker(

@@ -41,8 +41,8 @@ from relayline.events import (
 )
 from relayline.machine.lanes import before, in_sequence
 from relayline.machine.log import Log
-from relayline.machine.renamed import rename
-from relayline.machine.renaming import Names, runs_function
+from relayline.machine.names import Names, runs_function
+from relayline.machine.renaming import rename
 from relayline.machine.state import (
     Arrival,
     Due,

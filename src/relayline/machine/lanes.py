@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from relayline.machine.log import Log
-from relayline.machine.renaming import Spoken
+from relayline.machine.names import Spoken
 from relayline.machine.state import Ended, State, Turn
 from relayline.messages import Message
 

@@ -1,76 +1,74 @@
 """A conversation under other names: as if its agents and tools had always been called what they are called now."""
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import NamedTuple, TypeAlias
 
-from relayline.events import Asked, HandedBack, HandoffSent, Prompted, TeamChanged, Transfer
-from relayline.machine.topology import tool_names
-from relayline.messages import Message, Part, ToolCall, ToolResult
+from relayline.events import Failed
+from relayline.machine.log import Log
+from relayline.machine.names import Names
+from relayline.machine.state import (
+    ALONE,
+    Arrival,
+    Due,
+    Ended,
+    Floor,
+    Part,
+    State,
+    Turn,
+)
 
-Spoken: TypeAlias = Message | HandoffSent | HandedBack | Prompted
-"""What a view is made from: the messages, and what went on between them."""
+
+def renamed(state: State, names: Names) -> State:
+    """The same conversation under other names."""
+    state = state.copied()
+    rename(state, names)
+    return state
 
 
-def runs_function(call: ToolCall) -> bool:
-    """Whether this is the run of a function that has a turn, and no model asked for it; it is called as that is."""
-    return "-s" not in call.id
+def rename(state: State, names: Names) -> None:
+    """Give what is in ``state`` other names. Two agents that become one are one from the beginning."""
+    floor, due, rest = state.floor, state.due, state.rest
+    speaker = names.agent(floor.speaker)
+    callers: list[str] = []
+    for each in map(names.agent, floor.callers):
+        if each not in (speaker, *callers[-1:]):  # nobody waits for themselves
+            callers.append(each)
+    arrivals: dict[str, Arrival] = {}
+    for each in sorted(floor.arrivals.values(), key=lambda each: each.at):
+        handoff = names.handoff(each.handoff)
+        arrivals[handoff.target] = Arrival(handoff, each.at)
+    walked = {(names.agent(source), names.agent(target)) for source, target in state.since.walked}
+    made = sorted(state.summaries.values(), key=lambda each: each.upto)
+    state.spoken = Log([names.spoken(each) for each in state.spoken])
+    state.transcript = Log([names.message(each) for each in state.transcript])
+    state.open = {number: _turn_renamed(turn, names) for number, turn in state.open.items()}
+    state.requests = {key: names.asked(each) for key, each in state.requests.items()}
+    state.due = due and Due(due.turn and _turn_renamed(due.turn, names), names.agent(due.to))
+    state.rest = replace(rest, agent=names.agent(rest.agent)) if isinstance(rest, Failed) else rest
+    state.floor = Floor(speaker, tuple(callers), floor.sticky, arrivals)
+    state.since = state.since._replace(walked=frozenset(walked))
+    state.summaries = {names.agent(each.agent): replace(each, agent=names.agent(each.agent)) for each in made}
+    state.past = state.past and _ended_renamed(state.past, names)
+    state.ended = {number: _ended_renamed(each, names) for number, each in state.ended.items()}
+    state.teams = {names.agent(name): renamed(each, names) for name, each in state.teams.items()}
 
 
-class Names(NamedTuple):
-    """Old names to new ones. ``tools``: of handoffs as well, which are named after their targets."""
+def _ended_renamed(ended: Ended, names: Names) -> Ended:
+    held = None if ended.held is None else tuple(map(names.agent, ended.held))
+    last = ended.last and names.message(ended.last)
+    return ended._replace(turn=_turn_renamed(ended.turn, names), last=last, held=held)
 
-    agents: Mapping[str, str]
-    tools: Mapping[str, str]
 
-    @classmethod
-    def of(cls, fact: TeamChanged) -> "Names":
-        """What ``fact`` renames."""
-        handoffs = tool_names([*fact.renamed, *fact.renamed.values()])
-        named_after = {handoffs[old]: handoffs[new] for old, new in fact.renamed.items()}
-        return cls(fact.renamed, {**named_after, **fact.renamed_tools})
+def _part_renamed(part: Part, names: Names) -> Part:
+    if part is ALONE:
+        return part
+    lane = part.lane and part.lane._replace(said=tuple(map(names.spoken, part.lane.said)))
+    inner = part.inner and renamed(part.inner, names)
+    return part._replace(given=tuple(map(names.message, part.given)), lane=lane, inner=inner)
 
-    def agent(self, name: str) -> str:
-        return self.agents.get(name, name)
 
-    def call(self, call: ToolCall) -> ToolCall:
-        if runs_function(call):
-            return replace(call, name=self.agent(call.name))
-        return replace(call, name=self.tools[call.name]) if call.name in self.tools else call
-
-    def result(self, result: ToolResult) -> ToolResult:
-        return replace(result, name=self.tools[result.name]) if result.name in self.tools else result
-
-    def transfer(self, wish: Transfer) -> Transfer:
-        return replace(wish, target=self.agent(wish.target))
-
-    def asked(self, asked: Asked) -> Asked:
-        call = asked.call and self.call(asked.call)
-        return replace(asked, agent=self.agent(asked.agent), call=call, ways=tuple(map(self.agent, asked.ways)))
-
-    def handoff(self, fact: HandoffSent) -> HandoffSent:
-        return replace(fact, source=self.agent(fact.source), target=self.agent(fact.target))
-
-    def spoken(self, item: Spoken) -> Spoken:
-        """One item of the conversation."""
-        match item:
-            case Message():
-                return self.message(item)
-            case HandoffSent():
-                return self.handoff(item)
-            case HandedBack():
-                return replace(item, source=self.agent(item.source), target=self.agent(item.target))
-            case Prompted():
-                return replace(item, agent=self.agent(item.agent))
-
-    def message(self, message: Message) -> Message:
-        """A message of an agent; a user may be called like one, and is left alone."""
-        if message.role == "user":
-            return message
-        parts = tuple(map(self._part, message.parts))
-        return replace(message, parts=parts, author_name=self.agent(message.author_name))
-
-    def _part(self, part: Part) -> Part:
-        if isinstance(part, ToolCall):
-            return self.call(part)
-        return self.result(part) if isinstance(part, ToolResult) else part
+def _turn_renamed(turn: Turn, names: Names) -> Turn:
+    calls = [each._replace(call=names.call(each.call), result=each.result and names.result(each.result))
+             for each in turn.calls]  # fmt: skip
+    wishes = tuple((place, names.transfer(wish)) for place, wish in turn.wishes)
+    part = _part_renamed(turn.part, names)
+    return turn._replace(agent=names.agent(turn.agent), calls=tuple(calls), wishes=wishes, part=part)

@@ -19,7 +19,7 @@ from relayline.events import (
     Transfer,
 )
 from relayline.machine.log import Log
-from relayline.machine.renaming import Spoken
+from relayline.machine.names import Spoken
 from relayline.messages import JSON, Message, ToolCall, ToolResult
 
 

@@ -24,8 +24,8 @@ from relayline.machine.effects import CallModel, Effect, Inside, Judge, effects
 from relayline.machine.inputs import Entered, Input, Interrupted, Judged
 from relayline.machine.lanes import in_order, latest
 from relayline.machine.limits import Objection
+from relayline.machine.names import runs_function
 from relayline.machine.patterns import AskUser, GiveBack, Handoff, Pass, Route, Speak, Spread, Stop
-from relayline.machine.renaming import runs_function
 from relayline.machine.rules import Rules
 from relayline.machine.state import OpenCall, State, Turn
 from relayline.machine.topology import Edge

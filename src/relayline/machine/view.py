@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from relayline.events import HandedBack, HandoffSent, Prompted
-from relayline.machine.renaming import Spoken
+from relayline.machine.names import Spoken
 from relayline.messages import Message, Text
 
 TEAM = "team"

@@ -15,7 +15,7 @@ from relayline.events import (
     TurnStarted,
     UserSpoke,
 )
-from relayline.machine.renaming import Names
+from relayline.machine.names import Names
 
 
 @dataclass(frozen=True, slots=True)

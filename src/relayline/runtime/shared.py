@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from relayline.agent import Agent, ChatRequest, ToolSpec
 from relayline.events import HandedBack, HandoffSent, Prompted
-from relayline.machine.renaming import Spoken
+from relayline.machine.names import Spoken
 from relayline.machine.view import TEAM, full, text
 from relayline.messages import Message, Text
 

@@ -270,7 +270,7 @@ class _Team:
 
     def _function(self, name: str, place: Place) -> Any:
         # A way whose predicate is not known is still none that is always open.
-        return self.meaning.named(name, place) or _unknown
+        return self.meaning.named(name, place) or _unknown_way
 
     def _ending(self, builder: T, form: str | parts.ConditionForm | None) -> T:
         condition = None if form is None else self.meaning.condition(form, ("termination",), whole=True)
@@ -283,6 +283,11 @@ def _reviewed(builder: R, given: bool | list[str]) -> R:
     if given is not False:
         builder.with_request_info(None if given is True else given)
     return builder
+
+
+def _unknown_way(*given: Any) -> Any:
+    """In place of a function that is not known; the team is not built."""
+    del given
 
 
 def _unknown_member(name: str) -> Any:
