@@ -98,7 +98,8 @@ class Packer:
             DamagedJournal: if it is no fact of this release or an older one, or cannot be decrypted.
         """
         # A fact is a JSON object; what a cipher makes is not.
-        return decode(self.unseal(body), VERSION if version == WITH_BLOBS else version)
+        text = body if body.startswith("{") else self.unseal(body)
+        return decode(text, VERSION if version == WITH_BLOBS else version)
 
     def fill(self, fact: Fact, blobs: Mapping[str, bytes]) -> Fact:
         """The fact with all that is beside it put in its place.

@@ -62,7 +62,7 @@ def _dataclass(kind: type[Any], seen: dict[type[Any], CoreSchema]) -> CoreSchema
         kind,
         core_schema.dataclass_args_schema(kind.__name__, parts),
         [each.name for each in named],
-        post_init=hasattr(kind, "__post_init__"),
+        post_init=False,  # what it makes of what callers give is what JSON is read as
         slots=True,
         ref=kind.__name__,
     )
