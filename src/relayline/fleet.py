@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import math
+import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -35,6 +37,9 @@ logger = logging.getLogger(__name__)
 
 LOOK_FOR_RECEIPT = 0.2
 """Seconds between two looks at what became of a message, while nothing else is heard."""
+
+UNANSWERED = 5.0
+"""Seconds after which it is said that no worker has taken up what a run submitted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +156,15 @@ class Fleet:
                 if order.said is None and not order.responses:
                     await narrator.remind({each.request for each in waiting(before)})
                 receipt: Receipt | None = None
+                patience = time.monotonic() + UNANSWERED
                 while receipt is None or effects(session.state) or session.state.seq < receipt.seq:
                     async for event in watcher.news(PATIENCE if receipt else LOOK_FOR_RECEIPT):
                         await emit(event)
                     if receipt is None:
                         receipt = _settled(await self.receipt(submitted))
+                    if receipt is None and time.monotonic() > patience:
+                        logger.warning("session %r waits for a worker of team %r that is free", session.id, self.team)
+                        patience = math.inf
         except asyncio.CancelledError:
             await asyncio.shield(self.cancel(session.id))
             raise

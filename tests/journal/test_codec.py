@@ -50,6 +50,7 @@ from relayline.events import (
     Within,
 )
 from relayline.journal.codec import VERSION, decode, encode
+from relayline.journal.schema import schema_of
 from relayline.messages import Media, Message, Text, ToolCall, ToolResult, user
 from tests.journal.corpus import HOSTILE, LAX
 from tests.strategies import FACTS, facts
@@ -408,3 +409,9 @@ def test_every_field_is_checked(fact: Fact):
     """Half a character, or an object, in any field of any fact is a StoreError that names the fact."""
     with pytest.raises(StoreError, match=f"a '{fact.type}' fact cannot be kept"):
         encode(fact)
+
+
+def test_a_fact_that_would_hold_something_else_is_noticed_at_once():
+    """Facts are made of texts, whole numbers, JSON, each other, and these several times or not at all."""
+    with pytest.raises(TypeError, match="no fact has <class 'bytes'> in it"):
+        schema_of(bytes | None)
