@@ -1,6 +1,6 @@
 """The fold: what each fact makes of the state of a conversation.
 
-Every function here but the first two changes the state it is given, which is a copy nobody else has.
+`fold` and `evolve` make a copy of the state they are given. What they call changes that copy, which nobody else has.
 """
 
 from collections.abc import Iterable, Mapping
